@@ -1,0 +1,169 @@
+"""Architecture: the shape of a decoder-only language model, in Hugging Face's terms, and its checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum, unique
+from typing import TypeVar
+
+from sizer.errors import InvalidArchitecture
+
+# Far above any model, far below what would make a loop over layers a denial of service.
+MAX_LAYERS = 10_000
+MAX_WIDTH = 10_000_000
+
+
+@unique
+class MlpKind(StrEnum):
+    """Feed-forward block; gated kinds have three matrices, plain kinds two."""
+
+    SWIGLU = "swiglu"
+    GEGLU = "geglu"
+    GELU = "gelu"
+    RELU = "relu"
+    RELU2_GATED = "relu2_gated"
+
+    @property
+    def gated(self) -> bool:
+        """Whether there is a gate matrix beside up and down."""
+        return self in (MlpKind.SWIGLU, MlpKind.GEGLU, MlpKind.RELU2_GATED)
+
+
+@unique
+class NormKind(StrEnum):
+    """Normalisation layer: RMSNorm has a weight, LayerNorm a weight and a bias, NONE no tensors."""
+
+    RMSNORM = "rmsnorm"
+    LAYERNORM = "layernorm"
+    NONE = "none"
+
+
+@unique
+class PositionKind(StrEnum):
+    """How positions enter; only LEARNED has a tensor."""
+
+    ROPE = "rope"
+    LEARNED = "learned"
+    ALIBI = "alibi"
+
+
+@unique
+class SharingStrategy(StrEnum):
+    """How blocks are re-used (MobileLLM, arXiv 2402.14905, section 3.3)."""
+
+    NONE = "none"
+    IMMEDIATE = "immediate"
+    REPEAT_ALL = "repeat-all"
+    REVERSE = "reverse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSharing:
+    """How many times each stored block runs, and in which order.
+
+    immediate (repeat 2): A A B B; repeat-all: A B A B; reverse: A B B A.
+    """
+
+    strategy: SharingStrategy = SharingStrategy.NONE
+    repeat: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.repeat <= 64:
+            raise InvalidArchitecture(f"sharing.repeat must be 1..64, got {self.repeat}")
+        if (self.strategy is SharingStrategy.NONE) != (self.repeat == 1):
+            raise InvalidArchitecture(
+                f"sharing: strategy {self.strategy.value!r} with repeat {self.repeat}; "
+                "use strategy none with repeat 1, or another strategy with repeat 2 or more"
+            )
+
+    def order(self, num_layers: int) -> tuple[int, ...]:
+        """Indices of the stored block that runs at each executed layer."""
+        blocks = range(num_layers)
+        if self.strategy is SharingStrategy.IMMEDIATE:
+            return tuple(b for b in blocks for _ in range(self.repeat))
+        if self.strategy is SharingStrategy.REVERSE:
+            return tuple(b for r in range(self.repeat) for b in (blocks if r % 2 == 0 else reversed(blocks)))
+        return tuple(blocks) * self.repeat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """Shape of a decoder-only language model; no derived fields, checked on construction.
+
+    `vocab_size` is the stored (padded) number of rows. `num_layers` counts stored blocks;
+    `executed_layers` counts runs of a block. The name is a label and does not take part in equality.
+    """
+
+    name: str = field(default="custom", compare=False)
+    vocab_size: int
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    mlp: MlpKind = MlpKind.SWIGLU
+    norm: NormKind = NormKind.RMSNORM
+    position: PositionKind = PositionKind.ROPE
+    tie_embeddings: bool = True
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    attention_output_bias: bool = False
+    mlp_bias: bool = False
+    sub_norms: bool = False  # BitNet: a norm before attention's output and one before the down projection
+    shared_mlp: bool = False  # MobiLlama: all layers use one feed-forward block
+    max_position_embeddings: int = 2048
+    sharing: LayerSharing = LayerSharing()
+
+    def __post_init__(self) -> None:
+        limits = {"num_layers": MAX_LAYERS}
+        for f in fields(self):
+            if f.type != "int":
+                continue
+            value, limit = getattr(self, f.name), limits.get(f.name, MAX_WIDTH)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+                raise InvalidArchitecture(f"{f.name} must be a whole number from 1 to {limit}, got {value!r}")
+        if self.num_heads % self.num_kv_heads:
+            raise InvalidArchitecture(
+                "num_heads must be a multiple of num_kv_heads, "
+                f"got num_heads {self.num_heads} and num_kv_heads {self.num_kv_heads}"
+            )
+        if self.position is PositionKind.ROPE and self.head_dim % 2:
+            raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {self.head_dim}")
+        if self.executed_layers > MAX_LAYERS:
+            raise InvalidArchitecture(
+                f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
+            )
+
+    @property
+    def executed_layers(self) -> int:
+        """Number of times a block runs per token."""
+        return self.num_layers * self.sharing.repeat
+
+    @property
+    def q_width(self) -> int:
+        """Width of the query projection: num_heads x head_dim."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of the key (or value) projection: num_kv_heads x head_dim."""
+        return self.num_kv_heads * self.head_dim
+
+    def unrolled(self) -> Architecture:
+        """The same computation with every executed layer stored on its own (what llama.cpp needs)."""
+        return replace(self, num_layers=self.executed_layers, sharing=LayerSharing())
+
+
+_EnumT = TypeVar("_EnumT", bound=StrEnum)
+
+
+def parse_enum(kind: type[_EnumT], text: str, field_name: str) -> _EnumT:
+    """Member of an enum from its text, ignoring case and taking _ for -; the error lists what is accepted."""
+    members = {m.value.replace("_", "-"): m for m in kind}
+    member = members.get(text.strip().lower().replace("_", "-"))
+    if member is None:
+        raise InvalidArchitecture(
+            f"{field_name}: unknown value {text!r}; accepted: {', '.join(m.value for m in kind)}"
+        )
+    return member

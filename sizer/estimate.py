@@ -1,0 +1,166 @@
+"""estimate(): the one public calculation, from an architecture to parameters, bytes, memory and speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sizer.architecture import Architecture
+from sizer.device import Device
+from sizer.energy import energy as energy_per_token
+from sizer.formats.gguf import FileBytes
+from sizer.latency import Latency
+from sizer.latency import latency as predict_latency
+from sizer.memory import MemoryBreakdown
+from sizer.prediction import Prediction
+from sizer.runtimes import runtime as runtime_by_name
+from sizer.tensors import ParameterCounts, count_parameters, tensor_specs
+from sizer.units import format_bytes
+from sizer.workload import Workload
+
+SCHEMA = "sizer.estimate/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Everything known about one model in one format on one runtime, its inputs included."""
+
+    architecture: Architecture
+    format: str
+    runtime: str
+    workload: Workload
+    device: Device | None
+    parameters: ParameterCounts
+    bytes_by_type: dict[str, int]
+    stored_weights: int  # weights in the file: a block that llama.cpp unrolls counts each time
+    file: FileBytes
+    memory: MemoryBreakdown
+    latency: Latency | None
+    energy: Prediction | None
+    assumptions: tuple[str, ...]
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of tensor data per weight in the file, norms and embeddings included."""
+        return 8 * self.file.tensor_bytes / self.stored_weights
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as plain JSON values, in the layout of schema sizer.estimate/1."""
+        a, p, m = self.architecture, self.parameters, self.memory
+        return {
+            "schema": SCHEMA,
+            "device": self.device.name if self.device else None,
+            "architecture": {
+                "name": a.name,
+                "num_layers": a.num_layers,
+                "executed_layers": a.executed_layers,
+                "hidden_size": a.hidden_size,
+                "intermediate_size": a.intermediate_size,
+                "num_heads": a.num_heads,
+                "num_kv_heads": a.num_kv_heads,
+                "head_dim": a.head_dim,
+                "vocab_size": a.vocab_size,
+                "tie_embeddings": a.tie_embeddings,
+                "sharing": {"strategy": a.sharing.strategy.value, "repeat": a.sharing.repeat},
+            },
+            "parameters": {
+                "total": p.total,
+                "embedding": p.embedding,
+                "attention": p.attention,
+                "mlp": p.mlp,
+                "norm": p.norm,
+                "head": p.head,
+                "non_embedding": p.non_embedding,
+            },
+            "weights": {
+                "format": self.format,
+                "runtime": self.runtime,
+                "tensor_bytes": self.file.tensor_bytes,
+                "file_bytes": self.file.total,
+                "file_bytes_low": self.file.total - self.file.tokenizer.value + self.file.tokenizer.low,
+                "file_bytes_high": self.file.total - self.file.tokenizer.value + self.file.tokenizer.high,
+                "bits_per_weight": self.bits_per_weight,
+                "bytes_by_type": dict(self.bytes_by_type),
+            },
+            "memory": {
+                "context": m.context_tokens,
+                "weights_bytes": m.weights_bytes,
+                "kv_cache_bytes": m.kv_cache_bytes,
+                "compute_bytes": m.compute_bytes,
+                "output_bytes": m.output_bytes,
+                "overhead_bytes": m.overhead_bytes,
+                "total_bytes": m.total_bytes,
+                "budget_bytes": m.budget_bytes,
+                "fits": m.fits,
+            },
+            "latency": {
+                key: getattr(self.latency, key).to_dict() if self.latency else None
+                for key in ("load_s", "prefill_tokens_per_s", "time_to_first_token_s", "decode_tokens_per_s")
+            },
+            "energy": {"joules_per_token": self.energy.to_dict()} if self.energy else None,
+            "assumptions": list(self.assumptions),
+        }
+
+
+def estimate(
+    *,
+    architecture: Architecture,
+    format: str,
+    runtime: str = "llama.cpp",
+    workload: Workload | None = None,
+    device: Device | None = None,
+    assumptions: tuple[str, ...] = (),
+) -> Estimate:
+    """Parameters, file bytes, memory bytes, speed and energy of a model that need not exist.
+
+    `assumptions` are notes of the caller (how a shape was chosen) that go before the engine's own.
+    Raises UnknownName for a format or runtime that is not known.
+    """
+    engine = runtime_by_name(runtime)
+    format_name = engine.format_name(format)
+    load = workload or Workload()
+    stored = engine.store(architecture, format_name)
+    file = engine.file_bytes(architecture, stored)
+    memory = engine.memory(architecture, stored, load)
+    if device is not None:
+        memory = replace(memory, budget_bytes=device.memory_budget_bytes)
+    latency = device and predict_latency(
+        runtime=engine.name,
+        architecture=engine.as_stored(architecture),
+        stored=stored,
+        device=device,
+        workload=load,
+        file_bytes=file.total,
+    )
+    bytes_by_type: dict[str, int] = {}
+    for tensor in stored:
+        bytes_by_type[tensor.type.name] = bytes_by_type.get(tensor.type.name, 0) + tensor.num_bytes
+    return Estimate(
+        architecture=architecture,
+        format=format_name,
+        runtime=engine.name,
+        workload=load,
+        device=device,
+        parameters=count_parameters(tensor_specs(architecture)),
+        bytes_by_type=bytes_by_type,
+        stored_weights=sum(tensor.spec.num_elements for tensor in stored),
+        file=file,
+        memory=memory,
+        latency=latency or None,
+        energy=energy_per_token(device=device, latency=latency) if device and latency else None,
+        assumptions=(
+            *assumptions,
+            *_format_notes(format_name, bytes_by_type),
+            f"tokenizer: {file.tokenizer.name}, {format_bytes(file.tokenizer.value)} in the file "
+            f"({format_bytes(file.tokenizer.low)} to {format_bytes(file.tokenizer.high)})",
+            *engine.assumptions(architecture, format_name),
+            *(device.assumptions if device else ()),
+        ),
+    )
+
+
+def _format_notes(format_name: str, bytes_by_type: dict[str, int]) -> tuple[str, ...]:
+    total = sum(bytes_by_type.values())
+    largest_first = sorted(bytes_by_type.items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{name} {size / total:.1%}" for name, size in largest_first)
+    return (f"{format_name} stores these tensors as {shares} of the bytes",)

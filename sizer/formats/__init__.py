@@ -1,0 +1,1 @@
+"""How weights are stored: block types and the mixes that assign one to each tensor."""

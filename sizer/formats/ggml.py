@@ -1,0 +1,75 @@
+"""ggml's block types: elements and bytes of one block, bytes of a row and of a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sizer.tensors import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BlockType:
+    """A storage type: `block_bytes` hold `block_elements` weights of one row."""
+
+    name: str
+    block_elements: int
+    block_bytes: int
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits one weight takes, scales included."""
+        return self.block_bytes * 8 / self.block_elements
+
+    def fits(self, row_length: int) -> bool:
+        """Whether rows of this length divide into whole blocks."""
+        return row_length % self.block_elements == 0
+
+    def row_bytes(self, row_length: int) -> int:
+        """Bytes of one row; the length must divide into whole blocks."""
+        assert self.fits(row_length), f"{row_length} is not a multiple of {self.block_elements} ({self.name})"
+        return row_length // self.block_elements * self.block_bytes
+
+    def tensor_bytes(self, spec: TensorSpec) -> int:
+        """Bytes of a whole tensor, without the file's alignment."""
+        return spec.num_elements // spec.row_length * self.row_bytes(spec.row_length)
+
+
+# Sizes: llama.cpp ggml/src/ggml-common.h, structs and their static_asserts (commits c392e509 and, from
+# Q1_0 down, 01243c58).
+TYPES: dict[str, BlockType] = {
+    name: BlockType(name, elements, size)
+    for name, elements, size in (
+        ("F32", 1, 4),
+        ("F16", 1, 2),
+        ("BF16", 1, 2),
+        ("Q4_0", 32, 18),
+        ("Q4_1", 32, 20),
+        ("Q5_0", 32, 22),
+        ("Q5_1", 32, 24),
+        ("Q8_0", 32, 34),
+        ("Q8_1", 32, 36),
+        ("Q2_K", 256, 84),
+        ("Q3_K", 256, 110),
+        ("Q4_K", 256, 144),
+        ("Q5_K", 256, 176),
+        ("Q6_K", 256, 210),
+        ("Q8_K", 256, 292),
+        ("IQ1_S", 256, 50),
+        ("IQ1_M", 256, 56),
+        ("IQ2_XXS", 256, 66),
+        ("IQ2_XS", 256, 74),
+        ("IQ2_S", 256, 82),
+        ("IQ3_XXS", 256, 98),
+        ("IQ3_S", 256, 110),
+        ("IQ4_NL", 32, 18),
+        ("IQ4_XS", 256, 136),
+        ("TQ1_0", 256, 54),
+        ("TQ2_0", 256, 66),
+        ("Q1_0", 128, 18),
+        ("Q2_0", 64, 18),
+        ("MXFP4", 32, 17),
+        ("NVFP4", 64, 36),
+        ("IQ2_NL", 32, 10),
+        ("IQ3_NL", 32, 14),
+    )
+}

@@ -1,0 +1,206 @@
+"""Hugging Face config.json keys to an Architecture and back, one reader per model family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sizer.architecture import (
+    Architecture,
+    LayerSharing,
+    MlpKind,
+    NormKind,
+    PositionKind,
+    SharingStrategy,
+    parse_enum,
+)
+from sizer.errors import InvalidArchitecture, UnknownName
+
+Config = Mapping[str, Any]
+
+# transformers' defaults for a Llama-shaped config that leaves a key out (LlamaConfig, MistralConfig, ...).
+_DEFAULT_MAX_POSITIONS = {"llama": 2048, "mistral": 131072, "qwen2": 32768, "qwen3": 32768}
+_ACTIVATIONS = {"silu": MlpKind.SWIGLU, "swish": MlpKind.SWIGLU, "gelu": MlpKind.GEGLU}
+# Keys of ours beside Hugging Face's: their models keep these facts in remote code, not in config.json.
+_OWN_FLAGS = ("sub_norms", "shared_mlp")
+# Keys that add or change tensors in ways these families do not have.
+_UNSUPPORTED = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank", "quantization_config")
+
+
+def architecture_from_config(config: Config, name: str = "config") -> Architecture:
+    """Architecture that a Hugging Face config.json describes; errors name the key and what is accepted."""
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise InvalidArchitecture(f"model_type: missing or not text; accepted: {', '.join(sorted(FAMILIES))}")
+    reader = FAMILIES.get(model_type)
+    if reader is None:
+        raise UnknownName.of("model_type", model_type, FAMILIES)
+    for key in _UNSUPPORTED:
+        if config.get(key):
+            raise InvalidArchitecture(f"{key}: not supported for model_type {model_type!r}")
+    return reader(config, name)
+
+
+def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
+    """Hugging Face config keys of an architecture, with `sharing` beside them where blocks are shared.
+
+    Raises InvalidArchitecture for a shape that no family of ours can say.
+    """
+    a = architecture
+    acts = {kind: act for act, kind in _ACTIVATIONS.items() if act != "swish"}
+    if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
+        raise InvalidArchitecture(
+            f"config: no known model_type has mlp {a.mlp.value}, norm {a.norm.value} and position "
+            f"{a.position.value} together"
+        )
+    model_type = "qwen3" if a.qk_norm else "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
+    config: dict[str, Any] = {
+        "model_type": model_type,
+        "vocab_size": a.vocab_size,
+        "hidden_size": a.hidden_size,
+        "intermediate_size": a.intermediate_size,
+        "num_hidden_layers": a.num_layers,
+        "num_attention_heads": a.num_heads,
+        "num_key_value_heads": a.num_kv_heads,
+        "head_dim": a.head_dim,
+        "hidden_act": acts[a.mlp],
+        "tie_word_embeddings": a.tie_embeddings,
+        "max_position_embeddings": a.max_position_embeddings,
+    }
+    if model_type == "llama":
+        config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
+    config |= {key: True for key in _OWN_FLAGS if getattr(a, key)}
+    if a.sharing.repeat > 1:
+        config["sharing"] = {"strategy": a.sharing.strategy.value, "repeat": a.sharing.repeat}
+    return config
+
+
+def sharing_from_config(value: object) -> LayerSharing:
+    """LayerSharing from {"strategy": ..., "repeat": ...}; None means no sharing."""
+    if value is None:
+        return LayerSharing()
+    if not isinstance(value, Mapping) or not isinstance(value.get("strategy"), str):
+        raise InvalidArchitecture(
+            f'sharing: expected {{"strategy": "immediate", "repeat": 2}}, got {value!r}'
+        )
+    strategy = parse_enum(SharingStrategy, value["strategy"], "sharing.strategy")
+    repeat = value.get("repeat", 1 if strategy is SharingStrategy.NONE else 2)
+    if isinstance(repeat, bool) or not isinstance(repeat, int):
+        raise InvalidArchitecture(f"sharing.repeat: expected a whole number, got {repeat!r}")
+    return LayerSharing(strategy=strategy, repeat=repeat)
+
+
+def _integer(config: Config, key: str, default: int | None = None) -> int:
+    value = config.get(key)
+    if value is None:
+        value = default
+    if value is None:
+        raise InvalidArchitecture(f"{key}: missing from the config; expected a whole number")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidArchitecture(f"{key}: expected a whole number, got {value!r}")
+    return value
+
+
+def _flag(config: Config, key: str, default: bool) -> bool:
+    value = config.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidArchitecture(f"{key}: expected true or false, got {value!r}")
+    return value
+
+
+def _head_dim(config: Config, heads: int) -> int:
+    if config.get("head_dim") is not None:
+        return _integer(config, "head_dim")
+    hidden = _integer(config, "hidden_size")
+    if heads < 1 or hidden % heads:
+        raise InvalidArchitecture(
+            f"head_dim: missing, and hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
+        )
+    return hidden // heads
+
+
+def _decoder(
+    config: Config,
+    name: str,
+    *,
+    tie_default: bool,
+    bias: bool = False,
+    output_bias: bool = False,
+    qk_norm: bool = False,
+    head_dim_default: int | None = None,
+) -> Architecture:
+    heads = _integer(config, "num_attention_heads")
+    activation = config.get("hidden_act", "silu")
+    if activation not in _ACTIVATIONS:
+        raise InvalidArchitecture(
+            f"hidden_act: unknown value {activation!r}; accepted: {', '.join(sorted(_ACTIVATIONS))}"
+        )
+    head_dim = head_dim_default if config.get("head_dim") is None else None
+    return Architecture(
+        name=name,
+        vocab_size=_integer(config, "vocab_size"),
+        num_layers=_integer(config, "num_hidden_layers"),
+        hidden_size=_integer(config, "hidden_size"),
+        intermediate_size=_integer(config, "intermediate_size"),
+        num_heads=heads,
+        num_kv_heads=_integer(config, "num_key_value_heads", heads),
+        head_dim=head_dim or _head_dim(config, heads),
+        mlp=_ACTIVATIONS[activation],
+        tie_embeddings=_flag(config, "tie_word_embeddings", tie_default),
+        qk_norm=qk_norm,
+        qkv_bias=bias,
+        attention_output_bias=output_bias,
+        mlp_bias=_flag(config, "mlp_bias", False),
+        sub_norms=_flag(config, "sub_norms", False),
+        shared_mlp=_flag(config, "shared_mlp", False),
+        max_position_embeddings=_integer(
+            config, "max_position_embeddings", _DEFAULT_MAX_POSITIONS.get(str(config["model_type"]), 2048)
+        ),
+        sharing=sharing_from_config(config.get("sharing")),
+    )
+
+
+def _llama(config: Config, name: str) -> Architecture:
+    bias = _flag(config, "attention_bias", False)
+    return _decoder(config, name, tie_default=False, bias=bias, output_bias=bias)
+
+
+def _mobilellm(config: Config, name: str) -> Architecture:
+    """MobileLLM's files say tie_word_embeddings false but share the table: `share_embedding` decides."""
+    shared = _flag(config, "share_embedding", True)
+    layer_sharing = {"strategy": "immediate", "repeat": 2} if _flag(config, "layer_sharing", False) else None
+    # vars of this family only; the Llama reader does the rest
+    read: dict[str, Any] = {**config, "tie_word_embeddings": shared}
+    read.setdefault("sharing", layer_sharing)
+    return _decoder(read, name, tie_default=shared)
+
+
+def _minicpm(config: Config, name: str) -> Architecture:
+    return _decoder(config, name, tie_default=True)
+
+
+def _mistral(config: Config, name: str) -> Architecture:
+    return _decoder(config, name, tie_default=False)
+
+
+def _qwen2(config: Config, name: str) -> Architecture:
+    return _decoder(config, name, tie_default=False, bias=True)
+
+
+def _qwen3(config: Config, name: str) -> Architecture:
+    bias = _flag(config, "attention_bias", False)
+    return _decoder(
+        config, name, tie_default=False, bias=bias, output_bias=bias, qk_norm=True, head_dim_default=128
+    )
+
+
+FAMILIES: Mapping[str, Callable[[Config, str], Architecture]] = {
+    "llama": _llama,
+    "minicpm": _minicpm,
+    "mistral": _mistral,
+    "mobilellm": _mobilellm,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+}

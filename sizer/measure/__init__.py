@@ -1,0 +1,1 @@
+"""Fits device profiles to measured speeds; `python -m sizer.measure.fit` rewrites data/profiles.toml."""

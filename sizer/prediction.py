@@ -1,0 +1,41 @@
+"""Prediction: a value with a range and the basis it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+
+@unique
+class Basis(StrEnum):
+    """Where a predicted figure comes from, strongest first."""
+
+    MEASURED = "measured"  # this model, on this device
+    FITTED = "fitted"  # a model fitted to measurements on this device
+    SPECIFICATION = "specification"  # the device's data sheet and a fit over other devices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A predicted figure; [low, high] is meant to hold 90 % of the time for this basis."""
+
+    value: float
+    low: float
+    high: float
+    basis: Basis
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.low <= self.value <= self.high, self
+
+    def inverse(self, numerator: float) -> Prediction:
+        """numerator / this: seconds per token into tokens per second, and back."""
+        return Prediction(
+            value=numerator / self.value,
+            low=numerator / self.high,
+            high=numerator / self.low,
+            basis=self.basis,
+        )
+
+    def to_dict(self) -> dict[str, float | str]:
+        """The four fields as plain JSON values."""
+        return {"value": self.value, "low": self.low, "high": self.high, "basis": self.basis.value}

@@ -1,0 +1,40 @@
+"""config.json of a Hugging Face model: read as plain JSON, no code of the model ever run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sizer.architecture import Architecture
+from sizer.errors import InvalidFile
+from sizer.hf_config import architecture_from_config
+
+# The largest known config.json files (long label maps) are well under this.
+MAX_CONFIG_BYTES = 4 * 2**20
+
+
+def read_config_json(path: Path) -> Architecture:
+    """Architecture from a config.json file or the one in a directory; InvalidFile says what is wrong."""
+    if path.is_dir():
+        return architecture_from_config(_read_object(path / "config.json"), path.resolve().name)
+    return architecture_from_config(_read_object(path), path.stem)
+
+
+def _read_object(file: Path) -> Mapping[str, Any]:
+    accepted = "accepted: a Hugging Face config.json or a directory that holds one"
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise InvalidFile(f"model: cannot read {str(file)!r}: {error.strerror}; {accepted}") from None
+    if len(text) > MAX_CONFIG_BYTES:
+        raise InvalidFile(f"model: {str(file)!r} is larger than {MAX_CONFIG_BYTES} bytes; {accepted}")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidFile(f"model: {str(file)!r} is not JSON; {accepted}") from None
+    if not isinstance(value, dict):
+        raise InvalidFile(f"model: {str(file)!r} is not a JSON object; {accepted}")
+    return value

@@ -1,0 +1,41 @@
+"""Workload: what one asks of a model: prompt, generated tokens, context, batch, cache type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from sizer.errors import InvalidQuantity, UnknownName
+
+CACHE_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Tokens of prompt, generation and context, sequences at once, and how the KV cache is kept."""
+
+    prompt_tokens: int = 128
+    generated_tokens: int = 128
+    context_tokens: int = 2048
+    batch_size: int = 1
+    ubatch_tokens: int = 512
+    cache_type: str = "F16"
+    flash_attention: bool = True
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type != "int":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**31:
+                raise InvalidQuantity(f"{f.name} must be a whole number from 1 to 2**31, got {value!r}")
+        if self.cache_type not in CACHE_TYPES:
+            raise UnknownName.of("cache type", self.cache_type, CACHE_TYPES)
+        if self.prompt_tokens + self.generated_tokens > self.context_tokens:
+            raise InvalidQuantity(
+                f"context_tokens: prompt {self.prompt_tokens} + generated {self.generated_tokens} tokens "
+                f"do not fit in a context of {self.context_tokens}"
+            )
+        if self.cache_type in CACHE_TYPES[3:] and not self.flash_attention:
+            raise InvalidQuantity(
+                f"cache_type: {self.cache_type} needs flash attention (llama.cpp refuses it without)"
+            )

@@ -1,0 +1,125 @@
+"""The device catalogue: every number sourced, clear errors for a bad file or name, the host measured."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sizer.device import HOST, DeviceKind, Fact, device, load_devices, parse_devices, this_host
+from sizer.errors import InvalidFile, UnknownName
+
+GIB = 2**30
+EXPECTED = {
+    "raspberry-pi-5",
+    "raspberry-pi-4",
+    "iphone-15-pro",
+    "iphone-13",
+    "galaxy-s24",
+    "pixel-8",
+    "oneplus-12",
+    "macbook-pro-m3-pro",
+    "core-ultra-7-258v",
+    "jetson-orin-nano",
+}
+
+
+def test_the_catalogue_has_the_devices_people_ask_for() -> None:
+    assert set(load_devices()) >= EXPECTED
+
+
+@pytest.mark.parametrize("name", load_devices())
+def test_every_number_has_a_source_and_a_date(name: str) -> None:
+    for field, fact in load_devices()[name].facts.items():
+        assert fact.value > 0, field
+        assert len(fact.source) > 4, field
+        assert re.fullmatch(r"\d{4}-\d\d(-\d\d)?", fact.date), field
+
+
+@pytest.mark.parametrize("name", load_devices())
+def test_names_are_slugs_and_measured_bandwidth_is_below_the_sheet(name: str) -> None:
+    found = load_devices()[name]
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    sheet, measured = found.bandwidth_theoretical_bytes_per_s, found.bandwidth_measured_bytes_per_s
+    if sheet and measured:
+        assert measured.value < sheet.value
+        assert found.bandwidth_bytes_per_s == measured
+
+
+def test_facts_of_the_raspberry_pi_5() -> None:
+    # truth/devices.csv: 8 GB, LPDDR4X-4267 on 32 bits
+    pi = device("raspberry-pi-5")
+    assert pi.kind is DeviceKind.BOARD
+    assert pi.ram_bytes is not None
+    assert pi.ram_bytes.value == 8 * GIB
+    assert pi.bandwidth_theoretical_bytes_per_s is not None
+    assert pi.bandwidth_theoretical_bytes_per_s.value == pytest.approx(4267e6 * 4, rel=1e-3)
+
+
+def test_an_app_limit_is_the_budget_where_known_and_a_share_of_ram_elsewhere() -> None:
+    # iPhone 15 Pro: 3341 MiB before the system ends an app without the entitlement
+    assert device("iphone-15-pro").memory_budget_bytes == 3341 * 2**20
+    assert device("raspberry-pi-5").memory_budget_bytes == int(0.65 * 8 * GIB)
+    assert "65%" in device("raspberry-pi-5").assumptions[0]
+    assert device("pixel-8a").memory_budget_bytes is None
+
+
+def test_names_and_aliases_ignore_case() -> None:
+    assert device(" PI5 ") is device("Raspberry-Pi-5")
+
+
+def test_an_unknown_name_lists_near_ones() -> None:
+    with pytest.raises(UnknownName, match="unknown device 'raspbery-pi-5'; did you mean raspberry-pi-5"):
+        device("raspbery-pi-5")
+
+
+GOOD = """
+[board]
+title = "A board"
+kind = "board"
+ram_bytes = { value = 1024, source = "a page", date = "2026-11" }
+"""
+
+
+def test_a_good_table_is_read() -> None:
+    assert parse_devices(GOOD, "x.toml")["board"].ram_bytes == Fact(1024, "a page", "2026-11")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("ram_bytes", "ram_gb", "unknown key 'ram_gb'; accepted: .*ram_bytes"),
+        (', date = "2026-11"', "", "ram_bytes: needs exactly value, source and date"),
+        ('source = "a page", ', "", "ram_bytes: needs exactly value, source and date"),
+        ('"a page"', '" "', "source must be text"),
+        ("1024", "-1", "value must be a number above 0, got -1"),
+        ("1024", "true", "value must be a number above 0, got True"),
+        ("1024", "nan", "value must be a number above 0, got nan"),
+        ('kind = "board"', 'kind = "fridge"', "unknown value 'fridge'; accepted: phone, tablet"),
+        ('title = "A board"', "", "title must be text"),
+        ('kind = "board"', 'kind = "board"\naliases = ["host"]', "already belongs to .* or is reserved"),
+        ('kind = "board"', 'kind = "board"\nload_power_scope = "wall"', "belong together"),
+        ("[board]", "[board", "not valid TOML"),
+    ],
+)
+def test_a_bad_table_is_named(old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InvalidFile, match=message):
+        parse_devices(GOOD.replace(old, new), "x.toml")
+
+
+def test_two_devices_cannot_share_a_label() -> None:
+    with pytest.raises(InvalidFile, match="already belongs to 'board'"):
+        parse_devices(GOOD + GOOD.replace("[board]", '[other]\naliases = ["Board"]'), "x.toml")
+
+
+def test_the_host_is_measured_once() -> None:
+    host = device("HOST")
+    assert host.name == HOST
+    assert host is this_host()
+    assert host.bandwidth_measured_bytes_per_s is not None
+    # the slowest board of the catalogue and the fastest machine sold, with room on both sides
+    assert 5e8 < host.bandwidth_measured_bytes_per_s.value < 4e12
+    assert host.bandwidth_theoretical_bytes_per_s is None
+    assert host.ram_bytes is not None
+    assert host.ram_bytes.value > 2**28

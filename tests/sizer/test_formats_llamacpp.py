@@ -1,0 +1,122 @@
+"""llama.cpp's mixes against what llama.cpp itself chose, tensor by tensor; block sizes against its table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sizer.architecture import Architecture
+from sizer.errors import UnknownName
+from sizer.formats.ggml import TYPES
+from sizer.formats.gguf import gguf_name
+from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
+from sizer.registry import model
+from sizer.tensors import tensor_specs
+from tests.shared_facts import csv_rows, json_lines, needs_shared
+from tests.strategies import architectures
+
+ORACLE = json_lines("oracle_llama_quantize.jsonl")
+
+
+def oracle_architecture(shape: dict[str, Any]) -> Architecture:
+    """Architecture of an oracle row's "shape" object."""
+    return Architecture(
+        vocab_size=shape["V"],
+        num_layers=shape["L"],
+        hidden_size=shape["d"],
+        intermediate_size=shape["ff"],
+        num_heads=shape["H"],
+        num_kv_heads=shape["KV"],
+        head_dim=shape["hd"],
+        tie_embeddings=shape["tied"],
+        qkv_bias=shape["arch"] == "qwen2",
+        qk_norm=shape["arch"] == "qwen3",
+    )
+
+
+def _stored(architecture: Architecture, name: str) -> tuple[StoredTensor, ...]:
+    return mix(name).assign(architecture, tensor_specs(architecture))
+
+
+def _oracle_types(row: dict[str, Any]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for name, chosen in row["types"].items():
+        if isinstance(chosen, str):
+            types[name] = chosen
+        else:
+            types |= {f"blk.{layer}.{name}": kind for kind, layers in chosen.items() for layer in layers}
+    return types
+
+
+@needs_shared
+@pytest.mark.parametrize("row", ORACLE, ids=[f"{row['name']}-{row['ftype']}" for row in ORACLE])
+def test_every_tensor_gets_the_type_llama_cpp_gave_it(row: dict[str, Any]) -> None:
+    stored = _stored(oracle_architecture(row["shape"]), row["ftype"])
+    assert {gguf_name(t.spec): t.type.name for t in stored} == _oracle_types(row)
+    assert sum(t.num_bytes for t in stored) == row["tensor_bytes"]
+
+
+@needs_shared
+def test_block_sizes_are_ggmls() -> None:
+    rows = csv_rows("truth/ggml_types.csv")
+    assert len(rows) > 20
+    for row in rows:
+        ours = TYPES[row["type"]]
+        assert (ours.block_elements, ours.block_bytes) == (
+            int(row["block_elements"]),
+            int(row["block_bytes"]),
+        )
+        assert ours.bits_per_weight == float(row["bits_per_weight"])
+
+
+def test_q4_k_m_at_width_576_falls_back_as_worked_by_hand() -> None:
+    stored = {gguf_name(t.spec): t for t in _stored(model("MobileLLM-125M").architecture, "Q4_K_M")}
+    # 576 is no multiple of 256: Q4_K becomes Q5_0 (22 bytes per 32), the tied table Q8_0 (34 per 32)
+    assert stored["blk.5.attn_q.weight"].num_bytes == 576 * 576 // 32 * 22 == 228_096
+    assert stored["token_embd.weight"].num_bytes == 32000 * 576 // 32 * 34 == 19_584_000
+    # 1536 columns are: ffn_down keeps Q6_K in the layers that get more bits (0 is one of them), else Q4_K
+    assert stored["blk.0.ffn_down.weight"].num_bytes == 576 * 1536 // 256 * 210 == 725_760
+    assert stored["blk.4.ffn_down.weight"].num_bytes == 576 * 1536 // 256 * 144 == 497_664
+
+
+def test_a_width_no_block_divides_is_stored_as_f16() -> None:
+    odd = Architecture(
+        vocab_size=512,
+        num_layers=1,
+        hidden_size=72,
+        intermediate_size=256,
+        num_heads=9,
+        num_kv_heads=9,
+        head_dim=8,
+    )
+    types = {gguf_name(t.spec): t.type.name for t in _stored(odd, "Q4_0")}
+    assert types["blk.0.attn_q.weight"] == "F16"
+    assert types["blk.0.ffn_down.weight"] == "Q4_0"
+
+
+def test_names_are_read_in_any_case_and_unknown_ones_listed() -> None:
+    assert mix("q4_k_m").name == "Q4_K_M"
+    with pytest.raises(UnknownName, match="unknown llama.cpp format 'Q4_K_X'; did you mean Q4_K_"):
+        mix("Q4_K_X")
+
+
+@given(architectures(max_layers=6), st.sampled_from(sorted(BASE_TYPES)))
+def test_any_mix_stores_any_model_in_whole_blocks(architecture: Architecture, name: str) -> None:
+    stored = _stored(architecture.unrolled(), name)
+    for tensor in stored:
+        assert tensor.num_bytes * 8 == pytest.approx(
+            tensor.spec.num_elements * tensor.type.bits_per_weight, rel=1e-12
+        )
+
+
+@given(architectures(max_layers=6))
+def test_fewer_bits_never_take_more_bytes(architecture: Architecture) -> None:
+    unrolled = architecture.unrolled()
+    sizes = [
+        sum(t.num_bytes for t in _stored(unrolled, name))
+        for name in ("F32", "F16", "Q8_0", "Q6_K", "Q5_K_S", "Q4_K_S")
+    ]
+    assert sizes == sorted(sizes, reverse=True)

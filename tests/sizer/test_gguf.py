@@ -1,0 +1,100 @@
+"""GGUF file bytes against published files, and against a file written by the gguf package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sizer.formats import gguf
+from sizer.registry import model, models
+from sizer.runtimes.llamacpp import LlamaCpp
+from sizer.tensors import Role, TensorSpec, tensor_specs
+from tests.shared_facts import csv_rows, needs_shared
+
+CATALOGUE = {name.lower() for name in models()}
+
+
+def _published() -> list[dict[str, str]]:
+    return [
+        row
+        for row in csv_rows("truth/gguf_sizes.csv")
+        if row["file_bytes"] and row["config_model"].rsplit("/", 1)[-1].lower() in CATALOGUE
+    ]
+
+
+@needs_shared
+@pytest.mark.parametrize("row", _published(), ids=[f"{r['model']}-{r['quant']}" for r in _published()])
+def test_published_file_sizes(row: dict[str, str]) -> None:
+    architecture = model(row["config_model"]).architecture
+    if row["head_stored"] == "separate":
+        architecture = replace(architecture, tie_embeddings=False)
+    engine = LlamaCpp()
+    file = engine.file_bytes(architecture, engine.store(architecture, row["quant"]))
+    if row["tensor_bytes"] and not row["note"].startswith("n_params includes"):
+        assert file.tensor_bytes == int(row["tensor_bytes"])
+    # the rest is metadata and tokenizer, which publishers vary by some hundred bytes
+    assert file.total == pytest.approx(int(row["file_bytes"]), rel=1e-4)
+
+
+@needs_shared
+def test_there_are_published_files_to_compare() -> None:
+    assert len(_published()) >= 10
+
+
+def test_the_directory_and_padding_are_what_the_gguf_package_writes(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    writer_module = pytest.importorskip("gguf")
+    architecture = replace(model("SmolLM2-135M").architecture, num_layers=2, vocab_size=64, hidden_size=96)
+    stored = LlamaCpp().store(architecture, "F16")
+    path = tmp_path / "tiny.gguf"
+    writer = writer_module.GGUFWriter(str(path), "llama")
+    for tensor in stored:
+        kind = np.float32 if tensor.type.name == "F32" else np.float16
+        writer.add_tensor(gguf.gguf_name(tensor.spec), np.zeros(tensor.spec.shape, dtype=kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    # the one metadata pair the package always writes: key, type, text
+    key, text = b"general.architecture", b"llama"
+    metadata = 8 + len(key) + 4 + 8 + len(text)
+    specs = [t.spec for t in stored]
+    header = gguf.FIXED_HEADER_BYTES + metadata + gguf.directory_bytes(specs)
+    data = sum(t.num_bytes + -t.num_bytes % gguf.ALIGNMENT for t in stored)
+    assert path.stat().st_size == header + -header % gguf.ALIGNMENT + data
+
+
+def test_names_and_directory_worked_by_hand() -> None:
+    spec = next(s for s in tensor_specs(model("MobileLLM-125M").architecture) if s.role is Role.QUERY)
+    assert gguf.gguf_name(spec) == "blk.0.attn_q.weight"
+    # 8 + 19 letters, 4 + two dimensions of 8, type 4, offset 8
+    assert gguf.directory_bytes([spec]) == 8 + 19 + 4 + 16 + 4 + 8 == 59
+
+
+def test_an_unknown_vocabulary_is_estimated_in_proportion_with_a_range() -> None:
+    known = gguf.tokenizer_bytes(49152)
+    assert (known.name, known.value) == ("SmolLM", 1_769_795)
+    guess = gguf.tokenizer_bytes(10_000)
+    assert guess.name == "unknown tokenizer"
+    assert 200_000 < guess.low < guess.value < guess.high < 700_000
+
+
+def test_parts_sum_to_the_file() -> None:
+    architecture = model("MobileLLM-125M").architecture
+    engine = LlamaCpp()
+    file = engine.file_bytes(architecture, engine.store(architecture, "Q4_K_M"))
+    parts = file.tensor_bytes + file.padding_bytes + file.directory_bytes + file.tokenizer.value
+    assert file.total == parts
+
+
+def test_biases_have_their_own_names() -> None:
+    spec = TensorSpec(
+        name="model.layers.7.self_attn.k_proj.bias",
+        shape=(128,),
+        role=Role.KEY,
+        layer=7,
+        access=tensor_specs(model("SmolLM2-135M").architecture)[1].access,
+    )
+    assert gguf.gguf_name(spec) == "blk.7.attn_k.bias"

@@ -1,0 +1,95 @@
+"""config.json keys: defaults per family, refused values, the way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from sizer.architecture import Architecture, LayerSharing, MlpKind, NormKind, SharingStrategy
+from sizer.errors import InvalidArchitecture, UnknownName
+from sizer.hf_config import architecture_from_config, config_from_architecture, sharing_from_config
+from tests.strategies import architectures
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 32000,
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "num_hidden_layers": 22,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+}
+
+
+def test_a_llama_config_takes_the_familys_defaults() -> None:
+    a = architecture_from_config(LLAMA)
+    assert (a.head_dim, a.tie_embeddings, a.qkv_bias, a.mlp) == (64, False, False, MlpKind.SWIGLU)
+
+
+def test_no_key_value_heads_means_as_many_as_heads() -> None:
+    config = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
+    assert architecture_from_config(config).num_kv_heads == 32
+
+
+def test_qwen3_has_its_own_head_dim_and_norms() -> None:
+    a = architecture_from_config({**LLAMA, "model_type": "qwen3"})
+    assert (a.head_dim, a.qk_norm, a.qkv_bias) == (128, True, False)
+
+
+def test_mobilellm_shares_its_table_whatever_tie_word_embeddings_says() -> None:
+    a = architecture_from_config({**LLAMA, "model_type": "mobilellm", "tie_word_embeddings": False})
+    assert a.tie_embeddings
+
+
+def test_mobilellm_layer_sharing_runs_each_block_twice_in_a_row() -> None:
+    a = architecture_from_config({**LLAMA, "model_type": "mobilellm", "layer_sharing": True})
+    assert a.sharing == LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)
+    assert (a.num_layers, a.executed_layers) == (22, 44)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": None}, "hidden_size: missing from the config"),
+        ({"hidden_size": "2048"}, "hidden_size: expected a whole number, got '2048'"),
+        ({"num_attention_heads": 7}, "head_dim: missing, and hidden_size 2048 is not a multiple"),
+        ({"num_attention_heads": 0}, "head_dim: missing"),
+        ({"hidden_act": "tanh"}, "hidden_act: unknown value 'tanh'; accepted: gelu, silu, swish"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings: expected true or false, got 'yes'"),
+        ({"num_local_experts": 8}, "num_local_experts: not supported"),
+        ({"num_key_value_heads": 5}, "num_heads must be a multiple of num_kv_heads"),
+        ({"sharing": "immediate"}, "sharing: expected"),
+        ({"sharing": {"strategy": "immediate", "repeat": "2"}}, "sharing.repeat: expected a whole number"),
+        ({"model_type": 3}, "model_type: missing or not text"),
+    ],
+)
+def test_refused_configs_name_the_key(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=message):
+        architecture_from_config({**LLAMA, **change})
+
+
+def test_an_unknown_family_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UnknownName, match=r"unknown model_type 'lama'; did you mean llama\? known: llama, minicpm"
+    ):
+        architecture_from_config({**LLAMA, "model_type": "lama"})
+
+
+def test_sharing_without_repeat_is_twice() -> None:
+    assert sharing_from_config({"strategy": "repeat-all"}).repeat == 2
+
+
+@given(architectures())
+def test_llama_shapes_survive_the_way_there_and_back(architecture: Architecture) -> None:
+    plain = replace(
+        architecture,
+        mlp=MlpKind.SWIGLU,
+        norm=NormKind.RMSNORM,
+        qk_norm=False,
+        mlp_bias=False,
+        attention_output_bias=architecture.qkv_bias,
+    )
+    assert architecture_from_config(config_from_architecture(plain)) == plain

@@ -1,0 +1,134 @@
+"""Tensors and parameter counts against published counts, transformers' own models, hand-worked sums."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from sizer.architecture import Architecture
+from sizer.hf_config import FAMILIES, architecture_from_config
+from sizer.registry import CatalogueModel, models
+from sizer.tensors import Access, Role, count_parameters, tensor_specs
+from tests.shared_facts import json_lines, needs_shared
+from tests.sizer.test_architecture import SMALL
+from tests.strategies import architectures
+
+# Facts that the truth file keeps under "extras", in our config keys.
+_EXTRA_KEYS = {"shared_ffn": "shared_mlp", "extra_norm_per_layer": "sub_norms"}
+_PLAIN_EXTRAS = ("share_embedding", "layer_sharing")
+
+
+def _truth_config(row: dict[str, Any]) -> dict[str, Any]:
+    extras = row["extras"]
+    ours = {ours: bool(extras.get(theirs)) for theirs, ours in _EXTRA_KEYS.items()}
+    return {**row, **{key: extras[key] for key in _PLAIN_EXTRAS if key in extras}, **ours}
+
+
+LLAMA_SHAPED = [row for row in json_lines("truth/configs.jsonl") if row["model_type"] in FAMILIES]
+
+
+def _total(architecture: Architecture) -> int:
+    return count_parameters(tensor_specs(architecture)).total
+
+
+def test_a_block_worked_by_hand() -> None:
+    counts = count_parameters(tensor_specs(replace(SMALL, num_layers=1)))
+    assert counts.embedding == 32000 * 576 == 18_432_000
+    assert counts.attention == 576 * 576 + 2 * 576 * 192 + 576 * 576 == 884_736
+    assert counts.mlp == 3 * 576 * 1536 == 2_654_208
+    assert counts.norm == 3 * 576 == 1_728
+    assert counts.head == 0
+    assert counts.total == 18_432_000 + 884_736 + 2_654_208 + 1_728 == 21_972_672
+
+
+def test_mobilellm_125m_has_the_count_of_its_paper() -> None:
+    # 30 x (884,736 + 2,654,208 + 2 x 576) + 18,432,000 + 576; the paper's table prints 124.6M
+    assert _total(replace(SMALL, num_layers=30)) == 124_635_456
+
+
+@needs_shared
+@pytest.mark.parametrize("row", LLAMA_SHAPED, ids=[row["model"] for row in LLAMA_SHAPED])
+def test_every_published_llama_shaped_count_to_the_last_weight(row: dict[str, Any]) -> None:
+    expected = row["params_published"] or row["params_computed"]
+    assert _total(architecture_from_config(_truth_config(row), row["model"])) == expected
+
+
+@needs_shared
+def test_the_truth_file_has_llama_shaped_rows() -> None:
+    assert len(LLAMA_SHAPED) >= 19
+
+
+@pytest.mark.parametrize("row", models().values(), ids=models())
+def test_every_catalogue_row_has_a_source_and_its_published_count(row: CatalogueModel) -> None:
+    assert row.source
+    if row.params_published is not None:
+        assert row.params_source
+        assert _total(row.architecture) == row.params_published
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("SmolLM2-135M", "Llama"),
+        ("MobileLLM-125M", "Llama"),
+        ("TinyLlama-1.1B", "Llama"),
+        ("Mistral-7B-v0.1", "Mistral"),
+        ("Qwen2.5-0.5B", "Qwen2"),
+        ("Qwen3-0.6B", "Qwen3"),
+    ],
+)
+def test_transformers_counts_the_same_on_the_meta_device(name: str, family: str) -> None:
+    import torch
+    import transformers
+
+    a = models()[name].architecture
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=a.vocab_size,
+        hidden_size=a.hidden_size,
+        intermediate_size=a.intermediate_size,
+        num_hidden_layers=a.num_layers,
+        num_attention_heads=a.num_heads,
+        num_key_value_heads=a.num_kv_heads,
+        head_dim=a.head_dim,
+        tie_word_embeddings=a.tie_embeddings,
+        pad_token_id=0,
+    )
+    with torch.device("meta"):
+        model = getattr(transformers, f"{family}ForCausalLM")(config)
+    model.tie_weights()
+    theirs = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert {s.name: s.shape for s in tensor_specs(a)} == theirs
+    assert _total(a) == sum(p.numel() for p in model.parameters())
+
+
+@given(architectures())
+def test_parts_sum_to_the_total_and_names_are_unique(architecture: Architecture) -> None:
+    specs = tensor_specs(architecture)
+    assert count_parameters(specs).total == sum(spec.num_elements for spec in specs)
+    assert len({spec.name for spec in specs}) == len(specs)
+
+
+@given(architectures())
+def test_tying_removes_exactly_one_table_and_makes_the_other_read(architecture: Architecture) -> None:
+    tied, untied = (replace(architecture, tie_embeddings=value) for value in (True, False))
+    assert _total(untied) - _total(tied) == architecture.vocab_size * architecture.hidden_size
+    (table,) = (s for s in tensor_specs(tied) if s.role is Role.TOKEN_EMBEDDING)
+    (lookup,) = (s for s in tensor_specs(untied) if s.role is Role.TOKEN_EMBEDDING)
+    assert (table.access, lookup.access) == (Access.MATMUL, Access.LOOKUP)
+
+
+@given(architectures())
+def test_sharing_stores_fewer_and_never_more(architecture: Architecture) -> None:
+    shared, unrolled = _total(architecture), _total(architecture.unrolled())
+    if architecture.sharing.repeat == 1:
+        assert shared == unrolled
+    elif not architecture.shared_mlp:
+        assert shared < unrolled
+
+
+@given(architectures())
+def test_one_more_layer_never_removes_weights(architecture: Architecture) -> None:
+    assert _total(replace(architecture, num_layers=architecture.num_layers + 1)) > _total(architecture)

@@ -1,0 +1,42 @@
+"""Hypothesis strategies: random valid architectures."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from sizer.architecture import Architecture, LayerSharing, MlpKind, NormKind, SharingStrategy
+
+SHARINGS = st.one_of(
+    st.just(LayerSharing()),
+    st.builds(
+        LayerSharing,
+        strategy=st.sampled_from([s for s in SharingStrategy if s is not SharingStrategy.NONE]),
+        repeat=st.integers(2, 4),
+    ),
+)
+
+
+@st.composite
+def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
+    """A valid decoder of any kind, small enough to be listed quickly."""
+    kv_heads = draw(st.integers(1, 6))
+    heads = kv_heads * draw(st.integers(1, 6))
+    return Architecture(
+        vocab_size=draw(st.integers(1, 70_000)),
+        num_layers=draw(st.integers(1, max_layers)),
+        hidden_size=draw(st.integers(1, 64)) * 32,
+        intermediate_size=draw(st.integers(1, 200)) * 32,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=draw(st.sampled_from([32, 40, 64, 80, 96, 128])),
+        mlp=draw(st.sampled_from(MlpKind)),
+        norm=draw(st.sampled_from(NormKind)),
+        tie_embeddings=draw(st.booleans()),
+        qk_norm=draw(st.booleans()),
+        qkv_bias=draw(st.booleans()),
+        attention_output_bias=draw(st.booleans()),
+        mlp_bias=draw(st.booleans()),
+        sub_norms=draw(st.booleans()),
+        shared_mlp=draw(st.booleans()),
+        sharing=draw(SHARINGS),
+    )
