@@ -1,0 +1,171 @@
+"""`sizer devices`, `models`, `formats`: what is known, with its source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from commands.console import out, out_json
+from sizer.device import Device, Fact, device, load_devices
+from sizer.formats.ggml import TYPES
+from sizer.hf_config import config_from_architecture
+from sizer.registry import CatalogueModel, model, models
+from sizer.runtimes import RUNTIMES
+from sizer.tensors import count_parameters, tensor_specs
+from sizer.units import format_bytes, format_bytes_binary, format_count
+
+_JSON = typer.Option("--json", help="One JSON document on stdout.")
+
+
+def devices_command(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    json_output: Annotated[bool, _JSON] = False,
+) -> None:
+    """Devices that are known, or one of them with the source of every number.
+
+    \b
+    Examples:
+      sizer devices
+      sizer devices raspberry-pi-5
+      sizer devices host --json
+    """
+    if name is not None:
+        found = device(name)
+        if json_output:
+            out_json(_device_document(found))
+        else:
+            out(_device_table(found))
+        return
+    known = load_devices()
+    if json_output:
+        out_json({"devices": [_device_document(d) for d in known.values()]})
+        return
+    from rich.table import Table
+
+    table = Table("name", "device", "kind", "RAM", "one app may use", "bandwidth", title="Devices")
+    for d in known.values():
+        bandwidth = d.bandwidth_bytes_per_s
+        table.add_row(
+            d.name,
+            d.title,
+            d.kind.value,
+            _bytes_of(d.ram_bytes),
+            _bytes_of(d.app_memory_bytes),
+            f"{bandwidth.value / 1e9:.3g} GB/s" if bandwidth else "unknown",
+        )
+    out(table)
+
+
+def _bytes_of(fact: Fact | None) -> str:
+    return format_bytes_binary(fact.value) if fact else "unknown"
+
+
+def _device_document(found: Device) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "title": found.title,
+        "kind": found.kind.value,
+        "soc": found.soc,
+        **{
+            key: {"value": fact.value, "source": fact.source, "date": fact.date}
+            for key, fact in found.facts.items()
+        },
+    }
+
+
+def _device_table(found: Device) -> Any:
+    from rich.table import Table
+
+    table = Table("fact", "value", "source", "date", title=f"{found.name}: {found.title}")
+    for key, fact in found.facts.items():
+        shown = format_bytes(fact.value) if key.endswith("_bytes") else f"{fact.value:,.6g}"
+        table.add_row(key, shown, fact.source, fact.date)
+    return table
+
+
+def models_command(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    json_output: Annotated[bool, _JSON] = False,
+) -> None:
+    """Models that are known by name, with exact parameter counts.
+
+    \b
+    Examples:
+      sizer models
+      sizer models MobileLLM-125M --json
+    """
+    chosen = [model(name)] if name is not None else list(models().values())
+    if json_output:
+        documents = [_model_document(row) for row in chosen]
+        out_json(documents[0] if name is not None else {"models": documents})
+        return
+    from rich.table import Table
+
+    columns = ("name", "parameters", "published", "layers", "width", "heads", "MLP", "vocabulary")
+    table = Table(*columns, title="Models")
+    for row in chosen:
+        a = row.architecture
+        layers = str(a.num_layers) if a.sharing.repeat == 1 else f"{a.num_layers} run {a.executed_layers}"
+        table.add_row(
+            a.name,
+            f"{_count(row):,}",
+            f"{row.params_published:,}" if row.params_published else "-",
+            layers,
+            str(a.hidden_size),
+            f"{a.num_heads}/{a.num_kv_heads}",
+            str(a.intermediate_size),
+            format_count(a.vocab_size) + (" tied" if a.tie_embeddings else ""),
+        )
+    out(table)
+
+
+def _count(row: CatalogueModel) -> int:
+    return count_parameters(tensor_specs(row.architecture)).total
+
+
+def _model_document(row: CatalogueModel) -> dict[str, Any]:
+    return {
+        "name": row.architecture.name,
+        "parameters": _count(row),
+        "params_published": row.params_published,
+        "params_source": row.params_source,
+        "config": config_from_architecture(row.architecture),
+        "source": row.source,
+    }
+
+
+def formats_command(
+    json_output: Annotated[bool, _JSON] = False,
+) -> None:
+    """Weight formats of each runtime, and the block types they are made of.
+
+    \b
+    Examples:
+      sizer formats
+      sizer formats --json
+    """
+    document = {
+        "runtimes": {name: list(engine.formats) for name, engine in RUNTIMES.items()},
+        "block_types": [
+            {
+                "name": t.name,
+                "block_elements": t.block_elements,
+                "block_bytes": t.block_bytes,
+                "bits_per_weight": t.bits_per_weight,
+            }
+            for t in TYPES.values()
+        ],
+    }
+    if json_output:
+        out_json(document)
+        return
+    from rich.table import Table
+
+    for name, engine in RUNTIMES.items():
+        out(f"{name} file types: {', '.join(engine.formats)}")
+    columns = ("block type", "weights a block", "bytes a block", "bits per weight")
+    table = Table(*columns, title="ggml block types")
+    for t in TYPES.values():
+        table.add_row(t.name, str(t.block_elements), str(t.block_bytes), f"{t.bits_per_weight:g}")
+    out(table)

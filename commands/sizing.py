@@ -1,0 +1,294 @@
+"""`sizer estimate`, `devices`, `models`, `formats`: text to typed values, one call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands.console import notice, out_json
+from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
+from sizer.device import device
+from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, SizerError
+from sizer.estimate import Estimate, estimate
+from sizer.hf_config import architecture_from_config, sharing_from_config
+from sizer.readers import read_model
+from sizer.runtimes import runtime
+from sizer.solve import DEEP_AND_THIN, SHALLOW_AND_WIDE, architecture_near
+from sizer.tensors import count_parameters, tensor_specs
+from sizer.units import format_count, parse_count
+from sizer.workload import Workload
+
+_ESTIMATE_HELP = """How big, how heavy in memory and how fast a model is, real or hypothetical.
+
+MODEL is a catalogue name (see `sizer models`), a config.json or a directory with one. Without it give
+--params, or a shape with --num-layers, --hidden-size and --num-heads.
+
+\b
+Examples:
+  sizer estimate --params 125M --bits 4 --device raspberry-pi-5
+  sizer estimate MobileLLM-125M --format Q4_K_M --context 4096 --json
+  sizer estimate --num-layers 12 --hidden-size 768 --num-heads 12 --num-kv-heads 4 --bits 8
+  sizer estimate MobileLLM-125M --sharing immediate --repeat 2
+  echo '{"model": "SmolLM2-135M", "format": "Q8_0"}' | sizer estimate --batch -
+"""
+
+
+def estimate_command(
+    model_name: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False)] = None,
+    params: Annotated[str | None, typer.Option(help="Parameter count to come near to, such as 125M.")] = None,
+    config: Annotated[str | None, typer.Option(help="Path of a Hugging Face config.json.")] = None,
+    num_layers: Annotated[int | None, typer.Option(help="Stored blocks.")] = None,
+    hidden_size: Annotated[int | None, typer.Option(help="Width of the residual stream.")] = None,
+    intermediate_size: Annotated[int | None, typer.Option(help="Width of the MLP. [8/3 of width]")] = None,
+    num_heads: Annotated[int | None, typer.Option(help="Query heads.")] = None,
+    num_kv_heads: Annotated[int | None, typer.Option(help="Key and value heads. [num-heads]")] = None,
+    head_dim: Annotated[int | None, typer.Option(help="Width of one head. [width / heads]")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Rows of the embedding table. [32000]")] = None,
+    tie_embeddings: Annotated[
+        bool | None, typer.Option("--tie-embeddings/--no-tie-embeddings", help="Head shares the table. [yes]")
+    ] = None,
+    mlp: Annotated[str | None, typer.Option(help="swiglu, geglu, gelu, relu, relu2_gated. [swiglu]")] = None,
+    sharing: Annotated[str | None, typer.Option(help="immediate, repeat-all, reverse or none.")] = None,
+    repeat: Annotated[int | None, typer.Option(help="Runs of each shared block. [2 when sharing]")] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="With --params: shallow and wide, not deep and thin.")
+    ] = False,
+    bits: Annotated[float | None, typer.Option(help="That runtime's customary format. [4]")] = None,
+    format: Annotated[str | None, typer.Option(help="Weight format by name, such as Q4_K_M.")] = None,
+    runtime_name: Annotated[str, typer.Option("--runtime", help="Engine that runs the model.")] = "llama.cpp",
+    device_name: Annotated[
+        str | None, typer.Option("--device", help="Device to predict speed and fit for; `host` is this one.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Tokens the KV cache holds.")] = 2048,
+    prompt: Annotated[int | None, typer.Option(help="Tokens of the prompt. [128]")] = None,
+    generate: Annotated[int | None, typer.Option(help="Tokens generated. [128]")] = None,
+    batch_size: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
+    cache_type: Annotated[str, typer.Option(help="Type of the KV cache: f16, q8_0, q4_0, ...")] = "f16",
+    ubatch: Annotated[int, typer.Option(help="Prompt tokens processed at once.")] = 512,
+    flash_attention: Annotated[
+        bool, typer.Option("--flash-attention/--no-flash-attention", help="No score rows kept in memory.")
+    ] = True,
+    batch: Annotated[
+        str | None, typer.Option(help="File (or -) of JSON lines in; one estimate a line out.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    if batch is not None:
+        raise typer.Exit(_batch(batch))
+    asked = {
+        "prompt_tokens": prompt,
+        "generated_tokens": generate,
+        "context_tokens": context,
+        "batch_size": batch_size,
+        "ubatch_tokens": ubatch,
+        "flash_attention": flash_attention,
+    }
+    workload = _workload({key: value for key, value in asked.items() if value is not None}, cache_type)
+    shape = {
+        "num_layers": num_layers,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "num_heads": num_heads,
+        "num_kv_heads": num_kv_heads,
+        "head_dim": head_dim,
+        "vocab_size": vocab_size,
+        "tie_embeddings": tie_embeddings,
+        "mlp": parse_enum(MlpKind, mlp, "mlp") if mlp is not None else None,
+        "sharing": _sharing(sharing, repeat),
+    }
+    given = {key: value for key, value in shape.items() if value is not None}
+    architecture, shape_notes = _architecture(model_name, params, config, given, wide=wide)
+    format_name, format_notes = _format(runtime_name, bits, format)
+    result = estimate(
+        architecture=architecture,
+        format=format_name,
+        runtime=runtime_name,
+        workload=workload,
+        device=device(device_name) if device_name is not None else None,
+        assumptions=(*shape_notes, *format_notes),
+    )
+    if json_output:
+        out_json(result.to_dict())
+    else:
+        from reports.text import estimate_table
+
+        print(estimate_table(result), end="")
+    if result.memory.fits is False:
+        raise typer.Exit(1)
+
+
+estimate_command.__doc__ = _ESTIMATE_HELP
+
+
+def _sharing(strategy: str | None, repeat: int | None) -> LayerSharing | None:
+    if strategy is None:
+        if repeat is not None and repeat != 1:
+            raise InvalidArchitecture(f"repeat: {repeat} needs --sharing immediate, repeat-all or reverse")
+        return None
+    kind = parse_enum(SharingStrategy, strategy, "sharing")
+    default = 1 if kind is SharingStrategy.NONE else 2
+    return LayerSharing(strategy=kind, repeat=default if repeat is None else repeat)
+
+
+def _architecture(
+    model_name: str | None, params: str | None, config: str | None, given: dict[str, Any], *, wide: bool
+) -> tuple[Architecture, tuple[str, ...]]:
+    """The one architecture the options describe, and notes on what was chosen for the user."""
+    values = {"MODEL": model_name, "--params": params, "--config": config}
+    sources = " and ".join(text for text, value in values.items() if value is not None)
+    if " and " in sources:
+        raise InvalidArchitecture(f"model: give one of MODEL, --params and --config, got {sources}")
+    if model_name is not None or config is not None:
+        known = read_model(str(model_name if config is None else Path(config)))
+        return (replace(known, **given), ()) if given else (known, ())
+    if params is not None:
+        return _near(parse_count(params, "params"), given, wide=wide)
+    missing = [key for key in ("num_layers", "hidden_size", "num_heads") if key not in given]
+    if missing:
+        options = ", ".join("--" + key.replace("_", "-") for key in missing)
+        raise InvalidArchitecture(
+            f"model: nothing to size; give MODEL, --params 125M, --config PATH or a shape (missing {options})"
+        )
+    return _by_hand(given), ()
+
+
+def _near(num_parameters: int, given: dict[str, Any], *, wide: bool) -> tuple[Architecture, tuple[str, ...]]:
+    free = {"vocab_size", "tie_embeddings", "sharing"}
+    if fixed := sorted(set(given) - free):
+        raise InvalidArchitecture(
+            f"params: chooses the shape itself, so {', '.join(fixed)} cannot be given with it; "
+            f"accepted: {', '.join(sorted(free))}"
+        )
+    near = architecture_near(num_parameters, aspect=SHALLOW_AND_WIDE if wide else DEEP_AND_THIN, **given)
+    exact = count_parameters(tensor_specs(near)).total
+    note = (
+        f"shape: {near.num_layers} layers x {near.hidden_size}, {near.num_heads} heads over "
+        f"{near.num_kv_heads} KV heads, MLP {near.intermediate_size}, vocabulary {near.vocab_size}: "
+        f"{exact:,} parameters, {exact / num_parameters - 1:+.2%} from {format_count(num_parameters)} "
+        f"({'shallow and wide' if wide else 'deep and thin'})"
+    )
+    return near, (note,)
+
+
+def _by_hand(given: dict[str, Any]) -> Architecture:
+    width, heads = given["hidden_size"], given["num_heads"]
+    if "head_dim" not in given and (heads < 1 or width % heads):
+        raise InvalidArchitecture(
+            f"head_dim: hidden_size {width} is not a multiple of num_heads {heads}; give --head-dim"
+        )
+    defaults = {
+        "vocab_size": 32000,
+        "num_kv_heads": heads,
+        "head_dim": width // max(heads, 1),
+        "intermediate_size": max(64, round(width * 8 / 3 / 64) * 64),
+    }
+    return Architecture(**{**defaults, **given})
+
+
+def _format(runtime_name: str, bits: float | None, format_name: str | None) -> tuple[str, tuple[str, ...]]:
+    engine = runtime(runtime_name)
+    if format_name is not None:
+        if bits is not None:
+            raise InvalidQuantity(f"bits: give --bits or --format, got {bits:g} and {format_name}")
+        return engine.format_name(format_name), ()
+    chosen = engine.format_for_bits(4.0 if bits is None else bits)
+    return chosen, (f"{4.0 if bits is None else bits:g} bits means {engine.name}'s customary {chosen}",)
+
+
+def _batch(source: str) -> int:
+    """Estimates for JSON lines, in order; 2 if any line was bad."""
+    if source == "-":
+        failed = _batch_lines(sys.stdin)
+    else:
+        try:
+            with Path(source).open(encoding="utf-8") as stream:
+                failed = _batch_lines(stream)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise InvalidFile(f"batch: cannot read {source!r}: {reason}; accepted: a file or -") from None
+    if failed:
+        notice(f"error: {failed} bad line(s) in {source}")
+    return 2 if failed else 0
+
+
+def _batch_lines(lines: Iterable[str]) -> int:
+    """Print the estimate of every line; the number of lines that were bad."""
+    failed = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            document: dict[str, Any] = _batch_line(line).to_dict()
+        except SizerError as error:
+            document, failed = {"error": str(error)}, failed + 1
+        # flushed: the reader at the other end of a pipe may wait for each answer
+        print(json.dumps(document, allow_nan=False), flush=True)
+    return failed
+
+
+# Keys of a batch line that become the workload, beside "context".
+_WORKLOAD_KEYS = {
+    "context": "context_tokens",
+    "prompt": "prompt_tokens",
+    "generate": "generated_tokens",
+    "batch_size": "batch_size",
+    "ubatch": "ubatch_tokens",
+    "flash_attention": "flash_attention",
+}
+_TEXT_KEYS = ("runtime", "format", "device", "cache_type")
+_BATCH_KEYS = sorted({"config", "model", "bits", "sharing", *_TEXT_KEYS, *_WORKLOAD_KEYS})
+
+
+def _batch_line(line: str) -> Estimate:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        raise InvalidFile("line: not JSON; accepted: one JSON object a line") from None
+    if not isinstance(request, Mapping):
+        raise InvalidFile(f"line: not a JSON object; accepted: one with {', '.join(_BATCH_KEYS)}")
+    if unknown := sorted(set(request) - set(_BATCH_KEYS)):
+        raise InvalidFile(f"{unknown[0]}: unknown key; accepted: {', '.join(_BATCH_KEYS)}")
+    if isinstance(request.get("config"), Mapping):
+        architecture = architecture_from_config(request["config"])
+    elif isinstance(request.get("model"), str):
+        architecture = read_model(request["model"])
+    else:
+        raise InvalidFile("config: missing; accepted: an object of config.json keys, or a model's name")
+    if request.get("sharing") is not None:
+        architecture = replace(architecture, sharing=sharing_from_config(request["sharing"]))
+    texts = {key: request.get(key) for key in _TEXT_KEYS}
+    for key, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidQuantity(f"{key}: must be text, got {value!r}")
+    bits = request.get("bits")
+    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int | float)):
+        raise InvalidQuantity(f"bits: must be a number, got {bits!r}")
+    runtime_name = texts["runtime"] or "llama.cpp"
+    format_name, notes = _format(runtime_name, bits, texts["format"])
+    given = {field: request[key] for key, field in _WORKLOAD_KEYS.items() if request.get(key) is not None}
+    return estimate(
+        architecture=architecture,
+        format=format_name,
+        runtime=runtime_name,
+        workload=_workload(given, texts["cache_type"]),
+        device=device(texts["device"]) if texts["device"] is not None else None,
+        assumptions=notes,
+    )
+
+
+def _workload(given: dict[str, Any], cache_type: str | None) -> Workload:
+    """Workload as asked for; prompt and generation shrink to a small context unless they are given."""
+    usual = Workload()
+    context = given.get("context_tokens", usual.context_tokens)
+    if isinstance(context, int):
+        given.setdefault("prompt_tokens", max(1, min(usual.prompt_tokens, context // 2)))
+        given.setdefault("generated_tokens", max(1, min(usual.generated_tokens, context // 2)))
+    if not isinstance(given.get("flash_attention", True), bool):
+        raise InvalidQuantity(f"flash_attention: must be true or false, got {given['flash_attention']!r}")
+    return Workload(**given, cache_type=(cache_type or "F16").upper())
