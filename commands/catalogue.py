@@ -22,7 +22,7 @@ def devices_command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
     json_output: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Devices that are known, or one of them with the source of every number.
+    """List devices, or one with the source of every number.
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def models_command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
     json_output: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Models that are known by name, with exact parameter counts.
+    """List models known by name, with exact parameter counts.
 
     \b
     Examples:
@@ -138,7 +138,7 @@ def _model_document(row: CatalogueModel) -> dict[str, Any]:
 def formats_command(
     json_output: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Weight formats of each runtime, and the block types they are made of.
+    """List weight formats and the block types they are made of.
 
     \b
     Examples:

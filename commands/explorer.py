@@ -18,7 +18,7 @@ def app_command(
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
     storage: Annotated[str | None, typer.Option(help="Optuna storage URL. [sqlite:///runs/sizer.db]")] = None,
 ) -> None:
-    """Open the explorer: size a model with sliders, look at a study's frontier.
+    """Open the explorer: sliders for a model, a study's frontier.
 
     \b
     Examples:
@@ -30,6 +30,7 @@ def app_command(
         raise SizerError("app: the explorer is not installed; install sizer with its own dependencies")
     command = [sys.executable, "-m", "streamlit", "run", spec.origin, "--server.port", str(port)]
     command += ["--browser.gatherUsageStats", "false", "--server.headless", str(headless).lower()]
+    command += ["--client.toolbarMode", "minimal"]
     environment = dict(os.environ)
     if storage is not None:
         environment["SIZER_STORAGE"] = storage

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from search.runner import Ending
 
 app = typer.Typer(
-    help="Search for the best model under a device's budget by training short proxies.",
+    help="Search for the best model under a device's budget.",
+    rich_markup_mode=None,
 )
 
 _STORAGE = typer.Option(help="Optuna storage URL. [sqlite:///runs/sizer.db]", show_default=False)
@@ -213,7 +214,7 @@ def frontier_command(
 
 
 def _print_frontier(result: SearchResult) -> None:
-    from reports.text import frontier_table
+    from reports.frontier_text import frontier_table
 
     out(frontier_table(result))
 

@@ -24,7 +24,7 @@ from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_count, parse_count
 from sizer.workload import Workload
 
-_ESTIMATE_HELP = """How big, how heavy in memory and how fast a model is, real or hypothetical.
+_ESTIMATE_HELP = """Size a model, real or hypothetical: file, memory, speed, energy.
 
 MODEL is a catalogue name (see `sizer models`), a config.json or a directory with one. Without it give
 --params, or a shape with --num-layers, --hidden-size and --num-heads.
@@ -116,7 +116,7 @@ def estimate_command(
     if json_output:
         out_json(result.to_dict())
     else:
-        from reports.text import estimate_table
+        from reports.estimate_text import estimate_table
 
         print(estimate_table(result), end="")
     if result.memory.fits is False:

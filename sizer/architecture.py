@@ -150,6 +150,22 @@ class Architecture:
         """Width of the key (or value) projection: num_kv_heads x head_dim."""
         return self.num_kv_heads * self.head_dim
 
+    def to_dict(self) -> dict[str, object]:
+        """The shape as plain JSON values, with the keys of the estimate's `architecture` object."""
+        return {
+            "name": self.name,
+            "num_layers": self.num_layers,
+            "executed_layers": self.executed_layers,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_heads": self.num_heads,
+            "num_kv_heads": self.num_kv_heads,
+            "head_dim": self.head_dim,
+            "vocab_size": self.vocab_size,
+            "tie_embeddings": self.tie_embeddings,
+            "sharing": {"strategy": self.sharing.strategy.value, "repeat": self.sharing.repeat},
+        }
+
     def unrolled(self) -> Architecture:
         """The same computation with every executed layer stored on its own (what llama.cpp needs)."""
         return replace(self, num_layers=self.executed_layers, sharing=LayerSharing())

@@ -46,23 +46,11 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON values, in the layout of schema sizer.estimate/1."""
-        a, p, m = self.architecture, self.parameters, self.memory
+        p, m = self.parameters, self.memory
         return {
             "schema": SCHEMA,
             "device": self.device.name if self.device else None,
-            "architecture": {
-                "name": a.name,
-                "num_layers": a.num_layers,
-                "executed_layers": a.executed_layers,
-                "hidden_size": a.hidden_size,
-                "intermediate_size": a.intermediate_size,
-                "num_heads": a.num_heads,
-                "num_kv_heads": a.num_kv_heads,
-                "head_dim": a.head_dim,
-                "vocab_size": a.vocab_size,
-                "tie_embeddings": a.tie_embeddings,
-                "sharing": {"strategy": a.sharing.strategy.value, "repeat": a.sharing.repeat},
-            },
+            "architecture": self.architecture.to_dict(),
             "parameters": {
                 "total": p.total,
                 "embedding": p.embedding,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sizer.architecture import Architecture, SharingStrategy
 from sizer.device import Device
@@ -152,8 +152,7 @@ def profiles() -> Profiles:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Speed:
+class _Speed(NamedTuple):
     """Constants that hold for one device, runtime and format, and how wide their ranges are."""
 
     seconds_per_layer: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
@@ -29,12 +30,11 @@ class StoredTensor:
         return self.type.tensor_bytes(self.spec)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a tensor stands: index among its kind, their count, query heads per KV head, 70B class."""
+class _Place(NamedTuple):
+    """Where a tensor stands: number among its kind, of how many, query heads per KV head, 70B class."""
 
-    index: int
-    count: int
+    number: int
+    of: int
     gqa: int
     is_70b: bool
 
@@ -90,8 +90,8 @@ _LOW_IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
 
 
 def _more_bits(p: _Place) -> bool:
-    eighth = p.count // 8
-    return p.index < eighth or p.index >= 7 * p.count // 8 or (p.index - eighth) % 3 == 2
+    eighth = p.of // 8
+    return p.number < eighth or p.number >= 7 * p.of // 8 or (p.number - eighth) % 3 == 2
 
 
 def _always(name: str) -> _Rule:
@@ -103,7 +103,7 @@ def _if_more_bits(name: str) -> _Rule:
 
 
 def _first(fraction: int, name: str, otherwise: str | None = None) -> _Rule:
-    return lambda p: name if p.index < p.count // fraction else otherwise
+    return lambda p: name if p.number < p.of // fraction else otherwise
 
 
 def _if_grouped(name: str, otherwise: str | None = None) -> _Rule:
@@ -115,9 +115,9 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
     Role.VALUE: {
         "Q2_K": _if_grouped("Q4_K", "Q3_K"),
         "Q2_K_S": _if_grouped("Q4_K"),
-        "Q3_K_M": lambda p: "Q5_K" if p.index < 2 else "Q4_K",
+        "Q3_K_M": lambda p: "Q5_K" if p.number < 2 else "Q4_K",
         "Q3_K_L": _always("Q5_K"),
-        "Q4_K_S": lambda p: "Q5_K" if p.index < 4 else None,
+        "Q4_K_S": lambda p: "Q5_K" if p.number < 4 else None,
         "Q4_K_M": _if_more_bits("Q6_K"),
         "Q5_K_M": _if_more_bits("Q6_K"),
         "IQ3_XXS": _if_grouped("Q4_K", "IQ3_S"),
@@ -155,8 +155,8 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
         **dict.fromkeys(("IQ2_S", "IQ2_M"), _first(8, "IQ3_S")),
         **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS"), _first(8, "Q2_K")),
     },
-    Role.GATE: {"IQ3_XS": lambda p: "IQ3_XXS" if p.count // 8 <= p.index < 7 * p.count // 8 else None},
-    Role.UP: {"IQ3_XS": lambda p: "IQ3_XXS" if p.count // 8 <= p.index < 7 * p.count // 8 else None},
+    Role.GATE: {"IQ3_XS": lambda p: "IQ3_XXS" if p.of // 8 <= p.number < 7 * p.of // 8 else None},
+    Role.UP: {"IQ3_XS": lambda p: "IQ3_XXS" if p.of // 8 <= p.number < 7 * p.of // 8 else None},
 }
 
 
