@@ -1,0 +1,20 @@
+"""The explorer's entry, for `streamlit run app.py`: navigation only; its pages live in explorer/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+_PAGES = Path(__file__).parent / "explorer"
+
+# no icons, of the site or of a page: Streamlit would fetch the browser tab's icon from the network
+st.set_page_config(page_title="sizer", layout="wide")
+st.html("<style>.stMainBlockContainer { padding: 4rem 3rem; }</style>")
+st.navigation(
+    [
+        st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
+        st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,151 @@
+"""Results as tidy pandas tables: one row per trial or part, units in the column names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from reports.wording import shape_text
+from search.pareto import frontier
+from search.results import SearchResult, TrialRecord
+
+if TYPE_CHECKING:
+    from sizer.estimate import Estimate
+
+# Whole numbers that an untrained trial does not have: pandas' nullable integers keep them whole.
+_OPTIONAL_INTEGERS = ("repeats_trial", "steps", "trained_tokens", "seed")
+_OPTIONAL_FLOATS = (
+    "decode_tokens_per_s",
+    "decode_tokens_per_s_low",
+    "decode_tokens_per_s_high",
+    "val_bits_per_byte",
+    "val_bits_per_byte_se",
+    "val_bits_per_byte_full_precision",
+    "wall_s",
+)
+_TRIAL_COLUMNS = (
+    "trial",
+    "status",
+    "on_frontier",
+    "repeats_trial",
+    "shape",
+    "format",
+    "num_layers",
+    "executed_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "vocab_size",
+    "tie_embeddings",
+    "sharing_strategy",
+    "sharing_repeat",
+    "num_parameters",
+    "file_bytes",
+    "memory_bytes",
+    "decode_tokens_per_s",
+    "decode_tokens_per_s_low",
+    "decode_tokens_per_s_high",
+    "decode_basis",
+    "val_bits_per_byte",
+    "val_bits_per_byte_se",
+    "val_bits_per_byte_full_precision",
+    "steps",
+    "trained_tokens",
+    "wall_s",
+    "seed",
+    "violations",
+)
+
+
+def trials_frame(result: SearchResult) -> pd.DataFrame:
+    """Every trial of a study, infeasible and diverged ones included, in the order of their numbers."""
+    on_front = {record.number for record in frontier(result)}
+    rows = [_trial_row(r, r.number in on_front) for r in sorted(result.records, key=lambda r: r.number)]
+    frame = pd.DataFrame(rows, columns=list(_TRIAL_COLUMNS))
+    types = {name: "Int64" for name in _OPTIONAL_INTEGERS} | {name: "float64" for name in _OPTIONAL_FLOATS}
+    return frame.astype(types | {"on_frontier": "bool"})
+
+
+def frontier_frame(result: SearchResult) -> pd.DataFrame:
+    """The rows of `trials_frame` that are on the frontier, smallest file first."""
+    order = [record.number for record in frontier(result)]
+    return trials_frame(result).set_index("trial", drop=False).loc[order].reset_index(drop=True)
+
+
+def parameters_frame(estimate: Estimate) -> pd.DataFrame:
+    """Parameters by part of the model; rows sum to the total."""
+    p = estimate.parameters
+    parts = {"embedding": p.embedding, "attention": p.attention, "mlp": p.mlp, "norm": p.norm, "head": p.head}
+    return _parts_frame(parts, "num_parameters")
+
+
+def bytes_frame(estimate: Estimate) -> pd.DataFrame:
+    """Bytes of the file by block type, largest first, then what is around the tensors; rows sum to it all."""
+    file = estimate.file
+    types = dict(sorted(estimate.bytes_by_type.items(), key=lambda item: -item[1]))
+    around = {
+        "padding": file.padding_bytes,
+        "tensor directory": file.directory_bytes,
+        "metadata and tokenizer": file.tokenizer.value,
+    }
+    return _parts_frame(types | around, "file_bytes")
+
+
+def memory_frame(estimate: Estimate) -> pd.DataFrame:
+    """Bytes of memory by part; rows sum to the total."""
+    m = estimate.memory
+    parts = {
+        "weights": m.weights_bytes,
+        "key-value cache": m.kv_cache_bytes,
+        "compute buffer": m.compute_bytes,
+        "output buffer": m.output_bytes,
+        "runtime overhead": m.overhead_bytes,
+    }
+    return _parts_frame(parts, "memory_bytes")
+
+
+def _parts_frame(parts: dict[str, int], column: str) -> pd.DataFrame:
+    frame = pd.DataFrame({"part": list(parts), column: list(parts.values())})
+    total = sum(parts.values())
+    return frame.assign(share=[value / total for value in parts.values()])
+
+
+def _trial_row(record: TrialRecord, on_frontier: bool) -> dict[str, Any]:
+    a, decode, proxy = record.candidate.architecture, record.decode_tokens_per_s, record.proxy
+    return {
+        "trial": record.number,
+        "status": record.status.value,
+        "on_frontier": on_frontier,
+        "repeats_trial": record.repeats,
+        "shape": shape_text(a),
+        "format": record.candidate.format,
+        "num_layers": a.num_layers,
+        "executed_layers": a.executed_layers,
+        "hidden_size": a.hidden_size,
+        "intermediate_size": a.intermediate_size,
+        "num_heads": a.num_heads,
+        "num_kv_heads": a.num_kv_heads,
+        "head_dim": a.head_dim,
+        "vocab_size": a.vocab_size,
+        "tie_embeddings": a.tie_embeddings,
+        "sharing_strategy": a.sharing.strategy.value,
+        "sharing_repeat": a.sharing.repeat,
+        "num_parameters": record.num_parameters,
+        "file_bytes": record.file_bytes,
+        "memory_bytes": record.memory_bytes,
+        "decode_tokens_per_s": decode.value if decode else None,
+        "decode_tokens_per_s_low": decode.low if decode else None,
+        "decode_tokens_per_s_high": decode.high if decode else None,
+        "decode_basis": decode.basis.value if decode else None,
+        "val_bits_per_byte": proxy.val_bits_per_byte if proxy else None,
+        "val_bits_per_byte_se": proxy.val_bits_per_byte_sd if proxy else None,
+        "val_bits_per_byte_full_precision": proxy.val_bits_per_byte_full if proxy else None,
+        "steps": proxy.steps if proxy else None,
+        "trained_tokens": proxy.trained_tokens if proxy else None,
+        "wall_s": proxy.wall_s if proxy else None,
+        "seed": proxy.seed if proxy else None,
+        "violations": "; ".join(record.violations),
+    }

@@ -1,0 +1,71 @@
+"""A study's frontier as a table for the terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports.wording import NOT_KNOWN, decode_text, score_text, shape_text
+from search.pareto import frontier
+from search.results import SearchResult
+from sizer.units import format_bytes, format_count
+
+FRONTIER_COLUMNS = (
+    "trial",
+    "shape",
+    "format",
+    "file",
+    "parameters",
+    "decode tokens/s (range)",
+    "bits per byte ± se",
+    "steps",
+)
+_LEFT_COLUMNS = ("shape", "format")
+
+
+def frontier_cells(result: SearchResult) -> tuple[tuple[str, ...], ...]:
+    """The frontier as text, one row per model, in the order of FRONTIER_COLUMNS; smallest file first."""
+    return tuple(
+        (
+            str(record.number),
+            shape_text(record.candidate.architecture),
+            record.candidate.format,
+            format_bytes(record.file_bytes),
+            format_count(record.num_parameters),
+            decode_text(record.decode_tokens_per_s),
+            score_text(record),
+            f"{record.proxy.steps:,}" if record.proxy else NOT_KNOWN,
+        )
+        for record in frontier(result)
+    )
+
+
+def frontier_table(result: SearchResult) -> Table:
+    """The frontier as a rich table, smallest file first."""
+    table = Table(
+        title=Text(f"Frontier of study {result.study}"),
+        caption=None if result.trained else "no model has been trained yet",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title_justify="left",
+    )
+    for column in FRONTIER_COLUMNS:
+        left = column in _LEFT_COLUMNS
+        heading = column.replace(" (", "\n(").replace(" ±", "\n±")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+    for cells in frontier_cells(result):
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def plain_text(renderable: RenderableType, width: int) -> str:
+    """A rich renderable as text without colours or trailing blanks, ending in a newline."""
+    out = StringIO()
+    Console(file=out, width=width, color_system=None, legacy_windows=False).print(renderable)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

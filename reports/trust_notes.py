@@ -1,0 +1,113 @@
+"""What a reader must know before believing a frontier: what was done, in figures, and what was not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import hypot
+
+from search.pareto import frontier
+from search.results import SearchResult, TrialRecord, TrialStatus
+from sizer.units import format_count
+
+# Two standard errors of a difference: about 95 % if the errors are normal.
+_SIGMAS = 2.0
+
+
+def trust_notes(result: SearchResult) -> tuple[str, ...]:
+    """Sentences on how far the ranking can be trusted, each from what the study holds."""
+    trained = result.trained
+    if not trained:
+        return ("Nothing was trained to a score, so there is nothing to trust or distrust yet.",)
+    return (
+        _training(trained),
+        "Scores are of the weights after rounding them to the format named, not of the weights as trained.",
+        "A short run ranks models early. Deep, thin models can be behind at first and ahead at the end, so "
+        "between shapes of different depth the early order can have the wrong sign.",
+        _seeds(trained),
+        _ties(result),
+        *_not_scored(result),
+        *_speed(trained),
+    )
+
+
+def unresolved_pairs(result: SearchResult) -> tuple[int, int]:
+    """Neighbours on the frontier whose scores differ by less than two standard errors, and all neighbours.
+
+    Errors are taken as independent; scored on the same text they are not, so this is the cautious count.
+    """
+    pairs = list(pairwise(frontier(result)))
+    return sum(_unresolved(a, b) for a, b in pairs), len(pairs)
+
+
+def _unresolved(a: TrialRecord, b: TrialRecord) -> bool:
+    (score_a, error_a), (score_b, error_b) = _score(a), _score(b)
+    return abs(score_a - score_b) < _SIGMAS * hypot(error_a, error_b)
+
+
+def _score(record: TrialRecord) -> tuple[float, float]:
+    """Bits per byte of a trained record, and their standard error."""
+    assert record.proxy is not None, record.number
+    assert record.proxy.val_bits_per_byte is not None, record.number
+    return record.proxy.val_bits_per_byte, record.proxy.val_bits_per_byte_sd or 0.0
+
+
+def _training(trained: tuple[TrialRecord, ...]) -> str:
+    steps = sorted({r.proxy.steps for r in trained if r.proxy})
+    tokens = sorted({r.proxy.trained_tokens for r in trained if r.proxy})
+    return (
+        f"{len(trained)} {'model was' if len(trained) == 1 else 'models were'} trained for "
+        f"{_span([f'{s:,}' for s in steps])} steps, {_span([format_count(t) for t in tokens])} tokens each."
+    )
+
+
+def _span(texts: list[str]) -> str:
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+
+
+def _seeds(trained: tuple[TrialRecord, ...]) -> str:
+    seeds = sorted({r.proxy.seed for r in trained if r.proxy})
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+    return (
+        f"Every model was trained once ({which}). The ± is the standard error over the validation chunks; "
+        "how much a score moves from seed to seed was not measured."
+    )
+
+
+def _ties(result: SearchResult) -> str:
+    unresolved, pairs = unresolved_pairs(result)
+    if not pairs:
+        return "The frontier has one model, so no two of its models can be compared."
+    return (
+        f"{unresolved} of the {pairs} pairs of neighbours on the frontier differ by less than two standard "
+        "errors (taken as independent): treat those as ties."
+    )
+
+
+def _not_scored(result: SearchResult) -> tuple[str, ...]:
+    own = [record.status for record in result.records if record.repeats is None]
+    diverged, failed = own.count(TrialStatus.DIVERGED), own.count(TrialStatus.FAILED)
+    notes = []
+    if diverged:
+        notes.append(
+            f"{_trials(diverged)} diverged in training: that says the training failed, not that the shape is "
+            "bad."
+        )
+    if failed:
+        notes.append(f"{_trials(failed)} failed for reasons outside the model: no score.")
+    if len(result.trained) + diverged + failed < result.trials_requested:
+        notes.append(f"The study is not finished: {result.trials_requested} trials were asked for.")
+    return tuple(notes)
+
+
+def _trials(number: int) -> str:
+    return "1 trial" if number == 1 else f"{number} trials"
+
+
+def _speed(trained: tuple[TrialRecord, ...]) -> tuple[str, ...]:
+    bases = sorted({r.decode_tokens_per_s.basis.value for r in trained if r.decode_tokens_per_s})
+    if not bases:
+        return ("No device was given, so no speed was predicted.",)
+    return (
+        f"Speeds are predicted, not measured on these models (basis: {', '.join(bases)}); their range is "
+        "meant to hold nine times in ten.",
+    )

@@ -1,0 +1,87 @@
+"""Short texts for shapes, ranges, speeds and scores, the same in terminal, report and explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sizer.units import format_bytes, format_bytes_binary, format_count
+
+if TYPE_CHECKING:
+    from search.results import SearchResult, TrialRecord
+    from sizer.architecture import Architecture
+    from sizer.prediction import Prediction
+
+NOT_KNOWN = "-"
+
+
+def shape_text(architecture: Architecture) -> str:
+    """Layers x width, query/KV heads and sharing, such as "6 x 192, 6/2 heads, immediate x2"."""
+    a = architecture
+    shared = f", {a.sharing.strategy.value} x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
+    return f"{a.num_layers} x {a.hidden_size}, {a.num_heads}/{a.num_kv_heads} heads{shared}"
+
+
+def rate_text(value: float) -> str:
+    """Rate to three digits, without an exponent: 0.42, 12.3, 1,240.
+
+    >>> rate_text(12.34), rate_text(1240.4)
+    ('12.3', '1,240')
+    """
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def energy_text(joules: float) -> str:
+    """Energy to three digits in joules or millijoules."""
+    return f"{joules:.3g} J" if joules >= 1 else f"{joules * 1e3:.3g} mJ"
+
+
+def range_text(prediction: Prediction, wording: Callable[[float], str]) -> str:
+    """Range of a prediction, such as "9.8 to 15.1"; the unit belongs to `wording`."""
+    return f"{wording(prediction.low)} to {wording(prediction.high)}"
+
+
+def decode_text(prediction: Prediction | None) -> str:
+    """Decode tokens per second with their range, such as "12.3 (9.8 to 15.1)"."""
+    if prediction is None:
+        return NOT_KNOWN
+    return f"{rate_text(prediction.value)} ({range_text(prediction, rate_text)})"
+
+
+def score_text(record: TrialRecord) -> str:
+    """Validation bits per byte with the standard error over the validation chunks."""
+    if record.proxy is None or record.proxy.val_bits_per_byte is None:
+        return NOT_KNOWN
+    error = record.proxy.val_bits_per_byte_sd
+    spread = "" if error is None else f" ± {error:.4f}"
+    return f"{record.proxy.val_bits_per_byte:.4f}{spread}"
+
+
+def fit_text(total_bytes: int, budget_bytes: int) -> str:
+    """Whether a total fits a budget and by how much, such as "fits in 4 GiB, 1.2 GiB to spare"."""
+    spare, budget = budget_bytes - total_bytes, format_bytes_binary(budget_bytes)
+    if spare < 0:
+        return f"{format_bytes_binary(-spare)} too much for {budget}"
+    return f"fits in {budget}, {format_bytes_binary(spare)} to spare"
+
+
+def budget_texts(result: SearchResult) -> tuple[str, ...]:
+    """The limits a study was run under, one text per limit that was given."""
+    size = result.budget.get("max_size_bytes")
+    memory = result.budget.get("max_memory_bytes")
+    decode = result.budget.get("min_decode_tokens_per_s")
+    return (
+        *((f"file at most {format_bytes(size)}",) if size is not None else ()),
+        *((f"memory at most {format_bytes_binary(memory)}",) if memory is not None else ()),
+        *((f"decode at least {rate_text(decode)} tokens/s",) if decode is not None else ()),
+    )
+
+
+def share_text(part: int, total: int) -> str:
+    """Share of a total in per cent, such as "21.0 %"; nothing of nothing is 0 %."""
+    return f"{100 * part / total if total else 0:.1f} %"
+
+
+def count_text(value: int) -> str:
+    """Count in short and in full, such as "124.6M (124,635,456)"."""
+    return f"{format_count(value)} ({value:,})"

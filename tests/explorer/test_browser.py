@@ -1,0 +1,226 @@
+"""The explorer and the report in a real browser: what a person would see, click and read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reports.page import write_report
+from search.results import SearchResult
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_SERVER_FLAGS = (
+    "--server.headless=true",
+    "--server.address=127.0.0.1",
+    "--server.fileWatcherType=none",
+    "--browser.gatherUsageStats=false",
+    "--client.toolbarMode=minimal",
+)
+_PATIENCE_S = 60
+_PATIENCE_MS = 1000 * _PATIENCE_S
+
+# Runs app.py with a search.study that holds one pickled study: a browser talks to another process, where a
+# monkeypatch would not be seen.
+_APP_WITH_STUDY = """
+import pickle, runpy, sys
+from pathlib import Path
+from types import ModuleType
+
+root, pickled = {root!r}, Path({pickled!r})
+sys.path.insert(0, root)
+studies = ModuleType("search.study")
+studies.default_storage = lambda: "sqlite:///runs/sizer.db"
+studies.list_studies = lambda storage: ("pi5-6mb",)
+studies.load_result = lambda name, storage: pickle.loads(pickled.read_bytes())
+sys.modules["search.study"] = studies
+runpy.run_path(str(Path(root) / "app.py"), run_name="__main__")
+"""
+
+# Where a trial's point is on the screen: markers lie under plotly.js's drag layer, a click needs coordinates.
+_POINT_OF_TRIAL = """
+trial => {
+  const figure = document.querySelector('.js-plotly-plot'), box = figure.getBoundingClientRect();
+  const trace = figure.data.find(t => (t.customdata || []).includes(trial));
+  const place = trace.customdata.indexOf(trial), {xaxis, yaxis} = figure._fullLayout;
+  return {x: box.left + xaxis._offset + xaxis.l2p(trace.x[place]),
+          y: box.top + yaxis._offset + yaxis.l2p(trace.y[place])};
+}
+"""
+
+
+def missing(reason: str) -> None:
+    """Skip with the reason, or fail where a browser is promised."""
+    if os.environ.get("CI") or os.environ.get("SIZER_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, from the environment's CHROMIUM or where Debian puts it."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(executable).is_file():
+        missing(f"no browser at {executable}; set CHROMIUM to one")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page that notes every request that leaves this machine, and every script error."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.set_default_timeout(_PATIENCE_MS)
+    outside: list[str] = []
+    errors: list[str] = []
+    local = re.compile(r"(file|data|blob|about):|https?://127\.0\.0\.1[:/]|ws://127\.0\.0\.1[:/]")
+    opened.on("request", lambda request: None if local.match(request.url) else outside.append(request.url))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    opened.close()
+    assert outside == []
+    assert errors == []
+
+
+@contextmanager
+def served(app: Path, root: Path, log: Path) -> Iterator[str]:
+    """Address of a Streamlit server that runs an app, stopped afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "streamlit", "run", str(app), f"--server.port={port}", *_SERVER_FLAGS]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, cwd=root, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_up(f"{address}/_stcore/health", server, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    pytest.fail(f"the explorer did not start: {log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+
+
+def metric(page: Page, label: str) -> str:
+    """Value of the headline figure with that label."""
+    tile = page.get_by_test_id("stMetric").filter(has_text=label)
+    return tile.get_by_test_id("stMetricValue").inner_text().strip()
+
+
+def wait_for_metric(page: Page, label: str, other_than: str) -> str:
+    """The figure's value once it is no longer what it was."""
+    end = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < end:
+        if (value := metric(page, label)) != other_than:
+            return value
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{label} is still {other_than}")
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose from a menu the way a person does: open it, type, press Enter."""
+    menu = page.get_by_test_id("stSelectbox").filter(has_text=label).get_by_role("combobox")
+    menu.click()
+    menu.fill(option)
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_sizing_a_model(page: Page, root: Path, tmp_path: Path) -> None:
+    with served(root / "app.py", root, tmp_path / "server.log") as address:
+        page.goto(address)
+        page.get_by_role("heading", name="Size a model").wait_for()
+        page.get_by_test_id("stMetric").first.wait_for()
+        assert metric(page, "Parameters") == "134.5M"
+        layers = page.get_by_test_id("stSlider").filter(has_text="Layers").get_by_role("slider")
+        layers.focus()
+        layers.press("ArrowLeft")
+        # one block of SmolLM2-135M is 3,540,096 parameters: 134,515,008 less that
+        assert wait_for_metric(page, "Parameters", "134.5M") == "131M"
+        before = metric(page, "File")
+        choose(page, "Format", "Q8_0")
+        wait_for_metric(page, "File", before)
+        page.locator(".js-plotly-plot").nth(2).wait_for()
+        page.screenshot(path=tmp_path / "size.png")
+        page.reload()
+        page.get_by_test_id("stMetric").first.wait_for()
+        assert metric(page, "Parameters") == "131M"  # the address carries what was set
+
+
+def test_opening_a_study_and_clicking_a_model(
+    page: Page, root: Path, tmp_path: Path, result: SearchResult
+) -> None:
+    app, pickled = tmp_path / "app_with_study.py", tmp_path / "study.pickle"
+    pickled.write_bytes(pickle.dumps(result))
+    app.write_text(_APP_WITH_STUDY.format(root=str(root), pickled=str(pickled)), encoding="utf-8")
+    with served(app, root, tmp_path / "server.log") as address:
+        page.goto(address)
+        page.get_by_text("Open a study").click()
+        page.get_by_role("heading", name="Trial 10").wait_for()
+        page.locator(".js-plotly-plot").nth(3).wait_for()
+        page.screenshot(path=tmp_path / "frontier.png")
+        # a dominated model is clicked as easily as one on the frontier
+        for trial in (1, 6):
+            point = page.evaluate(_POINT_OF_TRIAL, trial)
+            page.mouse.click(point["x"], point["y"])
+            page.get_by_role("heading", name=f"Trial {trial}", exact=True).wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_opens_from_a_file(page: Page, tmp_path: Path, result: SearchResult, scheme: str) -> None:
+    console: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    files = write_report(result, tmp_path)
+    page.goto(files.html.as_uri())
+    page.locator(".js-plotly-plot .main-svg").nth(6).wait_for(state="attached")
+    assert (
+        page.locator(".js-plotly-plot").count() == 7
+    )  # the frontier, and three figures for each of two models
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    text = page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    assert (text == "#1d2129") == (scheme == "light")
+    # nothing runs off the page to the right
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.screenshot(path=tmp_path / "report.png")
+    assert console == []

@@ -1,0 +1,135 @@
+"""The page "Open a study": its counts, the chosen model's figures, and what it says when there is nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from reports.deployment import deployed_estimate
+from search.results import SearchResult
+from sizer.errors import StudyError
+from sizer.units import format_bytes, format_bytes_binary, format_count
+
+Studies = dict[str, SearchResult]
+
+
+@pytest.fixture
+def page(root: Path, studies: Studies) -> AppTest:
+    """The page, not yet run: a test may first change what the storage holds."""
+    return AppTest.from_file(str(root / "explorer" / "frontier.py"), default_timeout=30)
+
+
+def figures(page: AppTest) -> dict[str, str]:
+    assert not page.exception
+    return {metric.label: metric.value for metric in page.metric}
+
+
+def test_counts_of_the_study(page: AppTest) -> None:
+    shown = figures(page.run())
+    assert shown["Trained"] == "11 of 12"
+    assert shown["On the frontier"] == "7"
+    assert shown["Over the budget"] == "2"
+    assert shown["Diverged"] == "1"
+    assert shown["Tokens"] == "11.45M"
+
+
+def test_opens_on_the_most_accurate_model(page: AppTest, result: SearchResult) -> None:
+    page.run()
+    assert page.selectbox(key="trial").value == 10
+    check_model(page, result, 10)
+
+
+def test_choosing_a_dominated_model_shows_it(page: AppTest, result: SearchResult) -> None:
+    page.run()
+    page.selectbox(key="trial").set_value(6).run()
+    check_model(page, result, 6)
+
+
+def check_model(page: AppTest, result: SearchResult, number: int) -> None:
+    sized = deployed_estimate(result, result.records[number])
+    shown = figures(page)
+    assert shown["Parameters"] == format_count(sized.parameters.total)
+    assert shown["File"] == format_bytes(sized.file.total) == format_bytes(result.records[number].file_bytes)
+    assert shown["Memory"] == format_bytes_binary(sized.memory.total_bytes)
+    assert any(subheader.value == f"Trial {number}" for subheader in page.subheader)
+
+
+def test_downloads(page: AppTest) -> None:
+    assert [button.label for button in page.run().download_button] == [
+        "Frontier (CSV)",
+        "All trials (CSV)",
+        "Frontier (JSON)",
+    ]
+
+
+def test_no_storage_says_how_to_make_one(page: AppTest) -> None:
+    page.run()
+    page.text_input(key="storage").set_value("sqlite:///elsewhere.db").run()
+    assert not page.exception
+    assert "there is no study file" in page.info[0].value
+    assert any("sizer search run" in str(text.value) for text in page.markdown)
+
+
+def test_no_study_says_how_to_make_one(page: AppTest, studies: Studies) -> None:
+    studies.clear()
+    page.run()
+    assert not page.exception
+    assert page.info[0].value == "This storage holds no study yet."
+
+
+def test_nothing_trained_yet(page: AppTest, studies: Studies, result_of: Callable[..., SearchResult]) -> None:
+    studies["pi5-6mb"] = result_of("raspberry-pi-5", (3, 7))
+    page.run()
+    assert figures(page)["Trained"] == "0 of 12"
+    assert page.info[0].value == "Study pi5-6mb has no trained model yet: 2 trials so far."
+
+
+def test_a_study_without_a_device(
+    page: AppTest, studies: Studies, result_of: Callable[..., SearchResult]
+) -> None:
+    studies["pi5-6mb"] = result_of(None)
+    assert figures(page.run())["Decode, tokens/s"] == "-"
+
+
+def test_another_study_forgets_the_chosen_model(
+    page: AppTest, studies: Studies, result: SearchResult
+) -> None:
+    studies["small"] = replace(result, study="small", records=result.records[:3])
+    page.run()
+    page.selectbox(key="study").set_value("small").run()
+    assert figures(page)["Trained"] == "3 of 12"
+    assert page.selectbox(key="trial").value == 1
+
+
+def test_a_study_that_cannot_be_read_is_one_line(
+    page: AppTest, studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str, storage: str) -> SearchResult:
+        raise StudyError(f"study: {name!r} was written by another version")
+
+    monkeypatch.setattr(sys.modules["search.study"], "load_result", broken)
+    page.run()
+    assert not page.exception
+    assert [error.value for error in page.error] == ["study: 'pi5-6mb' was written by another version"]
+
+
+def test_a_link_opens_the_study(page: AppTest, studies: Studies, result: SearchResult) -> None:
+    studies["a-first"] = replace(result, study="a-first", records=result.records[:2])
+    page.query_params["study"] = "pi5-6mb"
+    page.run()
+    assert page.selectbox(key="study").value == "pi5-6mb"
+
+
+def test_explorer_imports_neither_torch_nor_optuna(root: Path) -> None:
+    code = (
+        "import sys, explorer.controls, explorer.panels, reports.page\n"
+        "print([name for name in ('torch', 'optuna') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
