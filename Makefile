@@ -1,0 +1,54 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STUDY ?= demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help run test quick lint type golden install browser clean
+
+help:
+	@echo "make run    install, size a 125M model, run a short search, print its frontier and report"
+	@echo "make test   install what tests need, then lint, types and all tests"
+	@echo "make quick  the fast tests only"
+	@echo "make lint | type | golden | clean"
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit("sizer needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+install: $(VENV)/.installed
+
+run: $(VENV)/.installed
+	$(BIN)/sizer estimate --params 125M --bits 4 --device raspberry-pi-5
+	$(BIN)/sizer search run --device raspberry-pi-5 --max-size 1MB --trials 10 --steps 150 --study $(RUN_STUDY)
+
+browser:
+	@sh .ci/install-chromium
+
+test: $(VENV)/.installed-test browser lint type
+	$(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m timing
+
+quick: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow and not timing and not browser" --numprocesses 2 --dist loadfile
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+golden: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/reports tests/test_cli.py --overwrite-golden
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
