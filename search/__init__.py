@@ -1,0 +1,1 @@
+"""The search; empty on purpose, so that reading results loads neither torch nor optuna."""

@@ -1,0 +1,160 @@
+"""Fake quantization: weights as they come back from ggml's block types, to score a proxy as deployed.
+
+Each function rounds float32 weights, `[..., blocks, block_elements]`, the way the reference quantizer of
+ggml/src/ggml-quants.c does (`quantize_row_*_ref`, no importance matrix; as in llama-cpp-python 0.3.36) and
+returns what `dequantize_row_*` would read back. No bytes are packed. Equal to ggml's own values for the types
+without a search, and for Q3_K. The other types that search for a scale (k-quants, IQ4_NL, IQ4_XS) add their
+sums in another order and so, in one or two super-blocks of a hundred, settle on another scale of nearly the
+same error: root mean square error over a tensor within 0.1 % of ggml's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from search.k_quants import iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k
+from search.rounding import as_half, first_extreme, inverse, round_half_away
+from sizer.architecture import Architecture
+from sizer.errors import UnknownName
+from sizer.formats.ggml import TYPES, BlockType
+from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
+from sizer.tensors import tensor_specs
+
+# Weights rounded at a time: small enough that the temporaries of a scale search stay in the cache.
+_SLICE_ELEMENTS = 1 << 16
+
+
+def _f32(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+def _bf16(x: Tensor) -> Tensor:
+    return x.bfloat16().float()
+
+
+def _q8_0(x: Tensor) -> Tensor:
+    scale = x.abs().amax(-1, keepdim=True) / 127
+    return round_half_away(x * inverse(scale)) * as_half(scale)
+
+
+def _symmetric(bits: int) -> Callable[[Tensor], Tensor]:
+    """Q4_0 and Q5_0: the largest weight is the most negative level."""
+    half = 1 << (bits - 1)
+
+    def quantize(x: Tensor) -> Tensor:
+        scale = first_extreme(x) / -half
+        levels = (x * inverse(scale) + (half + 0.5)).trunc().clamp(max=2 * half - 1)
+        return (levels - half) * as_half(scale)
+
+    return quantize
+
+
+def _affine(bits: int) -> Callable[[Tensor], Tensor]:
+    """Q4_1 and Q5_1: levels from the smallest to the largest weight."""
+    top = (1 << bits) - 1
+
+    def quantize(x: Tensor) -> Tensor:
+        low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+        scale = (high - low) / top
+        levels = ((x - low) * inverse(scale) + 0.5).trunc().clamp(max=top)
+        return levels * as_half(scale) + as_half(low)
+
+    return quantize
+
+
+def _ternary(x: Tensor) -> Tensor:
+    """TQ1_0 and TQ2_0: -1, 0 or 1 times the largest magnitude; they differ only in how trits are packed."""
+    scale = x.abs().amax(-1, keepdim=True)
+    return round_half_away(x * inverse(scale)) * as_half(scale)
+
+
+_QUANTIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "F32": _f32,
+    "F16": as_half,
+    "BF16": _bf16,
+    "Q8_0": _q8_0,
+    "Q4_0": _symmetric(4),
+    "Q5_0": _symmetric(5),
+    "Q4_1": _affine(4),
+    "Q5_1": _affine(5),
+    "TQ1_0": _ternary,
+    "TQ2_0": _ternary,
+    "IQ4_NL": iq4_nl,
+    "IQ4_XS": iq4_xs,
+    "Q2_K": q2_k,
+    "Q3_K": q3_k,
+    "Q4_K": q4_k,
+    "Q5_K": q5_k,
+    "Q6_K": q6_k,
+}
+
+
+def _quantizer(name: str) -> Callable[[Tensor], Tensor]:
+    try:
+        return _QUANTIZERS[name]
+    except KeyError:
+        raise UnknownName.of("block type to quantize proxies with", name, _QUANTIZERS) from None
+
+
+def fake_quantize(tensor: Tensor, block_type: BlockType | str) -> Tensor:
+    """The tensor as read back from that block type: float32, same shape, rows cut into blocks.
+
+    A row length that does not divide into blocks is a bug of the caller: `LlamaCppMix.assign` has fallbacks.
+    """
+    kind = TYPES[block_type] if isinstance(block_type, str) and block_type in TYPES else block_type
+    name = kind.name if isinstance(kind, BlockType) else kind
+    quantize = _quantizer(name)
+    block = TYPES[name].block_elements
+    assert tensor.shape[-1] % block == 0, f"rows of {tensor.shape[-1]} do not divide into {name} blocks"
+    source = tensor.detach().float().reshape(-1, block)
+    result = torch.empty_like(source)
+    step = max(1, _SLICE_ELEMENTS // block)
+    for start in range(0, source.shape[0], step):
+        result[start : start + step] = quantize(source[start : start + step])
+    return result.view(tensor.shape)
+
+
+def fake_quantize_(tensor: Tensor, block_type: BlockType | str) -> Tensor:
+    """The same, written back into the tensor, which is returned."""
+    with torch.no_grad():
+        return tensor.copy_(fake_quantize(tensor, block_type))
+
+
+def stored_types(architecture: Architecture, mix_name: str) -> dict[str, BlockType]:
+    """Block type of each of the architecture's own tensors, by name.
+
+    llama.cpp stores a shared block once for every run and may give the copies different types (Q4_K_M gives
+    some layers more bits); the proxy has one block, so it gets the type of the copy that runs first.
+    """
+    unrolled = architecture.unrolled()
+    assigned: tuple[StoredTensor, ...] = mix(mix_name).assign(unrolled, tensor_specs(unrolled))
+    order = architecture.sharing.order(architecture.num_layers)
+    types: dict[str, BlockType] = {}
+    for stored in assigned:
+        name, layer = stored.spec.name, stored.spec.layer
+        if layer is not None:
+            name = name.replace(f"layers.{layer}.", f"layers.{order[layer]}.", 1)
+        types.setdefault(name, stored.type)
+    return types
+
+
+def check_mix(architecture: Architecture, mix_name: str) -> None:
+    """Raise UnknownName if the mix needs a block type that has no fake quantizer here (IQ1, IQ2, IQ3)."""
+    for block_type in stored_types(architecture, mix_name).values():
+        _quantizer(block_type.name)
+
+
+def supported_mixes() -> tuple[str, ...]:
+    """Mixes every tensor of which can be fake-quantized at any width."""
+    return tuple(name for name in BASE_TYPES if not name.startswith(("IQ1", "IQ2", "IQ3")))
+
+
+def fake_quantized_state(
+    state: Mapping[str, Tensor], architecture: Architecture, mix_name: str
+) -> dict[str, Tensor]:
+    """A model's state dict as read back from a GGUF file of that mix; the given tensors are left alone."""
+    types = stored_types(architecture, mix_name)
+    return {name: fake_quantize(tensor, types[name]) for name, tensor in state.items()}

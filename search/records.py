@@ -1,0 +1,74 @@
+"""Trial records as JSON text and back: what a study stores of each trial."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+from search.results import Candidate, ProxyResult, TrialRecord, TrialStatus
+from sizer.errors import InvalidFile
+from sizer.hf_config import architecture_from_config, config_from_architecture
+from sizer.prediction import Basis, Prediction
+
+SCHEMA = "sizer.trial/1"
+
+
+def record_to_json(record: TrialRecord) -> str:
+    """One line of JSON holding everything in the record."""
+    proxy = asdict(record.proxy) if record.proxy else None
+    document = {
+        "schema": SCHEMA,
+        "number": record.number,
+        "name": record.candidate.architecture.name,
+        "config": config_from_architecture(record.candidate.architecture),
+        "format": record.candidate.format,
+        "num_parameters": record.num_parameters,
+        "file_bytes": record.file_bytes,
+        "memory_bytes": record.memory_bytes,
+        "decode_tokens_per_s": record.decode_tokens_per_s.to_dict() if record.decode_tokens_per_s else None,
+        "proxy": proxy,
+        "violations": list(record.violations),
+        "repeats": record.repeats,
+    }
+    return json.dumps(document, allow_nan=False)
+
+
+def record_from_json(text: str) -> TrialRecord:
+    """TrialRecord from the text of `record_to_json`; InvalidFile names what is wrong."""
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise InvalidFile(f"trial record: schema {document['schema']!r}; accepted: {SCHEMA}")
+        return TrialRecord(
+            number=document["number"],
+            candidate=Candidate(
+                architecture=architecture_from_config(document["config"], document["name"]),
+                format=document["format"],
+            ),
+            num_parameters=document["num_parameters"],
+            file_bytes=document["file_bytes"],
+            memory_bytes=document["memory_bytes"],
+            decode_tokens_per_s=_prediction(document["decode_tokens_per_s"]),
+            proxy=_proxy(document["proxy"]),
+            violations=tuple(document["violations"]),
+            repeats=document["repeats"],
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InvalidFile(f"trial record: cannot be read ({error}); accepted: schema {SCHEMA}") from None
+
+
+def _prediction(values: dict[str, Any] | None) -> Prediction | None:
+    if values is None:
+        return None
+    return Prediction(
+        value=values["value"], low=values["low"], high=values["high"], basis=Basis(values["basis"])
+    )
+
+
+def _proxy(values: dict[str, Any] | None) -> ProxyResult | None:
+    if values is None:
+        return None
+    known = {f.name for f in fields(ProxyResult)}
+    read = {key: value for key, value in values.items() if key in known}
+    return ProxyResult(**{**read, "status": TrialStatus(values["status"])})

@@ -1,0 +1,356 @@
+"""The study: Optuna storage, ask and tell, resume after a kill; the only place that knows Optuna's ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from search.config import SearchConfig, config_from_dict
+from search.pareto import objectives
+from search.records import record_from_json, record_to_json
+from search.results import SearchResult, TrialRecord, TrialStatus
+from sizer.errors import InvalidFile, StudyError
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_SQLITE = "sqlite:///"
+_CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
+_RECORD, _OWNER = "sizer_record", "sizer_owner"
+
+# A locked database is waited for this long in all before the run gives up and keeps the result beside it.
+_LOCK_WAIT_S = 5.0
+_ATTEMPTS = 4
+
+# TPE looks at completed trials only after this many; random before (Optuna's own default of 10 would be most
+# of a short search).
+_STARTUP_TRIALS = 8
+
+_T = TypeVar("_T")
+
+
+def default_storage() -> str:
+    """URL of the SQLite file in the working directory's runs/."""
+    return f"{_SQLITE}runs/sizer.db"
+
+
+def storage_path(storage: str) -> Path | None:
+    """File of an SQLite URL; None for other storages."""
+    return Path(storage.removeprefix(_SQLITE)) if storage.startswith(_SQLITE) else None
+
+
+def _reason(error: BaseException) -> str:
+    """One short line of what a storage error is about."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    original = getattr(cause, "orig", None) or cause
+    return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
+
+
+@contextmanager
+def _storage_errors(storage: str) -> Iterator[None]:
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise StudyError(
+            f"storage: {storage!r} cannot be used: {_reason(error)}; accepted: a writable SQLite file "
+            "(sqlite:///runs/sizer.db) or another Optuna storage URL"
+        ) from error
+    except ImportError as error:
+        raise StudyError(f"storage: {storage!r} needs a database driver that is not installed") from error
+
+
+def _open_storage(storage: str, *, create: bool) -> BaseStorage:
+    path = storage_path(storage)
+    if path is not None:
+        if not create and not path.is_file():
+            raise StudyError(
+                f"storage: there is no study file {str(path)!r} yet; `sizer search run` makes one"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StudyError(
+                f"storage: cannot make the directory {str(path.parent)!r}: {error.strerror}; "
+                "accepted: a directory you may write to"
+            ) from None
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise StudyError(f"storage: {str(path)!r} is not writable; accepted: a file you may write to")
+    with _storage_errors(storage), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        options: dict[str, Any] = {}
+        if path is not None:
+            # No pool: an idle connection of one process must not hold the file against another.
+            options = {"connect_args": {"timeout": _LOCK_WAIT_S}, "poolclass": NullPool}
+        return RDBStorage(storage, engine_kwargs=options)
+
+
+def list_studies(storage: str) -> tuple[str, ...]:
+    """Names of the studies in a storage, sorted; StudyError if there is no such storage."""
+    opened = _open_storage(storage, create=False)
+    with _storage_errors(storage):
+        return tuple(sorted(optuna.get_all_study_names(opened)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStudy:
+    """A study opened for running: its Optuna study, what was asked, and where it is stored."""
+
+    name: str
+    storage: str
+    config: SearchConfig
+    optuna_study: optuna.Study
+
+    def ask(self) -> optuna.Trial:
+        """The next trial. Its proposal depends on the seed and the finished trials only, not on restarts."""
+        study = self.optuna_study
+        with _storage_errors(self.storage):
+            finished = len(study.get_trials(deepcopy=False))
+            study.sampler = optuna.samplers.TPESampler(
+                n_startup_trials=_STARTUP_TRIALS,
+                multivariate=True,
+                constant_liar=True,
+                seed=(self.config.seed * 1_000_003 + finished) % 2**32,
+            )
+            trial = study.ask()
+            trial.set_user_attr(_OWNER, _this_process())
+        return trial
+
+    def enqueue(self, params: dict[str, Any]) -> None:
+        """Put a point in front of the sampler's own proposals."""
+        with _storage_errors(self.storage):
+            self.optuna_study.enqueue_trial(params)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Store a finished trial. If the storage refuses, keep the record in a file and raise StudyError."""
+        text = record_to_json(record)
+        try:
+            self._patiently(lambda: self._write(record, text))
+        except StudyError as error:
+            kept = _keep_beside(self.storage, self.name, record.number, text)
+            raise StudyError(
+                f"{error}; the result of trial {record.number} is kept in {kept} and "
+                f"`sizer search resume {self.name}` reads it"
+            ) from None
+
+    def release(self, trial: optuna.Trial) -> None:
+        """Give back a trial that was interrupted: marked failed, its point queued again."""
+        with _storage_errors(self.storage):
+            self.optuna_study.tell(trial, state=TrialState.FAIL)
+            self.optuna_study.enqueue_trial(trial.params)
+
+    def _write(self, record: TrialRecord, text: str) -> None:
+        study = self.optuna_study
+        with _storage_errors(self.storage):
+            stored = study.get_trials(deepcopy=False)[record.number]
+            if not stored.state.is_finished():
+                optuna.Trial(study, stored._trial_id).set_user_attr(_RECORD, text)
+            if record.status is TrialStatus.COMPLETE:
+                study.tell(record.number, values=objectives(record), skip_if_finished=True)
+            else:
+                study.tell(record.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _patiently(self, write: Callable[[], _T]) -> _T:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return write()
+            except StudyError:
+                if attempt == _ATTEMPTS:
+                    raise
+                time.sleep(attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def recover(self) -> tuple[int, int]:
+        """After a kill: take in results kept beside the storage, re-queue trials whose process is gone.
+
+        Returns (results taken in, trials queued again).
+        """
+        taken = 0
+        for path in _kept_files(self.storage, self.name):
+            self._patiently(partial(self._take_in, path))
+            path.unlink()
+            taken += 1
+        queued = 0
+        with _storage_errors(self.storage):
+            for trial in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if _is_alive(trial.user_attrs.get(_OWNER)):
+                    continue
+                if _RECORD in trial.user_attrs:  # killed between storing the record and telling Optuna
+                    self._write(record_from_json(trial.user_attrs[_RECORD]), trial.user_attrs[_RECORD])
+                    continue
+                self.optuna_study.tell(trial.number, state=TrialState.FAIL)
+                if trial.params:
+                    self.optuna_study.enqueue_trial(trial.params)
+                queued += 1
+        return taken, queued
+
+    def _take_in(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        self._write(record_from_json(text), text)
+
+    def result(self) -> SearchResult:
+        """Everything stored so far."""
+        with _storage_errors(self.storage):
+            return _result(self.optuna_study, self.config)
+
+
+def create_study(
+    config: SearchConfig,
+    *,
+    name: str | None,
+    storage: str,
+    settings: dict[str, str | int | float],
+    corpus: dict[str, str | int],
+) -> OpenStudy:
+    """A new study; without a name the next free search-N. StudyError if the name is taken."""
+    opened = _open_storage(storage, create=True)
+    with _storage_errors(storage), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        known = set(optuna.get_all_study_names(opened))
+        chosen = name or next(f"search-{i}" for i in range(1, len(known) + 2) if f"search-{i}" not in known)
+        try:
+            study = optuna.create_study(
+                storage=opened, study_name=chosen, directions=["minimize", "minimize"]
+            )
+        except DuplicatedStudyError:
+            raise StudyError(
+                f"study: {chosen!r} exists already; go on with `sizer search resume {chosen}` or give "
+                "another --study"
+            ) from None
+        study.set_metric_names(["file_bytes", "val_bits_per_byte"])
+        study.set_user_attr(_CONFIG, json.dumps(config.to_dict()))
+        study.set_user_attr(_SETTINGS, json.dumps(settings))
+        study.set_user_attr(_CORPUS, json.dumps(corpus))
+    return OpenStudy(name=chosen, storage=storage, config=config, optuna_study=study)
+
+
+def open_study(name: str, storage: str) -> OpenStudy:
+    """An existing study; StudyError lists the studies there are."""
+    opened = _open_storage(storage, create=False)
+    with _storage_errors(storage):
+        names = sorted(optuna.get_all_study_names(opened))
+        if name not in names:
+            listed = ", ".join(names) or "none"
+            raise StudyError(f"study: {name!r} does not exist in {storage}; there are: {listed}")
+        study = optuna.load_study(study_name=name, storage=opened)
+        if _CONFIG not in study.user_attrs:
+            raise StudyError(
+                f"study: {name!r} was not made by sizer; accepted: a study of `sizer search run`"
+            )
+        config = config_from_dict(json.loads(study.user_attrs[_CONFIG]), where=f"study {name}")
+    return OpenStudy(name=name, storage=storage, config=config, optuna_study=study)
+
+
+def load_result(name: str, storage: str) -> SearchResult:
+    """A study read back as plain data."""
+    return open_study(name, storage).result()
+
+
+def corpus_digest(study: OpenStudy) -> str:
+    """Digest of the text the study was started on."""
+    return str(json.loads(study.optuna_study.user_attrs[_CORPUS])["digest"])
+
+
+def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
+    corpus = json.loads(study.user_attrs[_CORPUS])
+    return SearchResult(
+        study=study.study_name,
+        device=config.device,
+        runtime=config.runtime,
+        budget={
+            "max_size_bytes": config.max_size_bytes,
+            "max_memory_bytes": config.max_memory_bytes,
+            "min_decode_tokens_per_s": config.min_decode_tokens_per_s,
+        },
+        corpus=str(corpus["name"]),
+        corpus_digest=str(corpus["digest"]),
+        trials_requested=config.trials,
+        settings=json.loads(study.user_attrs[_SETTINGS]),
+        records=tuple(_records(study.get_trials(deepcopy=False))),
+    )
+
+
+def _records(trials: list[FrozenTrial]) -> Iterator[TrialRecord]:
+    for trial in trials:
+        text = trial.user_attrs.get(_RECORD)
+        if text is not None and trial.state.is_finished():
+            try:
+                yield record_from_json(text)
+            except InvalidFile as error:
+                raise StudyError(f"study: trial {trial.number}: {error}") from None
+
+
+def _this_process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+
+
+def _process_start(pid: int) -> str | None:
+    """Start time of a process in the kernel's ticks, so that a re-used number is not taken for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _is_alive(owner: dict[str, Any] | None) -> bool:
+    if owner is None:
+        return False
+    if owner["host"] != socket.gethostname():
+        return True  # cannot be known from here: leave another machine's trial alone
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return owner["started"] is None or owner["started"] == _process_start(owner["pid"])
+
+
+def _keep_pattern(storage: str, study: str) -> str:
+    """File name of kept results: two studies of one name in different storages must not mix."""
+    path = storage_path(storage)
+    where = str(path.resolve()) if path is not None else storage
+    return f"sizer-{study}-{hashlib.sha256(where.encode()).hexdigest()[:12]}-trial-{{}}.json"
+
+
+def _keep_places(storage: str) -> tuple[Path, ...]:
+    path = storage_path(storage)
+    beside = (path.parent,) if path is not None else ()
+    return (*beside, Path(tempfile.gettempdir()))
+
+
+def _keep_beside(storage: str, study: str, number: int, text: str) -> str:
+    """Write a record where there is still room: beside the storage, else in the system's temporary folder."""
+    for folder in _keep_places(storage):
+        target = folder / _keep_pattern(storage, study).format(number)
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError:
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+            continue
+        return str(target)
+    return f"this text (no disk had room for it): {text}"
+
+
+def _kept_files(storage: str, study: str) -> list[Path]:
+    pattern = _keep_pattern(storage, study).format("*")
+    return sorted(p for folder in _keep_places(storage) for p in folder.glob(pattern))

@@ -1,0 +1,70 @@
+"""SearchConfig: what is refused and how it is said; TOML and the way through JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.config import SearchConfig, config_from_dict, load_config
+from sizer.errors import InvalidFile, SizerError
+
+
+def test_it_survives_json() -> None:
+    config = SearchConfig(trials=7, formats=("Q8_0",), max_memory_bytes=300_000_000)
+    assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_toml_takes_sizes_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text('max_size_bytes = "1.5MB"\nsharing = ["none"]\nlearning_rate = 1e-3\n', encoding="utf-8")
+    config = load_config(file)
+    assert (config.max_size_bytes, config.sharing, config.learning_rate) == (1_500_000, ("none",), 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trails": 3}, "unknown key in config 'trails'; did you mean trials"),
+        ({"trials": 0}, "trials: must be a whole number from 1 to 100000, got 0"),
+        ({"trials": True}, "trials: must be int, got True"),
+        ({"steps": "many"}, "steps: must be int, got 'many'"),
+        ({"max_size_bytes": "60 potatoes"}, "max_size_bytes: cannot read '60 potatoes'"),
+        ({"formats": []}, "formats: must name at least one"),
+        ({"formats": "Q4_0"}, "formats: must be a list, got 'Q4_0'"),
+        ({"formats": ["Q4_9"]}, "unknown llama.cpp format 'Q4_9'"),
+        ({"formats": [4]}, "unknown llama.cpp format '4'"),
+        ({"sharing": ["twice"]}, "sharing: unknown value 'twice'; accepted: none, immediate"),
+        ({"device": "toaster"}, "unknown device 'toaster'"),
+        ({"runtime": "vllm"}, "unknown runtime 'vllm'"),
+        ({"head_dims": [0]}, "head_dims: must be whole numbers from 1 to 4096, got 0"),
+        (
+            {"min_executed_layers": 30},
+            "min_executed_layers: must not exceed max_executed_layers, got 30 and 24",
+        ),
+        ({"min_size_fraction": 0.0}, "min_size_fraction: must be above 0"),
+        ({"min_decode_tokens_per_s": -1.0}, "min_decode_tokens_per_s: must be more than 0"),
+        ({"device": None, "min_decode_tokens_per_s": 5.0}, "min_decode_tokens_per_s: needs a device"),
+    ],
+)
+def test_refused_settings_name_field_and_value(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SizerError) as caught:
+        config_from_dict(values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"trials = = 3", "is not valid TOML"), (b"\xff", "not UTF-8")]
+)
+def test_broken_toml(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "space.toml"
+    file.write_bytes(content)
+    with pytest.raises(InvalidFile, match=message):
+        load_config(file)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFile, match="config: cannot read .*No such file"):
+        load_config(tmp_path / "none.toml")

@@ -1,0 +1,158 @@
+"""The loop, with real training of tiny models: counts, budget before training, resume, changed text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search import runner
+from search.config import SearchConfig
+from search.results import TrialStatus
+from search.runner import Ending, Progress
+from search.study import load_result
+from search.train import train_proxy
+from sizer.errors import InvalidFile, NoFit, StudyError
+
+TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "text.py"
+    file.write_text(TEXT, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/runs/sizer.db"
+
+
+def _config(corpus: Path, **changes: object) -> SearchConfig:
+    tiny = SearchConfig(
+        max_size_bytes=120_000,
+        trials=3,
+        steps=6,
+        batch_size=2,
+        seq_len=32,
+        val_chunks=4,
+        corpus=str(corpus),
+        min_hidden_size=32,
+        head_dims=(32,),
+        max_executed_layers=3,
+    )
+    return replace(tiny, **changes)  # type: ignore[arg-type]
+
+
+def _quiet(progress: Progress) -> None:
+    """A hook that shows nothing."""
+
+
+def test_a_search_trains_what_fits_and_says_how_it_went(corpus: Path, storage: str) -> None:
+    seen: list[Progress] = []
+    result, ending = runner.run(_config(corpus), name="s", storage=storage, hook=seen.append)
+    assert ending is Ending.DONE
+    trained = result.trained
+    assert len(trained) == 3
+    for record in trained:
+        assert record.proxy is not None
+        assert record.file_bytes <= 120_000
+        assert record.proxy.num_parameters == record.num_parameters
+        assert record.proxy.steps == 6
+        assert 0 < (record.proxy.val_bits_per_byte or 0) < 12
+    assert seen[-1].trained == seen[-1].wanted == 3
+    assert seen[-1].best is not None
+    assert load_result("s", storage) == result
+
+
+def test_candidates_over_budget_are_never_trained(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained a candidate that breaks the budget")
+
+    monkeypatch.setattr(runner, "train_proxy", never)
+    monkeypatch.setattr(runner, "MAX_MISSES_IN_A_ROW", 8)
+    config = _config(corpus, min_decode_tokens_per_s=1e9)
+    with pytest.raises(
+        NoFit, match=r"budget: 8 proposals in a row do not fit; the last: decode .* < 1e\+09 tokens/s"
+    ):
+        runner.run(config, name="s", storage=storage, hook=_quiet)
+    statuses = {r.status for r in load_result("s", storage).records}
+    assert statuses == {TrialStatus.INFEASIBLE}
+
+
+def test_an_interrupted_search_goes_on_without_repeating(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = train_proxy, []
+
+    def counted(candidate, *rest, **named):  # type: ignore[no-untyped-def]
+        calls.append(candidate)
+        if len(calls) == 2:
+            raise KeyboardInterrupt  # as hard as a kill: nothing of this trial is told
+        return real(candidate, *rest, **named)
+
+    monkeypatch.setattr(runner, "train_proxy", counted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(_config(corpus), name="s", storage=storage, hook=_quiet)
+    first = load_result("s", storage)
+    assert len(first.trained) == 1
+    monkeypatch.setattr("search.study._is_alive", lambda owner: False)
+    result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
+    assert ending is Ending.DONE
+    assert len(result.trained) == 3
+    assert result.records[0] == first.records[0]
+    # one extra call in all: nothing finished was trained again
+    assert len(calls) == 4
+    assert len(set(calls[:1] + calls[2:])) == 3
+
+
+def test_resume_can_ask_for_more(corpus: Path, storage: str) -> None:
+    runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=_quiet)
+    result, _ = runner.resume("s", storage=storage, trials=2, hook=_quiet)
+    assert len(result.trained) == 2
+
+
+def test_the_same_seed_proposes_and_scores_the_same(corpus: Path, tmp_path: Path) -> None:
+    def scores(name: str, seed: int) -> list[tuple[object, float | None]]:
+        config = _config(corpus, seed=seed, trials=2)
+        result, _ = runner.run(config, name=name, storage=f"sqlite:///{tmp_path}/{name}.db", hook=_quiet)
+        return [(r.candidate, r.proxy.val_bits_per_byte if r.proxy else None) for r in result.records]
+
+    assert scores("a", 0) == scores("b", 0)
+    assert scores("c", 1) != scores("a2", 0)
+
+
+def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MAX_MISSES_IN_A_ROW", 5)
+    config = _config(
+        corpus,
+        trials=50,
+        formats=("Q8_0",),
+        sharing=("none",),
+        query_heads_per_kv_head=(1,),
+        max_executed_layers=2,
+        max_hidden_size=32,
+    )
+    result, ending = runner.run(config, name="s", storage=storage, hook=_quiet)
+    assert ending is Ending.EXHAUSTED
+    assert 1 <= len(result.trained) <= 6  # the FFN ratios are six
+    assert len({r.candidate for r in result.trained}) == len(result.trained)
+
+
+def test_a_corpus_that_changed_is_refused(corpus: Path, storage: str) -> None:
+    runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=_quiet)
+    corpus.write_text(TEXT + "one more line", encoding="utf-8")
+    with pytest.raises(StudyError, match="corpus: .* has changed since the study began"):
+        runner.resume("s", storage=storage, trials=3, hook=_quiet)
+
+
+def test_a_missing_corpus_makes_no_study(tmp_path: Path, storage: str) -> None:
+    with pytest.raises(InvalidFile, match="corpus"):
+        runner.run(_config(tmp_path / "none.txt"), name="s", storage=storage, hook=_quiet)
+    assert not (tmp_path / "runs").exists()

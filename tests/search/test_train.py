@@ -1,0 +1,315 @@
+"""The trainer: it learns, repeats itself, notices divergence, and scores what is deployed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import search.train
+from search.corpus import Corpus, load_corpus
+from search.model import Decoder
+from search.results import Candidate, ProxyResult, TrialStatus
+from search.scaling import initial_deviation, learning_rate_factor
+from search.train import (
+    Precision,
+    StepReport,
+    TrainConfig,
+    bits_per_byte,
+    choose_dtype,
+    schedule,
+    train_proxy,
+)
+from sizer.architecture import Architecture, LayerSharing, SharingStrategy
+from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
+from sizer.tensors import Role, tensor_specs
+
+TINY = Architecture(
+    vocab_size=256,
+    num_layers=2,
+    hidden_size=64,
+    intermediate_size=128,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=32,
+)
+CANDIDATE = Candidate(architecture=TINY, format="Q4_0")
+CONFIG = TrainConfig(
+    steps=60,
+    batch_size=4,
+    seq_len=64,
+    warmup_steps=5,
+    learning_rate=4e-3,
+    val_chunks=24,
+    dtype=Precision.FP32,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small are slower on more threads, and much slower when the machine is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus("builtin")
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Corpus) -> tuple[ProxyResult, list[StepReport]]:
+    reports: list[StepReport] = []
+    return train_proxy(CANDIDATE, corpus, CONFIG, on_step=reports.append), reports
+
+
+def _same(a: ProxyResult, b: ProxyResult) -> bool:
+    """Equal but for the clock."""
+    return replace(a, wall_s=0, tokens_per_s=0) == replace(b, wall_s=0, tokens_per_s=0)
+
+
+def test_loss_goes_down_on_real_text(trained: tuple[ProxyResult, list[StepReport]]) -> None:
+    result, reports = trained
+    assert result.status is TrialStatus.COMPLETE
+    assert [r.step for r in reports] == [1, 10, 20, 30, 40, 50, 60]
+    assert reports[0].loss == pytest.approx(math.log(256), abs=0.3)
+    assert reports[-1].loss < 3.2
+    assert all(r.tokens_per_s > 0 and r.steps == 60 for r in reports)
+
+
+def test_result_says_what_was_done(trained: tuple[ProxyResult, list[StepReport]]) -> None:
+    result, _ = trained
+    # Embedding 256*64; per layer q and o 64*64, k and v 32*64, three of 64*128, two norms; last norm.
+    assert result.num_parameters == 256 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 128 + 2 * 64) + 64
+    assert (result.steps, result.trained_tokens, result.seed) == (60, 60 * 4 * 64, 0)
+    assert (result.learning_rate, result.restarts, result.dtype, result.reason) == (4e-3, 0, "fp32", None)
+    assert result.wall_s > 0
+    assert result.tokens_per_s is not None
+    assert result.tokens_per_s > 0
+
+
+def test_score_is_that_of_quantized_weights(trained: tuple[ProxyResult, list[StepReport]]) -> None:
+    result, _ = trained
+    assert result.val_bits_per_byte is not None
+    assert result.val_bits_per_byte_full is not None
+    assert result.val_bits_per_byte_sd is not None
+    assert 2.5 < result.val_bits_per_byte_full < 5.0
+    assert result.val_bits_per_byte != result.val_bits_per_byte_full
+    assert result.val_bits_per_byte >= result.val_bits_per_byte_full - 0.01
+    assert 0 < result.val_bits_per_byte_sd < 0.5
+
+
+def test_ternary_costs_more_than_four_bits(
+    corpus: Corpus, trained: tuple[ProxyResult, list[StepReport]]
+) -> None:
+    wide = replace(TINY, hidden_size=256, intermediate_size=256)
+    scores = []
+    for name in ("TQ2_0", "Q4_0", "F32"):
+        result = train_proxy(
+            Candidate(architecture=wide, format=name), corpus, replace(CONFIG, steps=20, val_chunks=8)
+        )
+        scores.append(result.val_bits_per_byte)
+    ternary, four_bits, exact = scores
+    assert ternary is not None
+    assert ternary > (four_bits or 0) + 0.01
+    assert four_bits == pytest.approx(exact, abs=0.05)
+
+
+def test_seed_decides_everything(corpus: Corpus, trained: tuple[ProxyResult, list[StepReport]]) -> None:
+    torch.manual_seed(99)  # the global generator must not matter
+    assert _same(train_proxy(CANDIDATE, corpus, CONFIG), trained[0])
+    other = train_proxy(CANDIDATE, corpus, replace(CONFIG, seed=1))
+    assert other.val_bits_per_byte != trained[0].val_bits_per_byte
+    assert other.seed == 1
+
+
+def test_bfloat16_learns_as_well(corpus: Corpus, trained: tuple[ProxyResult, list[StepReport]]) -> None:
+    result = train_proxy(CANDIDATE, corpus, replace(CONFIG, dtype=Precision.BF16))
+    assert result.dtype == "bf16"
+    assert result.val_bits_per_byte_full == pytest.approx(trained[0].val_bits_per_byte_full, abs=0.1)
+
+
+def test_divergence_is_told_and_tried_again_at_half_the_rate(corpus: Corpus) -> None:
+    reports: list[StepReport] = []
+    result = train_proxy(CANDIDATE, corpus, replace(CONFIG, learning_rate=30.0), on_step=reports.append)
+    assert result.status is TrialStatus.DIVERGED
+    assert (result.val_bits_per_byte, result.val_bits_per_byte_sd, result.val_bits_per_byte_full) == (
+        None,
+    ) * 3
+    assert (result.restarts, result.learning_rate) == (1, 15.0)
+    assert result.reason is not None
+    assert "diverged at step" in result.reason
+    assert [r.step for r in reports].count(1) == 2
+    assert result.steps < 60
+
+
+def test_a_restart_can_save_a_run(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = search.train._step
+    calls = 0
+
+    def breaks_once(*args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = step(*args, **kwargs)
+        return loss * math.nan if calls == 5 else loss
+
+    monkeypatch.setattr(search.train, "_step", breaks_once)
+    result = train_proxy(CANDIDATE, corpus, replace(CONFIG, steps=20))
+    assert result.status is TrialStatus.COMPLETE
+    assert (result.restarts, result.learning_rate, result.steps) == (1, 2e-3, 20)
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged_at"),
+    [
+        ([5.5, 3.0, 2.8, 2.9], None),
+        ([5.5, 3.0, math.nan], 2),
+        ([5.5, 3.0, math.inf], 2),
+        ([math.nan], 0),
+        ([5.5, 6.1], 1),  # above the first by more than 0.5
+        ([5.5, 5.9, 5.4], None),
+        ([5.5, 2.2, 3.15], None),
+        ([5.5, 2.2, 3.25], 2),  # collapsed to the frequencies of single bytes
+    ],
+)
+def test_what_counts_as_divergence(losses: list[float], diverged_at: int | None) -> None:
+    watch = search.train._Divergence()
+    verdicts = [watch.diverged(loss) for loss in losses]
+    assert verdicts.index(True) == diverged_at if diverged_at is not None else not any(verdicts)
+
+
+def test_stopping_from_outside(corpus: Corpus) -> None:
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 7
+
+    result = train_proxy(CANDIDATE, corpus, CONFIG, should_stop=should_stop)
+    assert result.status is TrialStatus.FAILED
+    assert (result.steps, result.reason) == (7, "stopped after 7 of 60 steps")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+)
+def test_out_of_memory_is_a_failed_trial(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(search.train, "_step", fails)
+    result = train_proxy(CANDIDATE, corpus, CONFIG)
+    assert (result.status, result.reason, result.restarts) == (TrialStatus.FAILED, "out of memory", 0)
+
+
+def test_torch_really_says_so() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 55)
+    assert search.train._out_of_memory(error.value)
+
+
+def test_other_errors_are_not_hidden(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any, **kwargs: Any) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(search.train, "_step", fails)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train_proxy(CANDIDATE, corpus, CONFIG)
+
+
+def test_bad_input_is_named(corpus: Corpus) -> None:
+    with pytest.raises(InvalidArchitecture, match="vocab_size must be at least 256"):
+        train_proxy(replace(CANDIDATE, architecture=replace(TINY, vocab_size=255)), corpus, CONFIG)
+    wide = replace(TINY, hidden_size=256, intermediate_size=256)
+    with pytest.raises(UnknownName, match="IQ2"):
+        train_proxy(Candidate(architecture=wide, format="IQ2_XS"), corpus, CONFIG)
+    with pytest.raises(InvalidFile, match="no window"):
+        train_proxy(CANDIDATE, corpus, replace(CONFIG, seq_len=10**9))
+    for field, value in (("steps", 0), ("learning_rate", math.nan), ("grad_clip", 0.0), ("dtype", "fp8")):
+        with pytest.raises(InvalidQuantity, match=field):
+            replace(CONFIG, **{field: value})  # type: ignore[arg-type]
+
+
+def test_bits_per_byte_of_a_model_that_knows_nothing(corpus: Corpus) -> None:
+    bits = bits_per_byte(
+        Decoder(TINY), corpus.val_chunks(20, 32)
+    )  # all matrices zero: every byte equally likely
+    assert bits.shape == (20,)
+    assert torch.allclose(bits, torch.full_like(bits, 8.0))
+
+
+def test_schedule_by_hand() -> None:
+    config = replace(CONFIG, steps=100, warmup_steps=4)
+    rates = [schedule(step, config) for step in (1, 2, 4, 5, 80, 81, 91, 100)]
+    assert rates == pytest.approx([0.25, 0.5, 1, 1, 1, 1, 0.5, 0.05])
+
+
+def test_choice_of_type_is_measured_and_kept() -> None:
+    timing = choose_dtype()
+    assert timing is choose_dtype()
+    faster = torch.bfloat16 if timing.bf16_step_s < timing.fp32_step_s else torch.float32
+    assert timing.dtype is faster
+    assert 0 < min(timing.bf16_step_s, timing.fp32_step_s) < 5
+
+
+def test_rates_and_deviations_scale_with_the_shape() -> None:
+    def of(architecture: Architecture) -> dict[Role, tuple[float, float]]:
+        return {
+            s.role: (learning_rate_factor(s, architecture), initial_deviation(s, architecture))
+            for s in tensor_specs(architecture)
+            if s.layer in (0, None)
+        }
+
+    base = of(replace(TINY, num_layers=8))
+    wide = of(replace(TINY, num_layers=8, hidden_size=128, intermediate_size=256, num_heads=4))
+    deep = of(replace(TINY, num_layers=16))
+    shared = of(
+        replace(TINY, num_layers=8, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
+    )
+    for role in (Role.QUERY, Role.UP, Role.DOWN, Role.ATTENTION_OUTPUT):
+        assert wide[role][0] == pytest.approx(base[role][0] / 2)
+        assert wide[role][1] == pytest.approx(base[role][1] / math.sqrt(2))
+    for role in (Role.DOWN, Role.ATTENTION_OUTPUT):
+        assert deep[role] == pytest.approx((base[role][0] / 2, base[role][1] / 2))
+    assert deep[Role.UP] == base[Role.UP]
+    assert shared == deep
+    assert wide[Role.MLP_NORM][0] == base[Role.MLP_NORM][0] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_layers", "hidden_size"), [(2, 512), (2, 64), (24, 64)])
+def test_extreme_shapes_do_not_diverge(corpus: Corpus, num_layers: int, hidden_size: int) -> None:
+    shape = replace(
+        TINY,
+        num_layers=num_layers,
+        hidden_size=hidden_size,
+        intermediate_size=hidden_size * 8 // 3 // 32 * 32,
+        num_heads=hidden_size // 32,
+    )
+    config = TrainConfig(steps=120, batch_size=4, seq_len=64, val_chunks=24)
+    result = train_proxy(Candidate(architecture=shape, format="Q8_0"), corpus, config)
+    assert (result.status, result.restarts) == (TrialStatus.COMPLETE, 0)
+    assert result.val_bits_per_byte is not None
+    assert result.val_bits_per_byte < 4.6  # single bytes take 4.9
+
+
+def test_nothing_here_writes_files(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train_proxy(CANDIDATE, corpus, replace(CONFIG, steps=2, val_chunks=2))
+    assert list(tmp_path.iterdir()) == []
