@@ -28,7 +28,7 @@ install: $(VENV)/.installed
 
 run: $(VENV)/.installed
 	$(BIN)/sizer estimate --params 125M --bits 4 --device raspberry-pi-5
-	$(BIN)/sizer search run --device raspberry-pi-5 --max-size 1MB --trials 10 --steps 150 --study $(RUN_STUDY)
+	$(BIN)/sizer search run --device raspberry-pi-5 --max-size 1MB --trials 10 --steps 200 --study $(RUN_STUDY)
 
 browser:
 	@sh .ci/install-chromium

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def out_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout and nothing else."""
+    import json
+
     print(json.dumps(document, indent=2, allow_nan=False))
 
 

@@ -1,8 +1,7 @@
-"""`sizer estimate`, `devices`, `models`, `formats`: text to typed values, one call, print."""
+"""`sizer estimate`: text to typed values, one call, print; loads what only some calls need when they do."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,8 +15,6 @@ from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrat
 from sizer.device import device
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, SizerError
 from sizer.estimate import Estimate, estimate
-from sizer.hf_config import architecture_from_config, sharing_from_config
-from sizer.readers import read_model
 from sizer.runtimes import runtime
 from sizer.solve import DEEP_AND_THIN, SHALLOW_AND_WIDE, architecture_near
 from sizer.tensors import count_parameters, tensor_specs
@@ -145,6 +142,8 @@ def _architecture(
     if " and " in sources:
         raise InvalidArchitecture(f"model: give one of MODEL, --params and --config, got {sources}")
     if model_name is not None or config is not None:
+        from sizer.readers import read_model
+
         known = read_model(str(model_name if config is None else Path(config)))
         return (replace(known, **given), ()) if given else (known, ())
     if params is not None:
@@ -219,6 +218,8 @@ def _batch(source: str) -> int:
 
 def _batch_lines(lines: Iterable[str]) -> int:
     """Print the estimate of every line; the number of lines that were bad."""
+    import json
+
     failed = 0
     for line in lines:
         if not line.strip():
@@ -246,6 +247,11 @@ _BATCH_KEYS = sorted({"config", "model", "bits", "sharing", *_TEXT_KEYS, *_WORKL
 
 
 def _batch_line(line: str) -> Estimate:
+    import json
+
+    from sizer.hf_config import architecture_from_config, sharing_from_config
+    from sizer.readers import read_model
+
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):

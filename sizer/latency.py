@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -31,8 +31,7 @@ class Latency:
     decode_tokens_per_s: Prediction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(NamedTuple):
     """What one decoding step reads and what one prompt token computes; depends on the model alone."""
 
     executed_layers: int
@@ -84,8 +83,7 @@ def work(architecture: Architecture, sized: Iterable[tuple[TensorSpec, float]]) 
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(NamedTuple):
     """Constants fitted to measured rows of one device under one runtime; factors span 90 % of held-out rows.
 
     `fitted` says there were rows enough for a range of their own; otherwise the pooled factors hold.
@@ -105,8 +103,7 @@ class Profile:
     prefill_factor: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pooled:
+class Pooled(NamedTuple):
     """Constants over all measured devices, for a device that has no rows of its own."""
 
     efficiency: float  # share of a device's bandwidth that decoding reaches
@@ -122,8 +119,7 @@ class Pooled:
     power_factor: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profiles:
+class Profiles(NamedTuple):
     """All fitted constants, as written by `python -m sizer.measure.fit`."""
 
     pooled: Pooled
@@ -132,7 +128,7 @@ class Profiles:
 
 
 def _only(kind: type[Profile] | type[Pooled], table: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: table[field.name] for field in fields(kind)}
+    return {name: table[name] for name in kind._fields}
 
 
 @cache

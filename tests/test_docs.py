@@ -1,0 +1,67 @@
+"""The documents: README examples print what they show, paths exist, every command and room is described."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# Blocks marked `console` are run; others are outputs that no two machines share.
+EXAMPLES = re.findall(r"```console\n\$ (.+?)\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run_example(command: str) -> str:
+    """What a shell prints for a README command, standard error included."""
+    sizer = f'sizer() {{ {shlex.quote(sys.executable)} {shlex.quote(str(ROOT / "cli.py"))} "$@"; }}'
+    done = subprocess.run(
+        ["bash", "-c", f"{sizer}\n{command}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def test_there_are_examples_to_run() -> None:
+    assert len(EXAMPLES) >= 4
+
+
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command[:50] for command, _ in EXAMPLES])
+def test_readme_examples_print_what_they_show(
+    command: str, shown: str, request: pytest.FixtureRequest
+) -> None:
+    printed = run_example(command)
+    if request.config.getoption("--overwrite-golden"):
+        readme = ROOT / "README.md"
+        before = f"```console\n$ {command}\n{shown}```"
+        text = readme.read_text(encoding="utf-8")
+        assert before in text
+        readme.write_text(text.replace(before, f"```console\n$ {command}\n{printed}```"), encoding="utf-8")
+        return
+    assert shown == printed
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/method.md"])
+def test_files_named_in_documents_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"[`(]([\w./-]+\.(?:py|md|toml|csv|txt|png))[`)]", text))
+    rooms = ("", "sizer/", "search/", "reports/", "docs/", "tests/")
+    for path in sorted(named):
+        assert any((ROOT / room / path).is_file() for room in rooms), f"{document} names {path}"
+
+
+def test_the_changelog_names_every_command() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for command in cli._COMMANDS:
+        assert command in changes
