@@ -33,5 +33,5 @@ def app_command(
     command += ["--client.toolbarMode", "minimal"]
     environment = dict(os.environ)
     if storage is not None:
-        environment["SIZER_STORAGE"] = storage
+        environment["SIZER_STORAGE"] = storage  # search.study.STORAGE_VARIABLE, without loading optuna
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)

@@ -31,6 +31,9 @@ from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+# The explorer is started as another process: `sizer app --storage` reaches it through this.
+STORAGE_VARIABLE = "SIZER_STORAGE"
+
 _SQLITE = "sqlite:///"
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
 _RECORD, _OWNER = "sizer_record", "sizer_owner"
@@ -47,8 +50,8 @@ _T = TypeVar("_T")
 
 
 def default_storage() -> str:
-    """URL of the SQLite file in the working directory's runs/."""
-    return f"{_SQLITE}runs/sizer.db"
+    """URL in the environment's SIZER_STORAGE, else of the SQLite file in the working directory's runs/."""
+    return os.environ.get(STORAGE_VARIABLE) or f"{_SQLITE}runs/sizer.db"
 
 
 def storage_path(storage: str) -> Path | None:

@@ -14,7 +14,7 @@ _BYTES = {
     **{f"{p}IB": 1024**i for i, p in enumerate("KMGT", start=1)},
 }
 _SECONDS = {"": 1, "MS": 1e-3, "S": 1, "M": 60, "MIN": 60, "H": 3600}
-_NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
+_NUMBER = re.compile(r"\s*((?:\d[\d_]*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
 
 
 def _parse(text: str, field: str, scales: dict[str, float] | dict[str, int], accepted: str) -> float:

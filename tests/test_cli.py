@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cli
+from search.study import STORAGE_VARIABLE
 from sizer import __version__
 from tests.sizer.test_estimate import CONTRACT
 from tests.sizer.test_hf_config import LLAMA
@@ -224,6 +225,27 @@ def test_this_host_is_a_device(sizer: Any) -> None:
     ran = sizer("estimate", "MobileLLM-125M", "--device", "host", "--json")
     assert ran.code == 0
     assert ran.json["latency"]["decode_tokens_per_s"]["basis"] == "specification"
+
+
+def test_the_explorer_is_started_on_the_storage_asked_for(
+    sizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    class Done:
+        returncode = 0
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> Done:
+        started.append((command, env))
+        return Done()
+
+    monkeypatch.setattr("commands.explorer.subprocess.run", run)
+    assert sizer("app", "--port", "8600", "--headless", "--storage", "sqlite:///x.db").code == 0
+    ((command, env),) = started
+    assert command[1:4] == ["-m", "streamlit", "run"]
+    assert Path(command[4]).name == "app.py"
+    assert "8600" in command
+    assert env[STORAGE_VARIABLE] == "sqlite:///x.db"
 
 
 def test_version(sizer: Any) -> None:

@@ -61,6 +61,12 @@ def test_names_are_numbered_and_listed(storage: str) -> None:
     assert list_studies(storage) == ("mine", "search-1", "search-2")
 
 
+def test_the_environment_can_name_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert studies.default_storage() == "sqlite:///runs/sizer.db"
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, "sqlite:///elsewhere.db")
+    assert studies.default_storage() == "sqlite:///elsewhere.db"
+
+
 def test_a_taken_name_says_how_to_go_on(storage: str) -> None:
     _new(storage)
     with pytest.raises(StudyError, match="study: 's' exists already; go on with `sizer search resume s`"):

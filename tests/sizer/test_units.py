@@ -23,6 +23,8 @@ from sizer.errors import InvalidQuantity
         (" 7 B ", 7_000_000_000),
         ("0.5G", 500_000_000),
         (".5M", 500_000),
+        ("1.25e8", 125_000_000),
+        ("1E3K", 1_000_000),
     ],
 )
 def test_parse_count(text: str, count: int) -> None:
@@ -48,7 +50,7 @@ def test_parse_bytes_tells_decimal_from_binary(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["banana", "", "-5M", "12Q", "1e6", "M", "1.2.3", "0", "nan", "inf", "9" * 40]
+    "text", ["banana", "", "-5M", "12Q", "1e", "1e999", "M", "1.2.3", "0", "nan", "inf", "9" * 40]
 )
 def test_bad_counts_name_the_field_and_the_value(text: str) -> None:
     with pytest.raises(InvalidQuantity) as caught:
