@@ -211,8 +211,10 @@ def test_a_kill_between_storing_and_telling_loses_nothing(
     trial.set_user_attr(studies._RECORD, record_to_json(record(0)))
     monkeypatch.setattr(studies, "_is_alive", lambda owner: False)
     again = open_study("s", storage)
-    again.recover()
+    assert again.recover() == (0, 0)
     assert again.result().records == (record(0),)
+    # told as complete, and nothing queued to be trained again
+    assert [t.state.name for t in again.optuna_study.trials] == ["COMPLETE"]
 
 
 def test_an_interrupted_trial_is_given_back(storage: str) -> None:
