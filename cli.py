@@ -19,6 +19,7 @@ _HELP = "Which small language model for this device and budget: will it fit, how
 # take longer than the estimate itself.
 _COMMANDS = {
     "estimate": ("commands.sizing", "estimate_command"),
+    "compare": ("commands.compare", "compare_command"),
     "devices": ("commands.catalogue", "devices_command"),
     "models": ("commands.catalogue", "models_command"),
     "formats": ("commands.catalogue", "formats_command"),

@@ -101,7 +101,7 @@ def estimate_command(
     }
     given = {key: value for key, value in shape.items() if value is not None}
     architecture, shape_notes = _architecture(model_name, params, config, given, wide=wide)
-    format_name, format_notes = _format(runtime_name, bits, format)
+    format_name, format_notes = chosen_format(runtime_name, bits, format)
     result = estimate(
         architecture=architecture,
         format=format_name,
@@ -190,7 +190,10 @@ def _by_hand(given: dict[str, Any]) -> Architecture:
     return Architecture(**{**defaults, **given})
 
 
-def _format(runtime_name: str, bits: float | None, format_name: str | None) -> tuple[str, tuple[str, ...]]:
+def chosen_format(
+    runtime_name: str, bits: float | None, format_name: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """Name of the format asked for by name or by bits (4 if neither), and what to say of the choice."""
     engine = runtime(runtime_name)
     if format_name is not None:
         if bits is not None:
@@ -276,7 +279,7 @@ def _batch_line(line: str) -> Estimate:
     if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int | float)):
         raise InvalidQuantity(f"bits: must be a number, got {bits!r}")
     runtime_name = texts["runtime"] or "llama.cpp"
-    format_name, notes = _format(runtime_name, bits, texts["format"])
+    format_name, notes = chosen_format(runtime_name, bits, texts["format"])
     given = {field: request[key] for key, field in _WORKLOAD_KEYS.items() if request.get(key) is not None}
     return estimate(
         architecture=architecture,

@@ -122,6 +122,9 @@ BAD = [
     ("estimate --config none.json", "model: cannot read 'none.json': No such file or directory"),
     ("estimate --batch none.jsonl", "batch: cannot read 'none.jsonl'"),
     ("estimate --bananas", "No such option: --bananas"),
+    ("compare", "Missing argument 'MODEL...'"),
+    ("compare GPT-9", "'GPT-9'"),
+    ("compare SmolLM2-135M --device toaster", "unknown device 'toaster'"),
     ("devices toaster", "unknown device 'toaster'"),
     ("models GPT-9", "unknown model 'GPT-9'"),
     ("search run --corpus none.txt", "corpus"),
@@ -207,6 +210,36 @@ def test_good_batches_exit_with_zero(sizer: Any, tmp_path: Path) -> None:
     assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
 
 
+def test_compare_puts_models_against_devices(sizer: Any) -> None:
+    names = ("MobileLLM-125M", "Llama-2-7B")
+    devices = ("--device", "raspberry-pi-5", "--device", "iphone-15-pro")
+    ran = sizer("compare", *names, *devices, "--bits", "16")
+    assert ran.code == 0
+    for text in (*names, "raspberry-pi-5", "iphone-15-pro", "fits", "does not fit", "6.738B"):
+        assert text in ran.out
+    document = sizer("compare", *names, *devices, "--bits", "16", "--json").json
+    assert document["schema"] == "sizer.compare/1"
+    cells = [(e["architecture"]["name"], e["device"], e["memory"]["fits"]) for e in document["estimates"]]
+    assert cells == [
+        ("MobileLLM-125M", "raspberry-pi-5", True),
+        ("MobileLLM-125M", "iphone-15-pro", True),
+        ("Llama-2-7B", "raspberry-pi-5", False),
+        ("Llama-2-7B", "iphone-15-pro", False),
+    ]
+    one = sizer("estimate", "MobileLLM-125M", "--bits", "16", "--device", "iphone-15-pro", "--json").json
+    assert document["estimates"][1]["memory"] == one["memory"]
+    assert document["estimates"][1]["latency"] == one["latency"]
+
+
+def test_compare_exits_with_one_when_nothing_fits(sizer: Any) -> None:
+    assert sizer("compare", "Llama-2-7B", "--device", "iphone-15-pro", "--bits", "16").code == 1
+
+
+def test_compare_without_devices(sizer: Any) -> None:
+    ran = sizer("compare", "SmolLM2-135M", "SmolLM2-360M", "--format", "q8_0", "--context", "64")
+    assert (ran.code, ran.out.count("Q8_0")) == (0, 2)
+
+
 def test_catalogues(sizer: Any) -> None:
     assert "raspberry-pi-5" in sizer("devices").out
     pi = sizer("devices", "raspberry-pi-5", "--json").json
@@ -252,7 +285,7 @@ def test_version(sizer: Any) -> None:
     assert sizer("--version").out == f"sizer {__version__}\n"
 
 
-COMMANDS = ["estimate", "devices", "models", "formats", "app"] + [
+COMMANDS = ["estimate", "compare", "devices", "models", "formats", "app"] + [
     f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")
 ]
 
