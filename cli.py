@@ -20,6 +20,7 @@ _HELP = "Which small language model for this device and budget: will it fit, how
 _COMMANDS = {
     "estimate": ("commands.sizing", "estimate_command"),
     "compare": ("commands.compare", "compare_command"),
+    "solve": ("commands.solve", "solve_command"),
     "devices": ("commands.catalogue", "devices_command"),
     "models": ("commands.catalogue", "models_command"),
     "formats": ("commands.catalogue", "formats_command"),

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from types import FrameType
 
-from search.budget import Budget
 from search.config import SearchConfig
 from search.corpus import Corpus, load_corpus
 from search.deployed import deployed_estimate
@@ -20,6 +19,7 @@ from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, Tr
 from search.space import resolve, starting_points, suggest
 from search.study import OpenStudy, corpus_digest, create_study, open_study
 from search.train import Precision, StepReport, TrainConfig, choose_dtype, train_proxy
+from sizer.budget import Budget
 from sizer.errors import NoFit, StudyError, UnknownName
 from sizer.estimate import Estimate
 from sizer.runtimes import runtime as runtime_by_name

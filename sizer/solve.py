@@ -35,14 +35,14 @@ def architecture_near(
     """
     best: tuple[float, Architecture] | None = None
     smallest = 0
-    for hidden_size in _widths():
-        one = _shape(hidden_size, vocab_size, tie_embeddings)
+    for hidden_size in shape_widths():
+        one = llama_shape(hidden_size, vocab_size, tie_embeddings)
         base, block = _count_by_depth(one)
         smallest = smallest or base + 2 * block
         if base + 2 * block > num_parameters * 1.5:
             break
         num_layers = max(2, round((num_parameters - base) / block))
-        if num_layers > hidden_size or not _groups_well(one):
+        if num_layers > hidden_size or not groups_well(one):
             continue
         deviation = (base + num_layers * block) / num_parameters - 1
         score = _DEVIATION_WEIGHT * abs(deviation) + abs(log(hidden_size / num_layers / aspect))
@@ -56,12 +56,14 @@ def architecture_near(
     return replace(best[1], name=f"near {format_count(num_parameters)}")
 
 
-def _widths() -> Iterator[int]:
+def shape_widths() -> Iterator[int]:
+    """Widths that shapes are made of: multiples of 32 up to 512, then of 64."""
     yield from range(64, 512, 32)
     yield from range(512, 65536, 64)
 
 
-def _shape(hidden_size: int, vocab_size: int, tie_embeddings: bool) -> Architecture:
+def llama_shape(hidden_size: int, vocab_size: int, tie_embeddings: bool) -> Architecture:
+    """One-layer Llama-shaped decoder of a width: SwiGLU at 8/3, about 3 query heads per KV head."""
     head_dim = 64 if hidden_size % 64 == 0 and hidden_size >= 256 else 32
     heads = hidden_size // head_dim
     return Architecture(
@@ -76,7 +78,7 @@ def _shape(hidden_size: int, vocab_size: int, tie_embeddings: bool) -> Architect
     )
 
 
-def _groups_well(architecture: Architecture) -> bool:
+def groups_well(architecture: Architecture) -> bool:
     """Whether about 3 query heads share a KV head: 13 heads, say, only divide into 1 or 13 groups."""
     per_group = architecture.num_heads / architecture.num_kv_heads
     return architecture.num_heads < 3 or 3 / 2.5 <= per_group <= 3 * 2.5

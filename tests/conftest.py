@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from search.budget import Budget
 from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
+from sizer.budget import Budget
 from sizer.device import device
 from sizer.estimate import estimate
 from sizer.prediction import Basis, Prediction

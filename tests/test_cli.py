@@ -122,6 +122,8 @@ BAD = [
     ("estimate --config none.json", "model: cannot read 'none.json': No such file or directory"),
     ("estimate --batch none.jsonl", "batch: cannot read 'none.jsonl'"),
     ("estimate --bananas", "No such option: --bananas"),
+    ("solve", "budget: give --max-size, --max-memory or a --device"),
+    ("solve --max-size 60MB --top 0", "--top"),
     ("compare", "Missing argument 'MODEL...'"),
     ("compare GPT-9", "'GPT-9'"),
     ("compare SmolLM2-135M --device toaster", "unknown device 'toaster'"),
@@ -240,6 +242,26 @@ def test_compare_without_devices(sizer: Any) -> None:
     assert (ran.code, ran.out.count("Q8_0")) == (0, 2)
 
 
+def test_solve_lists_shapes_that_fill_the_budget(sizer: Any) -> None:
+    budget = ["--device", "raspberry-pi-5", "--max-size", "60MB", "--max-memory", "300MB", "--min-decode", "30"]
+    ran = sizer("solve", *budget)
+    assert ran.code == 0
+    assert "10 x 768, 12/4 heads" in ran.out
+    document = sizer("solve", *budget, "--json", "--top", "3").json
+    assert document["schema"] == "sizer.solve/1"
+    assert len(document["estimates"]) == 3
+    for found in document["estimates"]:
+        assert found["weights"]["file_bytes"] <= 60_000_000
+        assert found["memory"]["total_bytes"] <= 300_000_000
+        assert found["latency"]["decode_tokens_per_s"]["value"] >= 30
+
+
+def test_solve_exits_with_one_when_nothing_fits(sizer: Any) -> None:
+    ran = sizer("solve", "--max-size", "1MB")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: budget: no decoder fits")
+
+
 def test_catalogues(sizer: Any) -> None:
     assert "raspberry-pi-5" in sizer("devices").out
     pi = sizer("devices", "raspberry-pi-5", "--json").json
@@ -285,7 +307,7 @@ def test_version(sizer: Any) -> None:
     assert sizer("--version").out == f"sizer {__version__}\n"
 
 
-COMMANDS = ["estimate", "compare", "devices", "models", "formats", "app"] + [
+COMMANDS = ["estimate", "compare", "solve", "devices", "models", "formats", "app"] + [
     f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")
 ]
 

@@ -15,7 +15,7 @@ class Budget:
     Memory is held against the tighter of `max_memory_bytes` and what the device lets one process use.
     """
 
-    max_size_bytes: int
+    max_size_bytes: int | None = None
     max_memory_bytes: int | None = None
     min_decode_tokens_per_s: float | None = None
 
@@ -23,7 +23,7 @@ class Budget:
         """One text per limit that the estimate breaks, with both figures; empty if it fits."""
         found = []
         size = estimate.file.total
-        if size > self.max_size_bytes:
+        if self.max_size_bytes is not None and size > self.max_size_bytes:
             found.append(f"file {format_bytes(size)} > {format_bytes(self.max_size_bytes)}")
         limits = [b for b in (self.max_memory_bytes, estimate.memory.budget_bytes) if b is not None]
         memory = estimate.memory.total_bytes

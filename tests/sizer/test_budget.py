@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.budget import Budget
+from sizer.budget import Budget
 from sizer.device import device
 from sizer.estimate import Estimate, estimate
 from sizer.registry import model
