@@ -31,7 +31,7 @@ Examples:
   sizer estimate --params 125M --bits 4 --device raspberry-pi-5
   sizer estimate MobileLLM-125M --format Q4_K_M --context 4096 --json
   sizer estimate --num-layers 12 --hidden-size 768 --num-heads 12 --num-kv-heads 4 --bits 8
-  sizer estimate MobileLLM-125M --sharing immediate --repeat 2
+  sizer estimate MobileLLM-125M --sharing immediate --repeat 2 --advice
   echo '{"model": "SmolLM2-135M", "format": "Q8_0"}' | sizer estimate --batch -
 """
 
@@ -71,6 +71,9 @@ def estimate_command(
     flash_attention: Annotated[
         bool, typer.Option("--flash-attention/--no-flash-attention", help="No score rows kept in memory.")
     ] = True,
+    advice: Annotated[
+        bool, typer.Option("--advice", help="Also say what small changes of shape would do.")
+    ] = False,
     batch: Annotated[
         str | None, typer.Option(help="File (or -) of JSON lines in; one estimate a line out.")
     ] = None,
@@ -111,16 +114,29 @@ def estimate_command(
         assumptions=(*shape_notes, *format_notes),
     )
     if json_output:
-        out_json(result.to_dict())
+        out_json(result.to_dict() | (_advice(result) if advice else {}))
     else:
-        from reports.estimate_text import estimate_table
+        from reports.estimate_text import advice_text, estimate_table
 
         print(estimate_table(result), end="")
+        if advice:
+            from sizer.advice import alignment_advice, sensitivities
+
+            print("\n" + advice_text(sensitivities(result), alignment_advice(result)), end="")
     if result.memory.fits is False:
         raise typer.Exit(1)
 
 
 estimate_command.__doc__ = _ESTIMATE_HELP
+
+
+def _advice(result: Estimate) -> dict[str, Any]:
+    from sizer.advice import alignment_advice, sensitivities
+
+    return {
+        "sensitivities": [change.to_dict() for change in sensitivities(result)],
+        "advice": list(alignment_advice(result)),
+    }
 
 
 def _sharing(strategy: str | None, repeat: int | None) -> LayerSharing | None:

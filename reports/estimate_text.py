@@ -17,8 +17,9 @@ from reports.wording import (
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from sizer.advice import Change
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
 
@@ -73,6 +74,27 @@ def estimate_table(estimate: Estimate, width: int = TEXT_WIDTH) -> str:
     for note in estimate.assumptions:
         lines += _hanging("  - ", note, width)
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def advice_text(changes: Sequence[Change], advice: Sequence[str], width: int = TEXT_WIDTH) -> str:
+    """What each change of shape would do, one a line, then advice on widths."""
+    name_width = max((len(change.name) for change in changes), default=0) + 4
+    lines = [f"{'Adding':<{name_width}}{'parameters':>12}{'file':>12}{'memory':>12}{'decode':>18}"]
+    for change in changes:
+        speed = change.decode_tokens_per_s
+        lines.append(
+            f"  {change.name:<{name_width - 2}}{_signed(change.parameters, format_count):>12}"
+            f"{_signed(change.file_bytes, format_bytes):>12}"
+            f"{_signed(change.memory_bytes, format_bytes_binary):>12}"
+            f"{NOT_KNOWN if speed is None else f'{speed:+.3g} tokens/s':>18}"
+        )
+    for text in advice:
+        lines += _hanging("  - ", text, width)
+    return "\n".join(lines) + "\n"
+
+
+def _signed(value: int, wording: Callable[[int], str]) -> str:
+    return f"{'-' if value < 0 else '+'}{wording(abs(value))}"
 
 
 def _hanging(left: str, text: str, width: int) -> list[str]:

@@ -212,6 +212,16 @@ def test_good_batches_exit_with_zero(sizer: Any, tmp_path: Path) -> None:
     assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
 
 
+def test_advice_says_what_changes_would_do(sizer: Any) -> None:
+    plain, advised = (sizer("estimate", "MobileLLM-125M", *more) for more in ((), ("--advice",)))
+    assert advised.out.startswith(plain.out)
+    assert "1 layer" in advised.out
+    assert "at width 512 (5.12, -14%) or 768" in " ".join(advised.out.split())
+    document = sizer("estimate", "MobileLLM-125M", "--advice", "--json").json
+    assert document["sensitivities"][0]["parameters"] == 3_540_096
+    assert len(document["advice"]) == 1
+
+
 def test_compare_puts_models_against_devices(sizer: Any) -> None:
     names = ("MobileLLM-125M", "Llama-2-7B")
     devices = ("--device", "raspberry-pi-5", "--device", "iphone-15-pro")
@@ -243,7 +253,8 @@ def test_compare_without_devices(sizer: Any) -> None:
 
 
 def test_solve_lists_shapes_that_fill_the_budget(sizer: Any) -> None:
-    budget = ["--device", "raspberry-pi-5", "--max-size", "60MB", "--max-memory", "300MB", "--min-decode", "30"]
+    limits = {"--max-size": "60MB", "--max-memory": "300MB", "--min-decode": "30"}
+    budget = ["--device", "raspberry-pi-5", *(text for pair in limits.items() for text in pair)]
     ran = sizer("solve", *budget)
     assert ran.code == 0
     assert "10 x 768, 12/4 heads" in ran.out
