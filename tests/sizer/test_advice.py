@@ -62,8 +62,8 @@ def test_deeper_is_slower_on_a_device() -> None:
 def test_width_576_is_advised_512_or_768() -> None:
     (text,) = alignment_advice(estimate(architecture=M125, format="Q4_K_M"))
     assert text == (
-        "width 576 is no multiple of 256, so Q4_K_M falls back to wider types and takes 5.98 bits per weight; "
-        "at width 512 (5.12, -14%) or 768 (5.12, -14%)"
+        "width 576 is no multiple of 256, so Q4_K_M falls back to wider types and takes 5.98 bits per "
+        "weight; at width 512 (5.12, -14%) or 768 (5.12, -14%)"
     )
 
 
