@@ -58,7 +58,11 @@ def kv_bytes_per_token(architecture: Architecture, cache_type: str) -> int:
     return 2 * architecture.executed_layers * kv_row_bytes(architecture, cache_type)
 
 
+def cache_cells(workload: Workload) -> int:
+    """Tokens each sequence's cache has room for: the context, padded."""
+    return workload.context_tokens + -workload.context_tokens % CACHE_CELLS_MULTIPLE
+
+
 def kv_cache_bytes(architecture: Architecture, workload: Workload) -> int:
     """Bytes of the KV cache for the workload's context and batch; every executed layer has its own."""
-    cells = workload.context_tokens + -workload.context_tokens % CACHE_CELLS_MULTIPLE
-    return workload.batch_size * cells * kv_bytes_per_token(architecture, workload.cache_type)
+    return workload.batch_size * cache_cells(workload) * kv_bytes_per_token(architecture, workload.cache_type)

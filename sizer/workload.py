@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from sizer.errors import InvalidQuantity, UnknownName
 
 CACHE_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL")
+QUANTIZED_CACHE_TYPES = CACHE_TYPES[3:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Workload:
                 f"context_tokens: prompt {self.prompt_tokens} + generated {self.generated_tokens} tokens "
                 f"do not fit in a context of {self.context_tokens}"
             )
-        if self.cache_type in CACHE_TYPES[3:] and not self.flash_attention:
+        if self.cache_type in QUANTIZED_CACHE_TYPES and not self.flash_attention:
             raise InvalidQuantity(
                 f"cache_type: {self.cache_type} needs flash attention (llama.cpp refuses it without)"
             )

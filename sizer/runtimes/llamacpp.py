@@ -9,7 +9,8 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
 from sizer.formats import gguf
 from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
-from sizer.memory import CACHE_CELLS_MULTIPLE, MemoryBreakdown, kv_cache_bytes
+from sizer.memory import MemoryBreakdown, cache_cells, kv_cache_bytes
+from sizer.runtimes import llamacpp_graph
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
 
@@ -86,8 +87,13 @@ class LlamaCpp:
         )
 
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
-        """Notes on shared blocks and mapped weights."""
+        """Notes on mapped weights, an approximate compute buffer and shared blocks."""
         notes = ["weights are memory-mapped and counted as held; the system can drop and re-read their pages"]
+        if not llamacpp_graph.knows(architecture):
+            notes.append(
+                "the compute buffer is approximate: llama.cpp's graph is followed for models of the Llama, "
+                "Qwen2 and Qwen3 kind only"
+            )
         if architecture.sharing.repeat > 1:
             notes.append(
                 f"llama.cpp stores shared blocks once per run: {architecture.executed_layers} blocks in the "
@@ -97,15 +103,22 @@ class LlamaCpp:
 
 
 def compute_buffer_bytes(architecture: Architecture, workload: Workload) -> int:
-    """Bytes of llama.cpp's CPU compute buffer: the largest step of the graph for one micro-batch.
+    """Bytes of llama.cpp's CPU compute buffer: what ggml's allocator needs for one micro-batch."""
+    if llamacpp_graph.knows(architecture):
+        return llamacpp_graph.compute_bytes(architecture, workload)
+    return approximate_compute_buffer_bytes(architecture, workload)
+
+
+def approximate_compute_buffer_bytes(architecture: Architecture, workload: Workload) -> int:
+    """The largest step of the graph for one micro-batch, for architectures whose graph we do not build.
 
     Candidates per token, in floats: the logits with three rows beside them; the feed-forward block; and,
-    without flash attention, one score row per head over the whole context with its mask. An approximation of
-    ggml's allocator, which re-uses buffers more finely.
+    without flash attention, one score row per head over the whole context with its mask. ggml's allocator
+    re-uses buffers more finely.
     """
     a = architecture
     tokens = min(workload.ubatch_tokens, workload.context_tokens)
-    cells = workload.context_tokens + -workload.context_tokens % CACHE_CELLS_MULTIPLE
+    cells = cache_cells(workload)
     mask = cells // 2 if workload.flash_attention else cells
     logits = a.vocab_size + 3 * a.hidden_size
     feed_forward = 3 * a.intermediate_size + 5 * a.hidden_size
