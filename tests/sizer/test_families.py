@@ -1,0 +1,257 @@
+"""Families beyond Llama's: every tensor against transformers' own models on the meta device, and refusals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from sizer.architecture import Architecture, BlockNorms, MlpKind, PositionKind
+from sizer.errors import InvalidArchitecture
+from sizer.estimate import estimate
+from sizer.formats.llamacpp import mix, unknown_layout
+from sizer.hf_config import architecture_from_config, config_from_architecture
+from sizer.registry import models
+from sizer.tensors import Role, count_parameters, tensor_specs
+from tests.shared_facts import csv_rows, needs_shared
+from tests.sizer.test_architecture import SMALL
+from tests.strategies import any_architectures
+
+# Compared by name and shape in test_tensors.py; transformers does not know all of them.
+_LLAMA_SHAPED = ("llama", "mistral", "mobilellm", "minicpm", "qwen2", "qwen3")
+CATALOGUE = {
+    name: dict(row.config) for name, row in models().items() if row.config["model_type"] not in _LLAMA_SHAPED
+}
+
+# What no catalogue row does, two layers each: keys that add, drop or widen tensors.
+SMALL_SIZES: dict[str, Any] = {
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bitnet with attention bias": {
+        "model_type": "bitnet",
+        "num_key_value_heads": 2,
+        "attention_bias": True,
+    },
+    "bloom by common names": {"model_type": "bloom"},
+    "falcon 40b's architecture": {
+        "model_type": "falcon",
+        "new_decoder_architecture": True,
+        "num_kv_heads": 2,
+    },
+    "falcon 11b's one norm": {
+        "model_type": "falcon",
+        "new_decoder_architecture": True,
+        "num_kv_heads": 2,
+        "num_ln_in_parallel_attn": 1,
+    },
+    "falcon rw: alibi, bias, in series": {
+        "model_type": "falcon",
+        "alibi": True,
+        "bias": True,
+        "multi_query": False,
+        "parallel_attn": False,
+        "ffn_hidden_size": 100,
+    },
+    "gemma with attention bias": {"model_type": "gemma", "num_key_value_heads": 2, "attention_bias": True},
+    "gemma2 with a head of its own": {
+        "model_type": "gemma2",
+        "head_dim": 32,
+        "tie_word_embeddings": False,
+    },
+    "gpt2 with n_inner": {"model_type": "gpt2", "n_inner": 100},
+    "gpt2 with a head of its own": {"model_type": "gpt2", "tie_word_embeddings": False},
+    "gpt_neo with its own width": {
+        "model_type": "gpt_neo",
+        "intermediate_size": 100,
+        "attention_types": [[["global"], 2]],
+    },
+    "gpt_neox without attention bias": {"model_type": "gpt_neox", "attention_bias": False},
+    "olmo with grouped heads": {"model_type": "olmo", "num_key_value_heads": 2, "attention_bias": True},
+    "olmo2 with grouped heads": {"model_type": "olmo2", "num_key_value_heads": 2},
+    "opt without biases": {"model_type": "opt", "enable_bias": False},
+    "opt without affine norms": {"model_type": "opt", "layer_norm_elementwise_affine": False},
+    "opt without last norm": {"model_type": "opt", "_remove_final_layer_norm": True},
+    "opt projected, untied": {
+        "model_type": "opt",
+        "word_embed_proj_dim": 32,
+        "tie_word_embeddings": False,
+    },
+    "phi with norms on query and key": {"model_type": "phi", "qk_layernorm": True},
+    "phi tied, grouped": {"model_type": "phi", "tie_word_embeddings": True, "num_key_value_heads": 2},
+    "phi3 grouped": {"model_type": "phi3", "num_key_value_heads": 2, "pad_token_id": 0},
+    "stablelm in parallel": {
+        "model_type": "stablelm",
+        "num_key_value_heads": 2,
+        "use_parallel_residual": True,
+    },
+}
+
+
+def _their_shapes(config: dict[str, Any]) -> Counter[tuple[int, ...]]:
+    """Shapes of all parameters transformers makes of a config, tied ones once."""
+    import torch
+    import transformers
+
+    read = transformers.CONFIG_MAPPING[config["model_type"]](
+        **{key: value for key, value in {"pad_token_id": 0, **config}.items() if key != "model_type"}
+    )
+    encoder = config["model_type"] == "distilbert"
+    kind = transformers.AutoModel if encoder else transformers.AutoModelForCausalLM
+    with torch.device("meta"):
+        model = kind.from_config(read)  # type: ignore[no-untyped-call]
+    model.tie_weights()
+    return Counter(_shape(config, tuple(p.shape)) for p in model.parameters())
+
+
+def _shape(config: dict[str, Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """GPT-2's Conv1D keeps its matrices the other way round."""
+    return tuple(sorted(shape)) if config["model_type"] == "gpt2" else shape
+
+
+def _our_shapes(config: dict[str, Any]) -> Counter[tuple[int, ...]]:
+    return Counter(_shape(config, spec.shape) for spec in tensor_specs(architecture_from_config(config)))
+
+
+@pytest.mark.parametrize("config", CATALOGUE.values(), ids=CATALOGUE)
+def test_catalogue_rows_have_the_shapes_that_transformers_makes(config: dict[str, Any]) -> None:
+    assert _our_shapes(config) == _their_shapes(config)
+
+
+@pytest.mark.parametrize("change", VARIANTS.values(), ids=VARIANTS)
+def test_every_key_does_what_it_does_in_transformers(change: dict[str, Any]) -> None:
+    config = {**SMALL_SIZES, **change}
+    assert _our_shapes(config) == _their_shapes(config)
+
+
+DEFAULTED = sorted({row["model_type"] for row in CATALOGUE.values()} | {"olmo2"})
+
+
+@pytest.mark.parametrize("model_type", DEFAULTED)
+def test_keys_left_out_take_transformers_defaults(model_type: str) -> None:
+    assert _our_shapes({"model_type": model_type}) == _their_shapes({"model_type": model_type})
+
+
+def test_opt_350m_worked_by_hand() -> None:
+    # embedding 512 wide, projected to 1024 and back; no last norm; two position rows more
+    block = 4 * (1024 * 1024 + 1024) + 2 * 4096 * 1024 + 4096 + 1024 + 2 * 2 * 1024
+    outside = 50272 * 512 + 2 * 512 * 1024 + 2050 * 1024
+    total = count_parameters(tensor_specs(models()["opt-350m"].architecture)).total
+    assert total == 24 * block + outside == 331_196_416
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "stablelm", "qk_layernorm": True}, "qk_layernorm: true is not supported"),
+        ({"model_type": "phi", "hidden_act": "silu"}, "hidden_act: unknown value 'silu'; accepted: gelu"),
+        ({"model_type": "phi3", "hidden_act": "relu"}, "hidden_act: unknown value 'relu'; accepted: gelu"),
+        ({"model_type": "gpt2", "n_embd": 100, "n_head": 7}, "head_dim: missing, and hidden_size 100"),
+        ({"model_type": "opt", "ffn_dim": "wide"}, "ffn_dim: expected a whole number, got 'wide'"),
+        ({"model_type": "opt", "word_embed_proj_dim": 0}, "embedding_size must be a whole number from 1"),
+    ],
+)
+def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=message):
+        architecture_from_config(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block_norms": BlockNorms.BOTH},
+        {"final_norm": False},
+        {"embedding_norm": True},
+        {"embedding_size": 64},
+        {"position": PositionKind.LEARNED},
+        {"head_bias": True},
+        {"fused_qkv": True},
+        {"fused_gate_up": True},
+        {"qk_norm_all_heads": True},
+    ],
+    ids=str,
+)
+def test_no_bytes_are_printed_for_a_layout_not_checked(change: dict[str, Any]) -> None:
+    (field,) = change
+    with pytest.raises(InvalidArchitecture, match=rf"llama.cpp's layout of 'custom' is not known.*{field}"):
+        estimate(architecture=replace(SMALL, **change), format="Q4_K_M")
+
+
+@needs_shared
+def test_a_published_pythia_file_has_the_bytes_of_the_fused_layout() -> None:
+    (row,) = (r for r in csv_rows("truth/gguf_sizes.csv") if r["model"].startswith("pythia-160m"))
+    result = estimate(architecture=models()["pythia-160m"].architecture, format=row["quant"])
+    assert result.file.total == pytest.approx(int(row["file_bytes"]), abs=1000)
+
+
+@needs_shared
+def test_a_published_stablelm_file_lies_in_the_range_of_its_tokenizer() -> None:
+    (row,) = (r for r in csv_rows("truth/gguf_sizes.csv") if r["model"].startswith("stablelm"))
+    weights = estimate(architecture=models()["stablelm-2-1_6b"].architecture, format=row["quant"]).to_dict()
+    low, high = (weights["weights"][key] for key in ("file_bytes_low", "file_bytes_high"))
+    assert low < int(row["file_bytes"]) < high
+
+
+def test_fused_query_key_value_follows_its_own_rule() -> None:
+    pythia = models()["pythia-160m"].architecture
+    stored = mix("Q4_K_M").assign(pythia, tensor_specs(pythia))
+    assert {t.type.name for t in stored if t.spec.role is Role.QKV and not t.spec.is_bias} == {"Q5_K"}
+
+
+def test_falcons_grouped_fusion_is_not_taken_for_gpt_neox() -> None:
+    falcon = {"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": 1}
+    assert unknown_layout(architecture_from_config(falcon)) == ("fused_qkv",)
+
+
+def test_the_refusal_still_says_how_many_parameters() -> None:
+    with pytest.raises(InvalidArchitecture, match="its parameters are: 3,821,079,552"):
+        estimate(architecture=models()["Phi-3-mini-4k-instruct"].architecture, format="Q4_K_M")
+
+
+def test_a_shape_beyond_llama_has_no_config_of_ours() -> None:
+    with pytest.raises(InvalidArchitecture, match="config: no known model_type can say fused_qkv"):
+        config_from_architecture(replace(SMALL, fused_qkv=True))
+
+
+@given(any_architectures())
+def test_fusing_and_splitting_keep_the_count(architecture: Architecture) -> None:
+    totals = {
+        count_parameters(tensor_specs(replace(architecture, fused_qkv=qkv, fused_gate_up=gate))).total
+        for qkv in (True, False)
+        for gate in (True, False)
+    }
+    assert len(totals) == 1
+
+
+@given(any_architectures())
+def test_every_shape_is_either_stored_or_refused(architecture: Architecture) -> None:
+    unrolled = architecture.unrolled()
+    specs = tensor_specs(unrolled)
+    assert len({spec.name for spec in specs}) == len(specs)
+    if unknown_layout(architecture):
+        with pytest.raises(InvalidArchitecture):
+            mix("Q4_K_M").assign(unrolled, specs)
+    else:
+        assert len(mix("Q4_K_M").assign(unrolled, specs)) == len(specs)
+
+
+def test_kinds_are_read_from_activations() -> None:
+    def kind(model_type: str, **change: Any) -> MlpKind:
+        return architecture_from_config({"model_type": model_type, **change}).mlp
+
+    assert (kind("gemma"), kind("bitnet"), kind("phi3")) == (
+        MlpKind.GEGLU,
+        MlpKind.RELU2_GATED,
+        MlpKind.SWIGLU,
+    )
+    assert (kind("gpt2"), kind("opt"), kind("opt", activation_function="gelu")) == (
+        MlpKind.GELU,
+        MlpKind.RELU,
+        MlpKind.GELU,
+    )
