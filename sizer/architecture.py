@@ -134,6 +134,9 @@ class Architecture:
     fused_qkv: bool = False  # query, key and value are one matrix
     fused_gate_up: bool = False  # gate and up are one matrix
     qk_norm_all_heads: bool = False  # OLMo 2: with qk_norm, over all heads together instead of each head
+    conv_layers: tuple[int, ...] = ()  # LFM2: layers with a short convolution instead of attention
+    conv_kernel: int = 3
+    conv_bias: bool = False
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -151,6 +154,12 @@ class Architecture:
             )
         if self.position is PositionKind.ROPE and self.head_dim % 2:
             raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {self.head_dim}")
+        if any(not 0 <= layer < self.num_layers for layer in self.conv_layers):
+            raise InvalidArchitecture(
+                f"conv_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.conv_layers)}"
+            )
+        if self.conv_layers and self.sharing.repeat > 1:
+            raise InvalidArchitecture("sharing: not supported together with conv_layers")
         if self.executed_layers > MAX_LAYERS:
             raise InvalidArchitecture(
                 f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
@@ -216,6 +225,7 @@ _BEYOND = frozenset(
         "fused_qkv",
         "fused_gate_up",
         "qk_norm_all_heads",
+        "conv_layers",
     }
 )
 

@@ -172,4 +172,5 @@ FAMILIES: Mapping[str, Reader] = {
     "qwen3": _qwen3,
     **dict.fromkeys(_GATED, _loaded("gated")),
     **dict.fromkeys(_PLAIN, _loaded("plain")),
+    "lfm2": _loaded("layered"),
 }

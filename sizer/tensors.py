@@ -49,6 +49,9 @@ class Role(StrEnum):
     KEY_NORM = "attn_k_norm"
     ATTENTION_SUB_NORM = "attn_sub_norm"
     ATTENTION_OUTPUT = "attn_output"
+    CONV_IN = "shortconv.in_proj"
+    CONV = "shortconv.conv"
+    CONV_OUT = "shortconv.out_proj"
     POST_ATTENTION_NORM = "post_attention_norm"
     MLP_NORM = "ffn_norm"
     GATE = "ffn_gate"
@@ -76,6 +79,7 @@ _GROUPS = {
     Role.VALUE: Group.ATTENTION,
     Role.QKV: Group.ATTENTION,
     Role.ATTENTION_OUTPUT: Group.ATTENTION,
+    **dict.fromkeys((Role.CONV_IN, Role.CONV, Role.CONV_OUT), Group.ATTENTION),  # mix tokens in its place
     Role.GATE: Group.MLP,
     Role.UP: Group.MLP,
     Role.GATE_UP: Group.MLP,
@@ -170,7 +174,10 @@ def _block(a: Architecture, layer: int) -> Iterator[TensorSpec]:
     d, norms = a.hidden_size, a.block_norms
     if norms is not BlockNorms.POST:
         yield from _norm(a, Role.ATTENTION_NORM, f"{prefix}.input_layernorm", d, layer)
-    yield from _attention(a, f"{prefix}.self_attn", layer)
+    if layer in a.conv_layers:
+        yield from _short_conv(a, f"{prefix}.conv", layer)
+    else:
+        yield from _attention(a, f"{prefix}.self_attn", layer)
     # Hugging Face's post_attention_layernorm is Llama's norm before the MLP, but Gemma 2's and OLMo 2's after
     # attention.
     if norms is BlockNorms.PRE:
@@ -200,6 +207,18 @@ def _attention(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]
     if a.sub_norms:
         yield from _norm(a, Role.ATTENTION_SUB_NORM, f"{prefix}.attn_sub_norm", q, layer)
     yield from _matrix(Role.ATTENTION_OUTPUT, f"{prefix}.o_proj", d, q, layer, bias=a.attention_output_bias)
+
+
+def _short_conv(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
+    d = a.hidden_size
+    yield from _matrix(Role.CONV_IN, f"{prefix}.in_proj", 3 * d, d, layer, bias=a.conv_bias)
+    kernel = (d, 1, a.conv_kernel)  # one filter for each channel
+    yield TensorSpec(
+        name=f"{prefix}.conv.weight", shape=kernel, role=Role.CONV, layer=layer, access=Access.VECTOR
+    )
+    if a.conv_bias:
+        yield _bias(Role.CONV, f"{prefix}.conv", d, layer)
+    yield from _matrix(Role.CONV_OUT, f"{prefix}.out_proj", d, d, layer, bias=a.conv_bias)
 
 
 def _mlp(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:

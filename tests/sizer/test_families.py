@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from sizer.architecture import Architecture, BlockNorms, MlpKind, PositionKind
+from sizer.architecture import Architecture, BlockNorms, LayerSharing, MlpKind, PositionKind, SharingStrategy
 from sizer.errors import InvalidArchitecture
 from sizer.estimate import estimate
 from sizer.formats.llamacpp import mix, unknown_layout
@@ -73,6 +73,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "attention_types": [[["global"], 2]],
     },
     "gpt_neox without attention bias": {"model_type": "gpt_neox", "attention_bias": False},
+    "lfm2 by layer types, with biases, untied": {
+        "model_type": "lfm2",
+        "intermediate_size": 300,
+        "num_key_value_heads": 2,
+        "layer_types": ["conv", "full_attention"],
+        "conv_bias": True,
+        "tie_word_embeddings": False,
+    },
+    "lfm2 as wide as it says": {
+        "model_type": "lfm2",
+        "intermediate_size": 300,
+        "num_key_value_heads": 2,
+        "block_auto_adjust_ff_dim": False,
+        "full_attn_idxs": [0],
+        "conv_L_cache": 4,
+    },
     "olmo with grouped heads": {"model_type": "olmo", "num_key_value_heads": 2, "attention_bias": True},
     "olmo2 with grouped heads": {"model_type": "olmo2", "num_key_value_heads": 2},
     "opt without biases": {"model_type": "opt", "enable_bias": False},
@@ -146,6 +162,28 @@ def test_opt_350m_worked_by_hand() -> None:
     assert total == 24 * block + outside == 331_196_416
 
 
+def test_lfm2_350m_uses_4608_of_its_6656() -> None:
+    a = models()["LFM2-350M"].architecture
+    assert a.intermediate_size == 18 * 256 == 4608
+    assert a.conv_layers == (0, 1, 3, 4, 6, 7, 9, 11, 13, 15)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conv_layers": (3,)}, r"conv_layers must be layers from 0 to 2, got \[3\]"),
+        (
+            {"conv_layers": (0,), "sharing": LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)},
+            "sharing: not supported together with conv_layers",
+        ),
+        ({"position_offset": -1}, "position_offset must be a whole number from 0"),
+    ],
+)
+def test_refused_shapes(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=message):
+        replace(SMALL, **change)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -153,6 +191,10 @@ def test_opt_350m_worked_by_hand() -> None:
         ({"model_type": "phi", "hidden_act": "silu"}, "hidden_act: unknown value 'silu'; accepted: gelu"),
         ({"model_type": "phi3", "hidden_act": "relu"}, "hidden_act: unknown value 'relu'; accepted: gelu"),
         ({"model_type": "gpt2", "n_embd": 100, "n_head": 7}, "head_dim: missing, and hidden_size 100"),
+        ({"model_type": "lfm2", "layer_types": ["conv"]}, "layer_types: expected .conv. or .full_attention."),
+        ({"model_type": "lfm2", "full_attn_idxs": "all"}, "full_attn_idxs: expected a list of layers"),
+        ({"model_type": "lfm2", "block_ffn_dim_multiplier": "2"}, "block_ffn_dim_multiplier: expected a num"),
+        ({"model_type": "lfm2", "block_multiple_of": 0}, "block_multiple_of: expected 1 or more, got 0"),
         ({"model_type": "opt", "ffn_dim": "wide"}, "ffn_dim: expected a whole number, got 'wide'"),
         ({"model_type": "opt", "word_embed_proj_dim": 0}, "embedding_size must be a whole number from 1"),
     ],
@@ -174,6 +216,7 @@ def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> N
         {"fused_qkv": True},
         {"fused_gate_up": True},
         {"qk_norm_all_heads": True},
+        {"conv_layers": (1,)},
     ],
     ids=str,
 )
