@@ -137,6 +137,10 @@ class Architecture:
     conv_layers: tuple[int, ...] = ()  # LFM2: layers with a short convolution instead of attention
     conv_kernel: int = 3
     conv_bias: bool = False
+    # OpenELM: of each layer where they differ, as many query heads to a KV head as num_heads to num_kv_heads;
+    # num_heads and intermediate_size are then the largest
+    layer_num_heads: tuple[int, ...] = ()
+    layer_intermediate_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -154,16 +158,33 @@ class Architecture:
             )
         if self.position is PositionKind.ROPE and self.head_dim % 2:
             raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {self.head_dim}")
-        if any(not 0 <= layer < self.num_layers for layer in self.conv_layers):
-            raise InvalidArchitecture(
-                f"conv_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.conv_layers)}"
-            )
-        if self.conv_layers and self.sharing.repeat > 1:
-            raise InvalidArchitecture("sharing: not supported together with conv_layers")
+        self._check_layers()
         if self.executed_layers > MAX_LAYERS:
             raise InvalidArchitecture(
                 f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
             )
+
+    def _check_layers(self) -> None:
+        """Fields that say something of each layer must speak of layers that are there."""
+        if any(not 0 <= layer < self.num_layers for layer in self.conv_layers):
+            raise InvalidArchitecture(
+                f"conv_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.conv_layers)}"
+            )
+        group = self.num_heads // self.num_kv_heads
+        for name, largest, multiple in (
+            ("layer_num_heads", self.num_heads, group),
+            ("layer_intermediate_sizes", self.intermediate_size, 1),
+        ):
+            values = getattr(self, name)
+            wrong = [v for v in values if not 1 <= v <= largest or v % multiple]
+            if values and (len(values) != self.num_layers or wrong or max(values) != largest):
+                raise InvalidArchitecture(
+                    f"{name} must be {self.num_layers} multiples of {multiple} up to {largest}, "
+                    f"got {list(values)}"
+                )
+        different = self.conv_layers or self.layer_num_heads or self.layer_intermediate_sizes
+        if different and (self.sharing.repeat > 1 or self.shared_mlp):
+            raise InvalidArchitecture("sharing: not supported where layers differ from each other")
 
     @property
     def executed_layers(self) -> int:
@@ -226,6 +247,8 @@ _BEYOND = frozenset(
         "fused_gate_up",
         "qk_norm_all_heads",
         "conv_layers",
+        "layer_num_heads",
+        "layer_intermediate_sizes",
     }
 )
 

@@ -173,4 +173,5 @@ FAMILIES: Mapping[str, Reader] = {
     **dict.fromkeys(_GATED, _loaded("gated")),
     **dict.fromkeys(_PLAIN, _loaded("plain")),
     "lfm2": _loaded("layered"),
+    "openelm": _loaded("scaled"),
 }

@@ -194,6 +194,9 @@ def _block(a: Architecture, layer: int) -> Iterator[TensorSpec]:
 
 def _attention(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
     d, q, kv = a.hidden_size, a.q_width, a.kv_width
+    if a.layer_num_heads:
+        q = a.layer_num_heads[layer] * a.head_dim
+        kv = q // (a.num_heads // a.num_kv_heads)
     if a.fused_qkv:
         yield from _matrix(Role.QKV, f"{prefix}.qkv_proj", q + 2 * kv, d, layer, bias=a.qkv_bias)
     else:
@@ -222,7 +225,8 @@ def _short_conv(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec
 
 
 def _mlp(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
-    d, ff = a.hidden_size, a.intermediate_size
+    d = a.hidden_size
+    ff = a.layer_intermediate_sizes[layer] if a.layer_intermediate_sizes else a.intermediate_size
     if a.mlp.gated and a.fused_gate_up:
         yield from _matrix(Role.GATE_UP, f"{prefix}.gate_up_proj", 2 * ff, d, layer, bias=a.mlp_bias)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
+from sizer.architecture import MAX_LAYERS, Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
 from sizer.errors import InvalidArchitecture
 
 Config = Mapping[str, Any]
@@ -37,6 +37,14 @@ def integer(config: Config, key: str, default: int | None = None) -> int:
 def renamed_integer(config: Config, key: str, name: str, default: int | None = None) -> int:
     """Whole number under a family's own key, or under the common name transformers takes for it as well."""
     return integer(config, name if config.get(key) is None and config.get(name) is not None else key, default)
+
+
+def layer_count(config: Config, key: str, default: int) -> int:
+    """Number of layers, checked before anything is made for each of them."""
+    layers = integer(config, key, default)
+    if not 1 <= layers <= MAX_LAYERS:
+        raise InvalidArchitecture(f"{key}: expected 1 to {MAX_LAYERS}, got {layers}")
+    return layers
 
 
 def flag(config: Config, key: str, default: bool) -> bool:

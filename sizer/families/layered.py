@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture
-from sizer.families.config_keys import Config, Reader, flag, head_dim, integer, sharing_from_config
+from sizer.families.config_keys import (
+    Config,
+    Reader,
+    flag,
+    head_dim,
+    integer,
+    layer_count,
+    sharing_from_config,
+)
 
 
 def _feed_forward(config: Config) -> int:
@@ -50,7 +58,7 @@ def _lfm2(config: Config, name: str) -> Architecture:
     """modeling_lfm2.py; defaults are Lfm2Config's of transformers 5."""
     hidden = integer(config, "hidden_size", 2560)
     heads = integer(config, "num_attention_heads", 32)
-    layers = integer(config, "num_hidden_layers", 32)
+    layers = layer_count(config, "num_hidden_layers", 32)
     return Architecture(
         name=name,
         vocab_size=integer(config, "vocab_size", 65536),

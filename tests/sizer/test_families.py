@@ -16,14 +16,16 @@ from sizer.formats.llamacpp import mix, unknown_layout
 from sizer.hf_config import architecture_from_config, config_from_architecture
 from sizer.registry import models
 from sizer.tensors import Role, count_parameters, tensor_specs
-from tests.shared_facts import csv_rows, needs_shared
+from tests.shared_facts import csv_rows, json_lines, needs_shared
 from tests.sizer.test_architecture import SMALL
 from tests.strategies import any_architectures
 
 # Compared by name and shape in test_tensors.py; transformers does not know all of them.
 _LLAMA_SHAPED = ("llama", "mistral", "mobilellm", "minicpm", "qwen2", "qwen3")
 CATALOGUE = {
-    name: dict(row.config) for name, row in models().items() if row.config["model_type"] not in _LLAMA_SHAPED
+    name: dict(row.config)
+    for name, row in models().items()
+    if row.config["model_type"] not in (*_LLAMA_SHAPED, "openelm")
 }
 
 # What no catalogue row does, two layers each: keys that add, drop or widen tensors.
@@ -162,6 +164,22 @@ def test_opt_350m_worked_by_hand() -> None:
     assert total == 24 * block + outside == 331_196_416
 
 
+def test_an_openelm_layer_worked_by_hand() -> None:
+    # 0.5 x 1536 = 768 wide: 12 heads and 3 + 3 of keys and values; MLP 0.5 x 1536 = 768
+    specs = tensor_specs(models()["OpenELM-450M"].architecture)
+    first = sum(spec.num_elements for spec in specs if spec.layer == 0)
+    assert first == (768 + 2 * 192) * 1536 + 768 * 1536 + 2 * 64 + 3 * 768 * 1536 + 2 * 1536
+
+
+@needs_shared
+def test_openelm_450m_has_the_heads_and_widths_of_its_source() -> None:
+    (row,) = (r for r in json_lines("truth/configs.jsonl") if r["model_type"] == "openelm")
+    a = models()["OpenELM-450M"].architecture
+    assert list(a.layer_num_heads) == row["extras"]["num_query_heads"]
+    assert list(a.layer_intermediate_sizes) == row["extras"]["ffn_intermediate"]
+    assert count_parameters(tensor_specs(a)).total == row["params_computed"] == 457_179_136
+
+
 def test_lfm2_350m_uses_4608_of_its_6656() -> None:
     a = models()["LFM2-350M"].architecture
     assert a.intermediate_size == 18 * 256 == 4608
@@ -174,7 +192,13 @@ def test_lfm2_350m_uses_4608_of_its_6656() -> None:
         ({"conv_layers": (3,)}, r"conv_layers must be layers from 0 to 2, got \[3\]"),
         (
             {"conv_layers": (0,), "sharing": LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)},
-            "sharing: not supported together with conv_layers",
+            "sharing: not supported where layers differ",
+        ),
+        ({"layer_num_heads": (9, 3)}, "layer_num_heads must be 3 multiples of 3 up to 9"),
+        ({"layer_num_heads": (9, 4, 3)}, "layer_num_heads must be 3 multiples of 3 up to 9"),
+        (
+            {"layer_intermediate_sizes": (1, 2, 3)},
+            "layer_intermediate_sizes must be 3 multiples of 1 up to 1536",
         ),
         ({"position_offset": -1}, "position_offset must be a whole number from 0"),
     ],
@@ -195,6 +219,21 @@ def test_refused_shapes(change: dict[str, Any], message: str) -> None:
         ({"model_type": "lfm2", "full_attn_idxs": "all"}, "full_attn_idxs: expected a list of layers"),
         ({"model_type": "lfm2", "block_ffn_dim_multiplier": "2"}, "block_ffn_dim_multiplier: expected a num"),
         ({"model_type": "lfm2", "block_multiple_of": 0}, "block_multiple_of: expected 1 or more, got 0"),
+        (
+            {"model_type": "openelm", "ffn_multipliers": [1, 2, 3]},
+            "ffn_multipliers: expected one number, two",
+        ),
+        ({"model_type": "openelm", "qkv_multipliers": "1"}, "qkv_multipliers: expected numbers from 0"),
+        ({"model_type": "openelm", "num_gqa_groups": 0}, "num_gqa_groups: expected 1 or more, got 0"),
+        (
+            {"model_type": "openelm", "num_transformer_layers": 10**12},
+            "num_transformer_layers: expected 1 to",
+        ),
+        (
+            {"model_type": "lfm2", "num_hidden_layers": 10**12, "full_attn_idxs": [0]},
+            "num_hidden_layers: exp",
+        ),
+        ({"model_type": "openelm", "ffn_with_glu": False}, "ffn_with_glu: False is not supported"),
         ({"model_type": "opt", "ffn_dim": "wide"}, "ffn_dim: expected a whole number, got 'wide'"),
         ({"model_type": "opt", "word_embed_proj_dim": 0}, "embedding_size must be a whole number from 1"),
     ],
@@ -217,6 +256,8 @@ def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> N
         {"fused_gate_up": True},
         {"qk_norm_all_heads": True},
         {"conv_layers": (1,)},
+        {"layer_num_heads": (3, 6, 9)},
+        {"layer_intermediate_sizes": (512, 1024, 1536)},
     ],
     ids=str,
 )

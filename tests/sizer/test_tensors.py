@@ -23,13 +23,21 @@ _PLAIN_EXTRAS = (
     *("multi_query", "parallel_attn", "bias", "use_parallel_residual"),
 )
 # Keys of one family for what the truth file names alike in all.
-_FAMILY_KEYS = {"opt": {"ffn_dim": "intermediate_size"}, "distilbert": {"hidden_dim": "intermediate_size"}}
+_FAMILY_KEYS = {
+    "opt": {"ffn_dim": "intermediate_size"},
+    "distilbert": {"hidden_dim": "intermediate_size"},
+    "openelm": {"model_dim": "hidden_size", "num_transformer_layers": "num_hidden_layers"},
+}
+# OpenELM's multipliers are in the note of its row, not in a field.
+_OPENELM = {"qkv_multipliers": [0.5, 1.0], "ffn_multipliers": [0.5, 4.0], "num_gqa_groups": 4}
 
 
 def _truth_config(row: dict[str, Any]) -> dict[str, Any]:
     extras = row["extras"]
     ours = {ours: bool(extras.get(theirs)) for theirs, ours in _EXTRA_KEYS.items()}
     renamed = {key: row[common] for key, common in _FAMILY_KEYS.get(row["model_type"], {}).items()}
+    if row["model_type"] == "openelm":
+        renamed |= {**_OPENELM, "normalize_qk_projections": True, "share_input_output_layers": True}
     if row["model_type"] == "stablelm":
         renamed["use_qkv_bias"] = extras.get("qkv_bias")
     return {**row, **{key: extras[key] for key in _PLAIN_EXTRAS if key in extras}, **ours, **renamed}
