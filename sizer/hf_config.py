@@ -83,7 +83,7 @@ def _decoder(
 ) -> Architecture:
     heads = integer(config, "num_attention_heads")
     activation = config.get("hidden_act", "silu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise InvalidArchitecture(
             f"hidden_act: unknown value {activation!r}; accepted: {', '.join(sorted(_ACTIVATIONS))}"
         )

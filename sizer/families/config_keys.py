@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sizer.architecture import MAX_LAYERS, Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
+from sizer.architecture import MAX_WIDTH, Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
 from sizer.errors import InvalidArchitecture
 
 Config = Mapping[str, Any]
@@ -39,12 +39,12 @@ def renamed_integer(config: Config, key: str, name: str, default: int | None = N
     return integer(config, name if config.get(key) is None and config.get(name) is not None else key, default)
 
 
-def layer_count(config: Config, key: str, default: int) -> int:
-    """Number of layers, checked before anything is made for each of them."""
-    layers = integer(config, key, default)
-    if not 1 <= layers <= MAX_LAYERS:
-        raise InvalidArchitecture(f"{key}: expected 1 to {MAX_LAYERS}, got {layers}")
-    return layers
+def size(config: Config, key: str, default: int, limit: int = MAX_WIDTH) -> int:
+    """Whole number from 1 to a limit, for keys that are computed with before Architecture checks them."""
+    value = integer(config, key, default)
+    if not 1 <= value <= limit:
+        raise InvalidArchitecture(f"{key}: expected 1 to {limit}, got {value}")
+    return value
 
 
 def flag(config: Config, key: str, default: bool) -> bool:
@@ -78,7 +78,7 @@ def activation(config: Config, key: str, default: str, *, gated: bool) -> MlpKin
     kinds = _GATED if gated else _PLAIN
     value = config.get(key)
     name = default if value is None else value
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise InvalidArchitecture(f"{key}: unknown value {name!r}; accepted: {', '.join(sorted(kinds))}")
     return kinds[name]
 

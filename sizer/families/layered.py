@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sizer.architecture import Architecture
+from sizer.architecture import MAX_LAYERS, Architecture
 from sizer.errors import InvalidArchitecture
 from sizer.families.config_keys import (
     Config,
@@ -12,27 +12,25 @@ from sizer.families.config_keys import (
     flag,
     head_dim,
     integer,
-    layer_count,
     sharing_from_config,
+    size,
 )
 
 
 def _feed_forward(config: Config) -> int:
     """Width of LFM2's MLP: block_ff_dim is not it, but 2/3 of it times a factor, rounded up (Lfm2MLP)."""
-    written = integer(config, "block_ff_dim", integer(config, "intermediate_size", 12288))
+    written = size(config, "block_ff_dim", integer(config, "intermediate_size", 12288))
     if not flag(config, "block_auto_adjust_ff_dim", True):
         return written
     factor = config.get("block_ffn_dim_multiplier", 1.0)
-    adjusted = int(2 * written / 3)
+    adjusted = 2 * written // 3
     if factor is None:
         return adjusted
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < 1000:
         raise InvalidArchitecture(
             f"block_ffn_dim_multiplier: expected a number from 0 to 1000, got {factor!r}"
         )
-    multiple = integer(config, "block_multiple_of", 256)
-    if multiple < 1:
-        raise InvalidArchitecture(f"block_multiple_of: expected 1 or more, got {multiple}")
+    multiple = size(config, "block_multiple_of", 256)
     return multiple * -(-int(factor * adjusted) // multiple)
 
 
@@ -58,7 +56,7 @@ def _lfm2(config: Config, name: str) -> Architecture:
     """modeling_lfm2.py; defaults are Lfm2Config's of transformers 5."""
     hidden = integer(config, "hidden_size", 2560)
     heads = integer(config, "num_attention_heads", 32)
-    layers = layer_count(config, "num_hidden_layers", 32)
+    layers = size(config, "num_hidden_layers", 32, MAX_LAYERS)
     return Architecture(
         name=name,
         vocab_size=integer(config, "vocab_size", 65536),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sizer.architecture import Architecture
+from sizer.architecture import MAX_LAYERS, Architecture
 from sizer.errors import InvalidArchitecture
 from sizer.families.config_keys import (
     Config,
@@ -16,8 +16,8 @@ from sizer.families.config_keys import (
     activation,
     flag,
     integer,
-    layer_count,
     sharing_from_config,
+    size,
 )
 
 
@@ -53,14 +53,11 @@ def _openelm(config: Config, name: str) -> Architecture:
     for key, only in (("ffn_with_glu", True), ("normalization_layer_name", "rms_norm")):
         if config.get(key, only) != only:
             raise InvalidArchitecture(f"{key}: {config[key]!r} is not supported for model_type 'openelm'")
-    layers = layer_count(config, "num_transformer_layers", 12)
-    hidden = integer(config, "model_dim", 2048)
-    head_dim = integer(config, "head_dim", 128)
-    groups = integer(config, "num_gqa_groups", 1)
-    divisor = integer(config, "ffn_dim_divisor", 256)
-    for key, number in (("head_dim", head_dim), ("num_gqa_groups", groups), ("ffn_dim_divisor", divisor)):
-        if number < 1:
-            raise InvalidArchitecture(f"{key}: expected 1 or more, got {number}")
+    layers = size(config, "num_transformer_layers", 12, MAX_LAYERS)
+    hidden = size(config, "model_dim", 2048)
+    head_dim = size(config, "head_dim", 128)
+    groups = size(config, "num_gqa_groups", 1)
+    divisor = size(config, "ffn_dim_divisor", 256)
     heads = tuple(
         _make_divisible(hidden * m, head_dim * groups) // head_dim
         for m in _multipliers(config, "qkv_multipliers", 1.0, layers)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from sizer.architecture import Architecture, BlockNorms, LayerSharing, MlpKind, PositionKind, SharingStrategy
-from sizer.errors import InvalidArchitecture
+from sizer.errors import InvalidArchitecture, SizerError
 from sizer.estimate import estimate
 from sizer.formats.llamacpp import mix, unknown_layout
-from sizer.hf_config import architecture_from_config, config_from_architecture
+from sizer.hf_config import FAMILIES, architecture_from_config, config_from_architecture
 from sizer.registry import models
 from sizer.tensors import Role, count_parameters, tensor_specs
 from tests.shared_facts import csv_rows, json_lines, needs_shared
@@ -218,13 +219,13 @@ def test_refused_shapes(change: dict[str, Any], message: str) -> None:
         ({"model_type": "lfm2", "layer_types": ["conv"]}, "layer_types: expected .conv. or .full_attention."),
         ({"model_type": "lfm2", "full_attn_idxs": "all"}, "full_attn_idxs: expected a list of layers"),
         ({"model_type": "lfm2", "block_ffn_dim_multiplier": "2"}, "block_ffn_dim_multiplier: expected a num"),
-        ({"model_type": "lfm2", "block_multiple_of": 0}, "block_multiple_of: expected 1 or more, got 0"),
+        ({"model_type": "lfm2", "block_multiple_of": 0}, "block_multiple_of: expected 1 to .*, got 0"),
         (
             {"model_type": "openelm", "ffn_multipliers": [1, 2, 3]},
             "ffn_multipliers: expected one number, two",
         ),
         ({"model_type": "openelm", "qkv_multipliers": "1"}, "qkv_multipliers: expected numbers from 0"),
-        ({"model_type": "openelm", "num_gqa_groups": 0}, "num_gqa_groups: expected 1 or more, got 0"),
+        ({"model_type": "openelm", "num_gqa_groups": 0}, "num_gqa_groups: expected 1 to .*, got 0"),
         (
             {"model_type": "openelm", "num_transformer_layers": 10**12},
             "num_transformer_layers: expected 1 to",
@@ -233,6 +234,9 @@ def test_refused_shapes(change: dict[str, Any], message: str) -> None:
             {"model_type": "lfm2", "num_hidden_layers": 10**12, "full_attn_idxs": [0]},
             "num_hidden_layers: exp",
         ),
+        ({"model_type": "openelm", "model_dim": 10**400}, "model_dim: expected 1 to"),
+        ({"model_type": "lfm2", "block_ff_dim": 10**400}, "block_ff_dim: expected 1 to"),
+        ({"model_type": "gpt2", "activation_function": ["gelu"]}, "activation_function: unknown value"),
         ({"model_type": "openelm", "ffn_with_glu": False}, "ffn_with_glu: False is not supported"),
         ({"model_type": "opt", "ffn_dim": "wide"}, "ffn_dim: expected a whole number, got 'wide'"),
         ({"model_type": "opt", "word_embed_proj_dim": 0}, "embedding_size must be a whole number from 1"),
@@ -301,6 +305,23 @@ def test_the_refusal_still_says_how_many_parameters() -> None:
 def test_a_shape_beyond_llama_has_no_config_of_ours() -> None:
     with pytest.raises(InvalidArchitecture, match="config: no known model_type can say fused_qkv"):
         config_from_architecture(replace(SMALL, fused_qkv=True))
+
+
+@given(
+    st.sampled_from(sorted(FAMILIES)),
+    st.dictionaries(
+        st.sampled_from(sorted({key for config in CATALOGUE.values() for key in config} - {"model_type"})),
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())),
+    ),
+)
+def test_any_config_is_read_or_refused_in_one_line(model_type: str, keys: dict[str, Any]) -> None:
+    try:
+        architecture_from_config({**keys, "model_type": model_type})
+    except SizerError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
 
 
 @given(any_architectures())
