@@ -9,7 +9,6 @@ import typer
 from commands.console import out, out_json
 from sizer.device import Device, Fact, device, load_devices
 from sizer.formats.ggml import TYPES
-from sizer.hf_config import config_from_architecture
 from sizer.registry import CatalogueModel, model, models
 from sizer.runtimes import RUNTIMES
 from sizer.tensors import count_parameters, tensor_specs
@@ -130,7 +129,7 @@ def _model_document(row: CatalogueModel) -> dict[str, Any]:
         "parameters": _count(row),
         "params_published": row.params_published,
         "params_source": row.params_source,
-        "config": config_from_architecture(row.architecture),
+        "config": dict(row.config),
         "source": row.source,
     }
 

@@ -14,6 +14,7 @@ from sizer.device import device as device_by_name
 from sizer.device import load_devices
 from sizer.errors import SizerError
 from sizer.estimate import Estimate, estimate
+from sizer.formats.llamacpp import unknown_layout
 from sizer.registry import model as model_by_name
 from sizer.registry import models
 from sizer.runtimes import RUNTIMES
@@ -29,7 +30,8 @@ _FIRST = model_by_name(FIRST_MODEL).architecture
 _RUNTIME = "llama.cpp"
 
 START = Choice("start", "Start from", FROM_CATALOGUE, (FROM_CATALOGUE, FROM_COUNT, BY_HAND))
-MODEL = Choice("model", "Model", FIRST_MODEL, tuple(sorted(models(), key=str.lower)))
+_SIZABLE = [name for name, row in models().items() if not unknown_layout(row.architecture)]
+MODEL = Choice("model", "Model", FIRST_MODEL, tuple(sorted(_SIZABLE, key=str.lower)))
 COUNT = Text(
     "count", "Parameters", "125M", "A number with K, M or B; the nearest deep and thin shape is taken."
 )

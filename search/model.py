@@ -251,6 +251,10 @@ class Decoder(nn.Module):
             raise InvalidArchitecture(
                 "position 'alibi' cannot be trained by the proxy; accepted: rope, learned"
             )
+        if architecture.beyond_llama:
+            raise InvalidArchitecture(
+                f"{', '.join(architecture.beyond_llama)}: cannot be trained by the proxy; accepted: Llama's"
+            )
         super().__init__()
         self.architecture = architecture
         self.compute_dtype = torch.float32

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from sizer.architecture import Architecture, LayerSharing, MlpKind, NormKind, PositionKind, SharingStrategy
+from sizer.architecture import (
+    Architecture,
+    BlockNorms,
+    LayerSharing,
+    MlpKind,
+    NormKind,
+    PositionKind,
+    SharingStrategy,
+)
 from sizer.errors import SizerError
 from sizer.tensors import TensorSpec, count_parameters, tensor_specs
 
 __all__ = [
     "Architecture",
+    "BlockNorms",
     "LayerSharing",
     "MlpKind",
     "NormKind",

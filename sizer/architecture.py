@@ -11,6 +11,7 @@ from sizer.errors import InvalidArchitecture
 # Far above any model, far below what would make a loop over layers a denial of service.
 MAX_LAYERS = 10_000
 MAX_WIDTH = 10_000_000
+_LIMITS = {"num_layers": (1, MAX_LAYERS), "position_offset": (0, MAX_WIDTH)}
 
 
 @unique
@@ -45,6 +46,16 @@ class PositionKind(StrEnum):
     ROPE = "rope"
     LEARNED = "learned"
     ALIBI = "alibi"
+
+
+@unique
+class BlockNorms(StrEnum):
+    """Where a block normalises its residual stream; `one` serves attention and MLP in parallel."""
+
+    PRE = "pre"  # before attention and before the MLP
+    POST = "post"  # after attention and after the MLP
+    BOTH = "both"  # before and after each (Gemma 2 and 3)
+    ONE = "one"  # once, for both (Phi, Falcon-7B)
 
 
 @unique
@@ -114,15 +125,32 @@ class Architecture:
     shared_mlp: bool = False  # MobiLlama: all layers use one feed-forward block
     max_position_embeddings: int = 2048
     sharing: LayerSharing = LayerSharing()
+    block_norms: BlockNorms = BlockNorms.PRE
+    final_norm: bool = True
+    embedding_norm: bool = False  # BLOOM: a norm right after the token embedding
+    embedding_size: int | None = None  # OPT-350M: token embedding of its own width, projected in and out
+    position_offset: int = 0  # OPT: rows of the position table before the first position
+    head_bias: bool = False  # Phi: the head has a bias (and keeps it where the table is tied)
+    fused_qkv: bool = False  # query, key and value are one matrix
+    fused_gate_up: bool = False  # gate and up are one matrix
+    qk_norm_all_heads: bool = False  # OLMo 2: with qk_norm, over all heads together instead of each head
+    conv_layers: tuple[int, ...] = ()  # LFM2: layers with a short convolution instead of attention
+    conv_kernel: int = 3
+    conv_bias: bool = False
+    # OpenELM: of each layer where they differ, as many query heads to a KV head as num_heads to num_kv_heads;
+    # num_heads and intermediate_size are then the largest
+    layer_num_heads: tuple[int, ...] = ()
+    layer_intermediate_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        limits = {"num_layers": MAX_LAYERS}
         for f in fields(self):
-            if f.type != "int":
-                continue
-            value, limit = getattr(self, f.name), limits.get(f.name, MAX_WIDTH)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
-                raise InvalidArchitecture(f"{f.name} must be a whole number from 1 to {limit}, got {value!r}")
+            value = getattr(self, f.name)
+            if f.type == "int" or (f.type == "int | None" and value is not None):
+                low, high = _LIMITS.get(f.name, (1, MAX_WIDTH))
+                if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                    raise InvalidArchitecture(
+                        f"{f.name} must be a whole number from {low} to {high}, got {value!r}"
+                    )
         if self.num_heads % self.num_kv_heads:
             raise InvalidArchitecture(
                 "num_heads must be a multiple of num_kv_heads, "
@@ -130,10 +158,33 @@ class Architecture:
             )
         if self.position is PositionKind.ROPE and self.head_dim % 2:
             raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {self.head_dim}")
+        self._check_layers()
         if self.executed_layers > MAX_LAYERS:
             raise InvalidArchitecture(
                 f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
             )
+
+    def _check_layers(self) -> None:
+        """Fields that say something of each layer must speak of layers that are there."""
+        if any(not 0 <= layer < self.num_layers for layer in self.conv_layers):
+            raise InvalidArchitecture(
+                f"conv_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.conv_layers)}"
+            )
+        group = self.num_heads // self.num_kv_heads
+        for name, largest, multiple in (
+            ("layer_num_heads", self.num_heads, group),
+            ("layer_intermediate_sizes", self.intermediate_size, 1),
+        ):
+            values = getattr(self, name)
+            wrong = [v for v in values if not 1 <= v <= largest or v % multiple]
+            if values and (len(values) != self.num_layers or wrong or max(values) != largest):
+                raise InvalidArchitecture(
+                    f"{name} must be {self.num_layers} multiples of {multiple} up to {largest}, "
+                    f"got {list(values)}"
+                )
+        different = self.conv_layers or self.layer_num_heads or self.layer_intermediate_sizes
+        if different and (self.sharing.repeat > 1 or self.shared_mlp):
+            raise InvalidArchitecture("sharing: not supported where layers differ from each other")
 
     @property
     def executed_layers(self) -> int:
@@ -149,6 +200,19 @@ class Architecture:
     def kv_width(self) -> int:
         """Width of the key (or value) projection: num_kv_heads x head_dim."""
         return self.num_kv_heads * self.head_dim
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the token embedding's rows: `embedding_size`, or that of the residual stream."""
+        return self.hidden_size if self.embedding_size is None else self.embedding_size
+
+    @property
+    def beyond_llama(self) -> tuple[str, ...]:
+        """Fields in which this shape has tensors, or leaves some out, unlike any Llama-shaped decoder.
+
+        What is written for Llama-shaped decoders (file layouts, the proxy, config keys) must refuse these.
+        """
+        return tuple(f.name for f in fields(self) if f.name in _BEYOND and getattr(self, f.name) != f.default)
 
     def to_dict(self) -> dict[str, object]:
         """The shape as plain JSON values, with the keys of the estimate's `architecture` object."""
@@ -170,6 +234,23 @@ class Architecture:
         """The same computation with every executed layer stored on its own (what llama.cpp needs)."""
         return replace(self, num_layers=self.executed_layers, sharing=LayerSharing())
 
+
+_BEYOND = frozenset(
+    {
+        "block_norms",
+        "final_norm",
+        "embedding_norm",
+        "embedding_size",
+        "position_offset",
+        "head_bias",
+        "fused_qkv",
+        "fused_gate_up",
+        "qk_norm_all_heads",
+        "conv_layers",
+        "layer_num_heads",
+        "layer_intermediate_sizes",
+    }
+)
 
 _EnumT = TypeVar("_EnumT", bound=StrEnum)
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-from sizer.architecture import (
-    Architecture,
-    LayerSharing,
-    MlpKind,
-    NormKind,
-    PositionKind,
-    SharingStrategy,
-    parse_enum,
-)
+from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture, UnknownName
+from sizer.families.config_keys import Config, Reader, flag, head_dim, integer, sharing_from_config
 
-Config = Mapping[str, Any]
+__all__ = ["FAMILIES", "architecture_from_config", "config_from_architecture", "sharing_from_config"]
 
 # transformers' defaults for a Llama-shaped config that leaves a key out (LlamaConfig, MistralConfig, ...).
 _DEFAULT_MAX_POSITIONS = {"llama": 2048, "mistral": 131072, "qwen2": 32768, "qwen3": 32768}
@@ -48,6 +42,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     """
     a = architecture
     acts = {kind: act for act, kind in _ACTIVATIONS.items() if act != "swish"}
+    if a.beyond_llama:
+        raise InvalidArchitecture(f"config: no known model_type can say {', '.join(a.beyond_llama)}")
     if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
         raise InvalidArchitecture(
             f"config: no known model_type has mlp {a.mlp.value}, norm {a.norm.value} and position "
@@ -75,52 +71,6 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     return config
 
 
-def sharing_from_config(value: object) -> LayerSharing:
-    """LayerSharing from {"strategy": ..., "repeat": ...}; None means no sharing."""
-    if value is None:
-        return LayerSharing()
-    if not isinstance(value, Mapping) or not isinstance(value.get("strategy"), str):
-        raise InvalidArchitecture(
-            f'sharing: expected {{"strategy": "immediate", "repeat": 2}}, got {value!r}'
-        )
-    strategy = parse_enum(SharingStrategy, value["strategy"], "sharing.strategy")
-    repeat = value.get("repeat", 1 if strategy is SharingStrategy.NONE else 2)
-    if isinstance(repeat, bool) or not isinstance(repeat, int):
-        raise InvalidArchitecture(f"sharing.repeat: expected a whole number, got {repeat!r}")
-    return LayerSharing(strategy=strategy, repeat=repeat)
-
-
-def _integer(config: Config, key: str, default: int | None = None) -> int:
-    value = config.get(key)
-    if value is None:
-        value = default
-    if value is None:
-        raise InvalidArchitecture(f"{key}: missing from the config; expected a whole number")
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidArchitecture(f"{key}: expected a whole number, got {value!r}")
-    return value
-
-
-def _flag(config: Config, key: str, default: bool) -> bool:
-    value = config.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise InvalidArchitecture(f"{key}: expected true or false, got {value!r}")
-    return value
-
-
-def _head_dim(config: Config, heads: int) -> int:
-    if config.get("head_dim") is not None:
-        return _integer(config, "head_dim")
-    hidden = _integer(config, "hidden_size")
-    if heads < 1 or hidden % heads:
-        raise InvalidArchitecture(
-            f"head_dim: missing, and hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
-        )
-    return hidden // heads
-
-
 def _decoder(
     config: Config,
     name: str,
@@ -131,31 +81,35 @@ def _decoder(
     qk_norm: bool = False,
     head_dim_default: int | None = None,
 ) -> Architecture:
-    heads = _integer(config, "num_attention_heads")
+    heads = integer(config, "num_attention_heads")
     activation = config.get("hidden_act", "silu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise InvalidArchitecture(
             f"hidden_act: unknown value {activation!r}; accepted: {', '.join(sorted(_ACTIVATIONS))}"
         )
-    head_dim = head_dim_default if config.get("head_dim") is None else None
+    hidden = integer(config, "hidden_size")
+    if head_dim_default is not None:
+        width = integer(config, "head_dim", head_dim_default)
+    else:
+        width = head_dim(config, hidden, heads)
     return Architecture(
         name=name,
-        vocab_size=_integer(config, "vocab_size"),
-        num_layers=_integer(config, "num_hidden_layers"),
-        hidden_size=_integer(config, "hidden_size"),
-        intermediate_size=_integer(config, "intermediate_size"),
+        vocab_size=integer(config, "vocab_size"),
+        num_layers=integer(config, "num_hidden_layers"),
+        hidden_size=hidden,
+        intermediate_size=integer(config, "intermediate_size"),
         num_heads=heads,
-        num_kv_heads=_integer(config, "num_key_value_heads", heads),
-        head_dim=head_dim or _head_dim(config, heads),
+        num_kv_heads=integer(config, "num_key_value_heads", heads),
+        head_dim=width,
         mlp=_ACTIVATIONS[activation],
-        tie_embeddings=_flag(config, "tie_word_embeddings", tie_default),
+        tie_embeddings=flag(config, "tie_word_embeddings", tie_default),
         qk_norm=qk_norm,
         qkv_bias=bias,
         attention_output_bias=output_bias,
-        mlp_bias=_flag(config, "mlp_bias", False),
-        sub_norms=_flag(config, "sub_norms", False),
-        shared_mlp=_flag(config, "shared_mlp", False),
-        max_position_embeddings=_integer(
+        mlp_bias=flag(config, "mlp_bias", False),
+        sub_norms=flag(config, "sub_norms", False),
+        shared_mlp=flag(config, "shared_mlp", False),
+        max_position_embeddings=integer(
             config, "max_position_embeddings", _DEFAULT_MAX_POSITIONS.get(str(config["model_type"]), 2048)
         ),
         sharing=sharing_from_config(config.get("sharing")),
@@ -163,14 +117,14 @@ def _decoder(
 
 
 def _llama(config: Config, name: str) -> Architecture:
-    bias = _flag(config, "attention_bias", False)
+    bias = flag(config, "attention_bias", False)
     return _decoder(config, name, tie_default=False, bias=bias, output_bias=bias)
 
 
 def _mobilellm(config: Config, name: str) -> Architecture:
     """MobileLLM's files say tie_word_embeddings false but share the table: `share_embedding` decides."""
-    shared = _flag(config, "share_embedding", True)
-    layer_sharing = {"strategy": "immediate", "repeat": 2} if _flag(config, "layer_sharing", False) else None
+    shared = flag(config, "share_embedding", True)
+    layer_sharing = {"strategy": "immediate", "repeat": 2} if flag(config, "layer_sharing", False) else None
     # vars of this family only; the Llama reader does the rest
     read: dict[str, Any] = {**config, "tie_word_embeddings": shared}
     read.setdefault("sharing", layer_sharing)
@@ -190,17 +144,34 @@ def _qwen2(config: Config, name: str) -> Architecture:
 
 
 def _qwen3(config: Config, name: str) -> Architecture:
-    bias = _flag(config, "attention_bias", False)
+    bias = flag(config, "attention_bias", False)
     return _decoder(
         config, name, tie_default=False, bias=bias, output_bias=bias, qk_norm=True, head_dim_default=128
     )
 
 
-FAMILIES: Mapping[str, Callable[[Config, str], Architecture]] = {
+def _loaded(kind: str) -> Reader:
+    """Reader that loads its file when it is first used: most runs read one family or none."""
+
+    def read(config: Config, name: str) -> Architecture:
+        readers: Mapping[str, Reader] = import_module(f"sizer.families.{kind}").READERS
+        return readers[config["model_type"]](config, name)
+
+    return read
+
+
+_GATED = ("bitnet", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "phi3", "stablelm")
+_PLAIN = ("bloom", "distilbert", "falcon", "gpt2", "gpt_neo", "gpt_neox", "opt", "phi")
+
+FAMILIES: Mapping[str, Reader] = {
     "llama": _llama,
     "minicpm": _minicpm,
     "mistral": _mistral,
     "mobilellm": _mobilellm,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
+    **dict.fromkeys(_GATED, _loaded("gated")),
+    **dict.fromkeys(_PLAIN, _loaded("plain")),
+    "lfm2": _loaded("layered"),
+    "openelm": _loaded("scaled"),
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
@@ -14,12 +15,15 @@ from sizer.hf_config import architecture_from_config
 
 _CATALOGUE = Path(__file__).parent / "data" / "architectures.toml"
 
+_ABOUT = ("name", "params_published", "params_source", "source")  # every other key is the model's config
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueModel:
-    """A known model: its architecture, published parameter count (None if none is) and sources."""
+    """A known model: its config keys and architecture, published parameter count if there is one, sources."""
 
     architecture: Architecture
+    config: Mapping[str, Any]
     params_published: int | None
     params_source: str | None
     source: str
@@ -32,6 +36,7 @@ def models() -> Mapping[str, CatalogueModel]:
     return {
         row["name"]: CatalogueModel(
             architecture=architecture_from_config(row, row["name"]),
+            config={key: value for key, value in row.items() if key not in _ABOUT},
             params_published=row.get("params_published"),
             params_source=row.get("params_source"),
             source=row["source"],

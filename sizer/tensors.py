@@ -8,7 +8,7 @@ from enum import StrEnum, unique
 from functools import lru_cache
 from math import prod
 
-from sizer.architecture import Architecture, NormKind, PositionKind
+from sizer.architecture import Architecture, BlockNorms, NormKind, PositionKind
 
 
 @unique
@@ -36,20 +36,30 @@ class Role(StrEnum):
     """What a tensor does, named as in GGUF files (`token_embd`, `attn_q`, ...)."""
 
     TOKEN_EMBEDDING = "token_embd"
+    EMBEDDING_NORM = "token_embd_norm"
+    EMBEDDING_IN = "token_embd_in"
+    EMBEDDING_OUT = "token_embd_out"
     POSITION_EMBEDDING = "position_embd"
     ATTENTION_NORM = "attn_norm"
     QUERY = "attn_q"
     KEY = "attn_k"
     VALUE = "attn_v"
+    QKV = "attn_qkv"
     QUERY_NORM = "attn_q_norm"
     KEY_NORM = "attn_k_norm"
     ATTENTION_SUB_NORM = "attn_sub_norm"
     ATTENTION_OUTPUT = "attn_output"
+    CONV_IN = "shortconv.in_proj"
+    CONV = "shortconv.conv"
+    CONV_OUT = "shortconv.out_proj"
+    POST_ATTENTION_NORM = "post_attention_norm"
     MLP_NORM = "ffn_norm"
     GATE = "ffn_gate"
     UP = "ffn_up"
+    GATE_UP = "ffn_gate_up"
     MLP_SUB_NORM = "ffn_sub_norm"
     DOWN = "ffn_down"
+    POST_MLP_NORM = "post_ffw_norm"
     OUTPUT_NORM = "output_norm"
     OUTPUT = "output"
 
@@ -62,22 +72,30 @@ class Role(StrEnum):
 _GROUPS = {
     Role.TOKEN_EMBEDDING: Group.EMBEDDING,
     Role.POSITION_EMBEDDING: Group.EMBEDDING,
+    Role.EMBEDDING_IN: Group.EMBEDDING,
+    Role.EMBEDDING_OUT: Group.HEAD,
     Role.QUERY: Group.ATTENTION,
     Role.KEY: Group.ATTENTION,
     Role.VALUE: Group.ATTENTION,
+    Role.QKV: Group.ATTENTION,
     Role.ATTENTION_OUTPUT: Group.ATTENTION,
+    **dict.fromkeys((Role.CONV_IN, Role.CONV, Role.CONV_OUT), Group.ATTENTION),  # mix tokens in its place
     Role.GATE: Group.MLP,
     Role.UP: Group.MLP,
+    Role.GATE_UP: Group.MLP,
     Role.DOWN: Group.MLP,
     Role.OUTPUT: Group.HEAD,
     **dict.fromkeys(
         (
+            Role.EMBEDDING_NORM,
             Role.ATTENTION_NORM,
             Role.QUERY_NORM,
             Role.KEY_NORM,
             Role.ATTENTION_SUB_NORM,
+            Role.POST_ATTENTION_NORM,
             Role.MLP_NORM,
             Role.MLP_SUB_NORM,
+            Role.POST_MLP_NORM,
             Role.OUTPUT_NORM,
         ),
         Group.NORM,
@@ -122,7 +140,7 @@ def _specs(a: Architecture) -> Iterator[TensorSpec]:
     embedding_access = Access.MATMUL if a.tie_embeddings else Access.LOOKUP
     yield TensorSpec(
         name="model.embed_tokens.weight",
-        shape=(a.vocab_size, a.hidden_size),
+        shape=(a.vocab_size, a.embedding_width),
         role=Role.TOKEN_EMBEDDING,
         layer=None,
         access=embedding_access,
@@ -130,43 +148,91 @@ def _specs(a: Architecture) -> Iterator[TensorSpec]:
     if a.position is PositionKind.LEARNED:
         yield TensorSpec(
             name="model.embed_positions.weight",
-            shape=(a.max_position_embeddings, a.hidden_size),
+            shape=(a.position_offset + a.max_position_embeddings, a.hidden_size),
             role=Role.POSITION_EMBEDDING,
             layer=None,
             access=Access.LOOKUP,
         )
+    if a.embedding_size is not None:
+        width = a.embedding_size
+        yield from _matrix(Role.EMBEDDING_IN, "model.project_in", a.hidden_size, width, None, bias=False)
+        yield from _matrix(Role.EMBEDDING_OUT, "model.project_out", width, a.hidden_size, None, bias=False)
+    if a.embedding_norm:
+        yield from _norm(a, Role.EMBEDDING_NORM, "model.embed_norm", a.hidden_size, None)
     for layer in range(a.num_layers):
         yield from _block(a, layer)
-    yield from _norm(a, Role.OUTPUT_NORM, "model.norm", a.hidden_size, None)
+    if a.final_norm:
+        yield from _norm(a, Role.OUTPUT_NORM, "model.norm", a.hidden_size, None)
     if not a.tie_embeddings:
-        yield from _matrix(Role.OUTPUT, "lm_head", a.vocab_size, a.hidden_size, None, bias=False)
+        yield from _matrix(Role.OUTPUT, "lm_head", a.vocab_size, a.embedding_width, None, bias=a.head_bias)
+    elif a.head_bias:
+        yield _bias(Role.OUTPUT, "lm_head", a.vocab_size, None)
 
 
 def _block(a: Architecture, layer: int) -> Iterator[TensorSpec]:
     prefix = f"model.layers.{layer}"
-    attention = f"{prefix}.self_attn"
-    d, q, kv = a.hidden_size, a.q_width, a.kv_width
-    yield from _norm(a, Role.ATTENTION_NORM, f"{prefix}.input_layernorm", d, layer)
-    yield from _matrix(Role.QUERY, f"{attention}.q_proj", q, d, layer, bias=a.qkv_bias)
-    yield from _matrix(Role.KEY, f"{attention}.k_proj", kv, d, layer, bias=a.qkv_bias)
-    yield from _matrix(Role.VALUE, f"{attention}.v_proj", kv, d, layer, bias=a.qkv_bias)
-    if a.qk_norm:
-        yield from _norm(a, Role.QUERY_NORM, f"{attention}.q_norm", a.head_dim, layer)
-        yield from _norm(a, Role.KEY_NORM, f"{attention}.k_norm", a.head_dim, layer)
-    if a.sub_norms:
-        yield from _norm(a, Role.ATTENTION_SUB_NORM, f"{attention}.attn_sub_norm", q, layer)
-    output_bias = a.attention_output_bias
-    yield from _matrix(Role.ATTENTION_OUTPUT, f"{attention}.o_proj", d, q, layer, bias=output_bias)
-    yield from _norm(a, Role.MLP_NORM, f"{prefix}.post_attention_layernorm", d, layer)
+    d, norms = a.hidden_size, a.block_norms
+    if norms is not BlockNorms.POST:
+        yield from _norm(a, Role.ATTENTION_NORM, f"{prefix}.input_layernorm", d, layer)
+    if layer in a.conv_layers:
+        yield from _short_conv(a, f"{prefix}.conv", layer)
+    else:
+        yield from _attention(a, f"{prefix}.self_attn", layer)
+    # Hugging Face's post_attention_layernorm is Llama's norm before the MLP, but Gemma 2's and OLMo 2's after
+    # attention.
+    if norms is BlockNorms.PRE:
+        yield from _norm(a, Role.MLP_NORM, f"{prefix}.post_attention_layernorm", d, layer)
+    if norms in (BlockNorms.POST, BlockNorms.BOTH):
+        yield from _norm(a, Role.POST_ATTENTION_NORM, f"{prefix}.post_attention_layernorm", d, layer)
+    if norms is BlockNorms.BOTH:
+        yield from _norm(a, Role.MLP_NORM, f"{prefix}.pre_feedforward_layernorm", d, layer)
     if layer == 0 or not a.shared_mlp:
         yield from _mlp(a, f"{prefix}.mlp", layer)
+    if norms in (BlockNorms.POST, BlockNorms.BOTH):
+        yield from _norm(a, Role.POST_MLP_NORM, f"{prefix}.post_feedforward_layernorm", d, layer)
+
+
+def _attention(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
+    d, q, kv = a.hidden_size, a.q_width, a.kv_width
+    if a.layer_num_heads:
+        q = a.layer_num_heads[layer] * a.head_dim
+        kv = q // (a.num_heads // a.num_kv_heads)
+    if a.fused_qkv:
+        yield from _matrix(Role.QKV, f"{prefix}.qkv_proj", q + 2 * kv, d, layer, bias=a.qkv_bias)
+    else:
+        yield from _matrix(Role.QUERY, f"{prefix}.q_proj", q, d, layer, bias=a.qkv_bias)
+        yield from _matrix(Role.KEY, f"{prefix}.k_proj", kv, d, layer, bias=a.qkv_bias)
+        yield from _matrix(Role.VALUE, f"{prefix}.v_proj", kv, d, layer, bias=a.qkv_bias)
+    if a.qk_norm:
+        q_norm, k_norm = (q, kv) if a.qk_norm_all_heads else (a.head_dim, a.head_dim)
+        yield from _norm(a, Role.QUERY_NORM, f"{prefix}.q_norm", q_norm, layer)
+        yield from _norm(a, Role.KEY_NORM, f"{prefix}.k_norm", k_norm, layer)
+    if a.sub_norms:
+        yield from _norm(a, Role.ATTENTION_SUB_NORM, f"{prefix}.attn_sub_norm", q, layer)
+    yield from _matrix(Role.ATTENTION_OUTPUT, f"{prefix}.o_proj", d, q, layer, bias=a.attention_output_bias)
+
+
+def _short_conv(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
+    d = a.hidden_size
+    yield from _matrix(Role.CONV_IN, f"{prefix}.in_proj", 3 * d, d, layer, bias=a.conv_bias)
+    kernel = (d, 1, a.conv_kernel)  # one filter for each channel
+    yield TensorSpec(
+        name=f"{prefix}.conv.weight", shape=kernel, role=Role.CONV, layer=layer, access=Access.VECTOR
+    )
+    if a.conv_bias:
+        yield _bias(Role.CONV, f"{prefix}.conv", d, layer)
+    yield from _matrix(Role.CONV_OUT, f"{prefix}.out_proj", d, d, layer, bias=a.conv_bias)
 
 
 def _mlp(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
-    d, ff = a.hidden_size, a.intermediate_size
-    if a.mlp.gated:
-        yield from _matrix(Role.GATE, f"{prefix}.gate_proj", ff, d, layer, bias=a.mlp_bias)
-    yield from _matrix(Role.UP, f"{prefix}.up_proj", ff, d, layer, bias=a.mlp_bias)
+    d = a.hidden_size
+    ff = a.layer_intermediate_sizes[layer] if a.layer_intermediate_sizes else a.intermediate_size
+    if a.mlp.gated and a.fused_gate_up:
+        yield from _matrix(Role.GATE_UP, f"{prefix}.gate_up_proj", 2 * ff, d, layer, bias=a.mlp_bias)
+    else:
+        if a.mlp.gated:
+            yield from _matrix(Role.GATE, f"{prefix}.gate_proj", ff, d, layer, bias=a.mlp_bias)
+        yield from _matrix(Role.UP, f"{prefix}.up_proj", ff, d, layer, bias=a.mlp_bias)
     if a.sub_norms:
         yield from _norm(a, Role.MLP_SUB_NORM, f"{prefix}.ffn_sub_norm", ff, layer)
     yield from _matrix(Role.DOWN, f"{prefix}.down_proj", d, ff, layer, bias=a.mlp_bias)
@@ -179,7 +245,11 @@ def _matrix(
         name=f"{name}.weight", shape=(rows, columns), role=role, layer=layer, access=Access.MATMUL
     )
     if bias:
-        yield TensorSpec(name=f"{name}.bias", shape=(rows,), role=role, layer=layer, access=Access.VECTOR)
+        yield _bias(role, name, rows, layer)
+
+
+def _bias(role: Role, name: str, rows: int, layer: int | None) -> TensorSpec:
+    return TensorSpec(name=f"{name}.bias", shape=(rows,), role=role, layer=layer, access=Access.VECTOR)
 
 
 def _norm(a: Architecture, role: Role, name: str, width: int, layer: int | None) -> Iterator[TensorSpec]:

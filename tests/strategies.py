@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
-from sizer.architecture import Architecture, LayerSharing, MlpKind, NormKind, SharingStrategy
+from sizer.architecture import Architecture, BlockNorms, LayerSharing, MlpKind, NormKind, SharingStrategy
 
 SHARINGS = st.one_of(
     st.just(LayerSharing()),
@@ -39,4 +41,21 @@ def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
         sub_norms=draw(st.booleans()),
         shared_mlp=draw(st.booleans()),
         sharing=draw(SHARINGS),
+    )
+
+
+@st.composite
+def any_architectures(draw: st.DrawFn, *, max_layers: int = 6) -> Architecture:
+    """A valid model of any family: Llama-shaped, or with fields beyond it."""
+    return replace(
+        draw(architectures(max_layers=max_layers)),
+        block_norms=draw(st.sampled_from(BlockNorms)),
+        final_norm=draw(st.booleans()),
+        embedding_norm=draw(st.booleans()),
+        embedding_size=draw(st.sampled_from([None, 32, 64])),
+        position_offset=draw(st.integers(0, 2)),
+        head_bias=draw(st.booleans()),
+        fused_qkv=draw(st.booleans()),
+        fused_gate_up=draw(st.booleans()),
+        qk_norm_all_heads=draw(st.booleans()),
     )

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sizer.architecture import Architecture
-from sizer.errors import UnknownName
+from sizer.architecture import Architecture, NormKind, PositionKind
+from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
-from sizer.tensors import Role, TensorSpec
+from sizer.tensors import Role, TensorSpec, count_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,11 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
     },
     Role.QUERY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
     Role.KEY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
+    Role.QKV: {
+        **dict.fromkeys(("Q3_K_M", "Q3_K_L", "IQ3_M"), _always("Q4_K")),
+        "Q4_K_M": _always("Q5_K"),
+        "Q5_K_M": _always("Q6_K"),
+    },
     Role.ATTENTION_OUTPUT: {
         "Q2_K": _always("Q3_K"),
         "Q3_K_M": _always("Q4_K"),
@@ -167,7 +172,11 @@ class LlamaCppMix:
     name: str
 
     def assign(self, architecture: Architecture, specs: tuple[TensorSpec, ...]) -> tuple[StoredTensor, ...]:
-        """Block type of every tensor of an unrolled architecture (llama.cpp stores no shared blocks)."""
+        """Block type of every tensor of an unrolled architecture (llama.cpp stores no shared blocks).
+
+        Raises InvalidArchitecture for a shape whose layout in a GGUF file has not been checked.
+        """
+        _check_layout(architecture, specs)
         gqa = architecture.num_heads // architecture.num_kv_heads
         is_70b = architecture.num_layers == 80 and gqa > 1
         counts: dict[Role, int] = {}
@@ -215,6 +224,29 @@ class LlamaCppMix:
         if self.name in ("IQ2_S", "IQ2_M", "IQ3_XXS"):
             return "IQ3_S"
         return "Q4_K" if self.name in ("TQ1_0", "TQ2_0") else base
+
+
+def unknown_layout(architecture: Architecture) -> tuple[str, ...]:
+    """Facts of a shape that a GGUF file may store in ways not verified; empty for a known layout.
+
+    One fused query, key and value is known of GPT-NeoX (Pythia's files), not of Falcon's grouped heads.
+    """
+    a = architecture
+    unknown = list(a.beyond_llama)
+    if a.norm is NormKind.LAYERNORM and not a.mlp.gated and a.num_kv_heads == a.num_heads:
+        unknown = [name for name in unknown if name != "fused_qkv"]
+    if a.position is not PositionKind.ROPE:
+        unknown.append(f"position {a.position.value}")
+    return tuple(unknown)
+
+
+def _check_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -> None:
+    """Refuse a layout that is not known: no byte count is guessed, but the parameters are said."""
+    if unknown := unknown_layout(architecture):
+        raise InvalidArchitecture(
+            f"model: llama.cpp's layout of {architecture.name!r} is not known yet (it has "
+            f"{', '.join(unknown)}); its parameters are: {count_parameters(specs).total:,}"
+        )
 
 
 def _fallback(name: str, row_length: int) -> BlockType:

@@ -73,7 +73,7 @@ def test_refused_configs_name_the_key(change: dict[str, Any], message: str) -> N
 
 def test_an_unknown_family_lists_the_known_ones() -> None:
     with pytest.raises(
-        UnknownName, match=r"unknown model_type 'lama'; did you mean llama\? known: llama, minicpm"
+        UnknownName, match=r"unknown model_type 'lama'; did you mean llama, .*\? known: bitnet, bloom"
     ):
         architecture_from_config({**LLAMA, "model_type": "lama"})
 
