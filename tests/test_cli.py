@@ -121,6 +121,15 @@ BAD = [
     ("estimate --config none.json", "model: cannot read 'none.json': No such file or directory"),
     ("estimate --batch none.jsonl", "batch: cannot read 'none.jsonl'"),
     ("estimate --bananas", "No such option: --bananas"),
+    (
+        "estimate none.gguf",
+        "model: cannot read 'none.gguf': No such file or directory; accepted: a .gguf file",
+    ),
+    ("estimate hf:a/b/c", "model: 'hf:a/b/c' names no model on the Hub; accepted: hf:org/name"),
+    ("inspect none.gguf", "model: cannot read 'none.gguf': No such file or directory"),
+    ("inspect .", "model: cannot read 'config.json': No such file or directory"),
+    ("inspect /dev/null", "model: cannot read '/dev/null': it is a pipe, a socket or a device"),
+    ("inspect", "Missing argument 'PATH'"),
     ("devices toaster", "unknown device 'toaster'"),
     ("models GPT-9", "unknown model 'GPT-9'"),
     ("search run --corpus none.txt", "corpus"),
@@ -230,7 +239,7 @@ def test_version(sizer: Any) -> None:
     assert sizer("--version").out == f"sizer {__version__}\n"
 
 
-COMMANDS = ["estimate", "devices", "models", "formats", "app"] + [
+COMMANDS = ["estimate", "devices", "models", "formats", "inspect", "app"] + [
     f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")
 ]
 
