@@ -5,9 +5,11 @@ Layout: docs/gguf.md in ggml (magic, version, counts, metadata, tensor directory
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sizer.readers.file_tensor import MAX_TENSORS, FileTensor
 from sizer.readers.gguf_types import FILE_TYPE_BY_ID, TYPE_BY_ID
@@ -25,6 +27,8 @@ _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 # The least bytes of one entry: an empty key with a one-byte value; a one-letter tensor of no dimensions.
 _LEAST_KEY_BYTES = 8 + 4 + 1
 _LEAST_TENSOR_BYTES = 8 + 1 + 4 + 4 + 8
+# The rest of a directory entry by its number of dimensions: dimensions, type, offset.
+_ENTRY_LAYOUTS = tuple(struct.Struct(f"<{n}QIQ") for n in range(_MAX_DIMENSIONS + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ def read_gguf(path: Path) -> GgufHeader:
                 raise cursor.invalid(ascii(key)[:80], "the key stands twice", "each key once")
             metadata[key] = cursor.value(ascii(key)[:80])
         alignment = _alignment(cursor, metadata)
-        entries = [_entry(cursor, number) for number in range(num_tensors)]
+        entries = [_entry(cursor) for _ in range(num_tensors)]
         header_bytes = cursor.position + -cursor.position % alignment
         if len({entry.name for entry in entries}) < len(entries):
             seen: set[str] = set()
@@ -151,8 +155,7 @@ def _alignment(cursor: Cursor, metadata: Mapping[str, Value]) -> int:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One row of the tensor directory, dimensions in ggml's order."""
 
     name: str
@@ -161,14 +164,14 @@ class _Entry:
     offset: int
 
 
-def _entry(cursor: Cursor, number: int) -> _Entry:
-    name = cursor.text(f"name of tensor {number}", _MAX_NAME_BYTES)
-    field = _called(name)
-    num_dims = cursor.u32(field)
+def _entry(cursor: Cursor) -> _Entry:
+    name = cursor.text("name of a tensor", _MAX_NAME_BYTES)
+    num_dims = cursor.u32("number of dimensions")
     if num_dims > _MAX_DIMENSIONS:
-        raise cursor.invalid(field, f"{num_dims} dimensions", f"at most {_MAX_DIMENSIONS}")
-    dims = tuple(cursor.u64(field) for _ in range(num_dims))
-    return _Entry(name, dims, cursor.u32(field), cursor.u64(field))
+        raise cursor.invalid(_called(name), f"{num_dims} dimensions", f"at most {_MAX_DIMENSIONS}")
+    layout = _ENTRY_LAYOUTS[num_dims]
+    *dims, type_id, offset = layout.unpack(cursor.take(layout.size, "tensor directory"))
+    return _Entry(name, tuple(dims), type_id, offset)
 
 
 def _called(name: str) -> str:

@@ -15,8 +15,10 @@ MAX_HEADER_BYTES = 256 * 2**20
 # Texts that are kept: keys, names, chat templates (up to about 50 KB). Tokens are counted, not kept.
 _MAX_TEXT_BYTES = 2**20
 _MAX_ALL_TEXT_BYTES = 12 * 2**20
-# Elements that are walked over one by one (texts and arrays in arrays) in the whole file.
+# Texts in arrays that are walked over one by one in the whole file.
 _MAX_WALKED = 2_000_000
+# Arrays in arrays: the format has them, no known file does.
+_MAX_NESTED = 2_000
 # An array is kept if it is not longer than a model has layers; longer ones are vocabularies.
 _MAX_KEPT_NUMBERS = 1024
 _MAX_KEPT_TEXTS = 64
@@ -64,6 +66,7 @@ class Cursor:
         self._stream = stream
         self._text_left = _MAX_ALL_TEXT_BYTES
         self._walk_left = _MAX_WALKED
+        self._nested_left = _MAX_NESTED
         self._keep_left = _MAX_ALL_KEPT
 
     @property
@@ -155,17 +158,17 @@ class Cursor:
             return LongArray(type="array", count=count)
         raise self.invalid(key, f"an array of unknown value type {kind}", "value types 0 to 12")
 
-    def _walk(self, count: int, smallest_bytes: int, key: str) -> None:
-        """Count elements that must be looked at one by one against the file's size and the budget."""
+    def _require_elements(self, count: int, smallest_bytes: int, budget: int, key: str) -> None:
+        """Check elements that must be looked at one by one against the file's size and a budget."""
         if count * smallest_bytes > self.left:
             told = f"an array of {count} elements, the file has {self.left} bytes left"
             raise self.invalid(key, told, "a whole file")
-        if count > self._walk_left:
-            raise self.invalid(key, f"an array of {count} elements", f"at most {_MAX_WALKED} in one file")
-        self._walk_left -= count
+        if count > budget:
+            raise self.invalid(key, f"an array of {count} elements", f"at most {budget} more in this file")
 
     def _skip_texts(self, count: int, key: str) -> None:
-        self._walk(count, _LENGTH.size, key)
+        self._require_elements(count, _LENGTH.size, self._walk_left, key)
+        self._walk_left -= count
         unpack = _LENGTH.unpack_from
         while count:
             # one chunk holds thousands of tokens: far quicker than a read for each
@@ -181,7 +184,8 @@ class Cursor:
     def _skip_arrays(self, count: int, key: str, *, depth: int) -> None:
         if depth >= _MAX_DEPTH:
             raise self.invalid(key, "arrays within arrays without end", f"a depth of at most {_MAX_DEPTH}")
-        self._walk(count, 12, key)
+        self._require_elements(count, 12, self._nested_left, key)
+        self._nested_left -= count
         for _ in range(count):
             kind, inner = self.u32(key), self.u64(key)
             if kind in _SCALARS:

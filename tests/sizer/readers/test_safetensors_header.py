@@ -73,7 +73,11 @@ def test_shards_lie_beside_their_index(tmp_path: Path, name: object) -> None:
     [
         ({}, "weight_map: missing or not an object"),
         ({"weight_map": []}, "weight_map: missing or not an object"),
-        ({"weight_map": {"u": "a.safetensors"}}, "weight_map: 'u' is not in 'a.safetensors'"),
+        (
+            {"weight_map": {"t": "a.safetensors", "u": "a.safetensors"}},
+            "weight_map: 'u' is not in 'a.safetensors'",
+        ),
+        ({"weight_map": {"u": "a.safetensors"}}, "weight_map: 't' in 'a.safetensors' is not in the index"),
         ({"weight_map": {"t": "none.safetensors"}}, "cannot read .*none.safetensors"),
         ({"weight_map": {"v": "b.safetensors"}}, "weight_map: 'w' in 'b.safetensors' is not in the index"),
         (
