@@ -24,6 +24,7 @@ _COMMANDS = {
     "devices": ("commands.catalogue", "devices_command"),
     "models": ("commands.catalogue", "models_command"),
     "formats": ("commands.catalogue", "formats_command"),
+    "inspect": ("commands.inspect", "inspect_command"),
     "search": ("commands.searching", "app"),
     "app": ("commands.explorer", "app_command"),
 }

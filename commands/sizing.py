@@ -23,8 +23,9 @@ from sizer.workload import Workload
 
 _ESTIMATE_HELP = """Size a model, real or hypothetical: file, memory, speed, energy.
 
-MODEL is a catalogue name (see `sizer models`), a config.json or a directory with one. Without it give
---params, or a shape with --num-layers, --hidden-size and --num-heads.
+MODEL is a catalogue name (see `sizer models`), a config.json or a directory with one, a .safetensors file
+beside its config.json, a .gguf file, or hf:org/name. Without it give --params, or a shape with --num-layers,
+--hidden-size and --num-heads.
 
 \b
 Examples:

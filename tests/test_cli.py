@@ -127,6 +127,15 @@ BAD = [
     ("compare", "Missing argument 'MODEL...'"),
     ("compare GPT-9", "'GPT-9'"),
     ("compare SmolLM2-135M --device toaster", "unknown device 'toaster'"),
+    (
+        "estimate none.gguf",
+        "model: cannot read 'none.gguf': No such file or directory; accepted: a .gguf file",
+    ),
+    ("estimate hf:a/b/c", "model: 'hf:a/b/c' names no model on the Hub; accepted: hf:org/name"),
+    ("inspect none.gguf", "model: cannot read 'none.gguf': No such file or directory"),
+    ("inspect .", "model: cannot read 'config.json': No such file or directory"),
+    ("inspect /dev/null", "model: cannot read '/dev/null': it is a pipe, a socket or a device"),
+    ("inspect", "Missing argument 'PATH'"),
     ("devices toaster", "unknown device 'toaster'"),
     ("models GPT-9", "unknown model 'GPT-9'"),
     ("search run --corpus none.txt", "corpus"),
@@ -318,7 +327,7 @@ def test_version(sizer: Any) -> None:
     assert sizer("--version").out == f"sizer {__version__}\n"
 
 
-COMMANDS = ["estimate", "compare", "solve", "devices", "models", "formats", "app"] + [
+COMMANDS = ["estimate", "inspect", "compare", "solve", "devices", "models", "formats", "app"] + [
     f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")
 ]
 

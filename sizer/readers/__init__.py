@@ -1,4 +1,4 @@
-"""Where an architecture comes from outside: catalogue names and files on disk."""
+"""Where an architecture comes from outside: catalogue names, files, the Hub; each reader loaded on use."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from pathlib import Path
 
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
-from sizer.readers.config_json import read_config_json
+from sizer.readers.regular_file import exists
 from sizer.registry import model, models
+
+_SUFFIXES = (".json", ".safetensors", ".gguf")
 
 
 def read_model(text: str) -> Architecture:
-    """Architecture of a catalogue name, a config.json, or a directory that holds one."""
+    """Architecture of a catalogue name, a model file, a directory with config.json, or `hf:org/name`."""
+    if text.startswith("hf:"):
+        from sizer.readers.hub import read_hub_config
+
+        return read_hub_config(text)
     path = Path(text)
-    if path.exists() or path.suffix == ".json":
-        return read_config_json(path)
+    if path.suffix.lower() in _SUFFIXES or exists(path):
+        from sizer.readers.model_file import read_model_file
+
+        return read_model_file(path)
     try:
         return model(text).architecture
     except UnknownName:
-        kind = "model (nor is it a config.json or a directory with one)"
+        kind = "model (nor is it a config.json, .safetensors or .gguf file, or a directory with config.json)"
         raise UnknownName.of(kind, text, models()) from None

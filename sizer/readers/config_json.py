@@ -10,31 +10,31 @@ from typing import Any
 from sizer.architecture import Architecture
 from sizer.errors import InvalidFile
 from sizer.hf_config import architecture_from_config
+from sizer.readers.regular_file import is_directory, open_regular
 
 # The largest known config.json files (long label maps) are well under this.
 MAX_CONFIG_BYTES = 4 * 2**20
+ACCEPTED = "a Hugging Face config.json or a directory that holds one"
 
 
-def read_config_json(path: Path) -> Architecture:
+def read_config_json(path: Path, name: str | None = None) -> Architecture:
     """Architecture from a config.json file or the one in a directory; InvalidFile says what is wrong."""
-    if path.is_dir():
-        return architecture_from_config(_read_object(path / "config.json"), path.resolve().name)
-    return architecture_from_config(_read_object(path), path.stem)
+    if is_directory(path):
+        return architecture_from_config(_read_object(path / "config.json"), name or path.resolve().name)
+    return architecture_from_config(_read_object(path), name or path.stem)
 
 
 def _read_object(file: Path) -> Mapping[str, Any]:
-    accepted = "accepted: a Hugging Face config.json or a directory that holds one"
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_CONFIG_BYTES + 1)
-    except OSError as error:
-        raise InvalidFile(f"model: cannot read {str(file)!r}: {error.strerror}; {accepted}") from None
+    with open_regular(file, ACCEPTED) as (stream, _):
+        text = stream.read(MAX_CONFIG_BYTES + 1)
     if len(text) > MAX_CONFIG_BYTES:
-        raise InvalidFile(f"model: {str(file)!r} is larger than {MAX_CONFIG_BYTES} bytes; {accepted}")
+        raise InvalidFile(
+            f"model: {str(file)!r} is larger than {MAX_CONFIG_BYTES} bytes; accepted: {ACCEPTED}"
+        )
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidFile(f"model: {str(file)!r} is not JSON; {accepted}") from None
+        raise InvalidFile(f"model: {str(file)!r} is not JSON; accepted: {ACCEPTED}") from None
     if not isinstance(value, dict):
-        raise InvalidFile(f"model: {str(file)!r} is not a JSON object; {accepted}")
+        raise InvalidFile(f"model: {str(file)!r} is not a JSON object; accepted: {ACCEPTED}")
     return value

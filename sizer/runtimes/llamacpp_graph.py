@@ -54,7 +54,7 @@ def knows(a: Architecture) -> bool:
         a.mlp is MlpKind.SWIGLU
         and a.norm is NormKind.RMSNORM
         and a.position is PositionKind.ROPE
-        and not (a.sub_norms or a.shared_mlp)
+        and not (a.sub_norms or a.shared_mlp or a.beyond_llama)
     )
 
 
