@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             app = build(given[0])
         finally:
+            gc.freeze()  # nor will they ever: later collections need not look at them
             gc.enable()
         return int(app(args=given, prog_name="sizer", standalone_mode=False) or 0)
     except NoFit as error:

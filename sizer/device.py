@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,7 +10,7 @@ from enum import StrEnum, unique
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sizer.errors import InvalidFile, UnknownName
 from sizer.units import format_bytes_binary
@@ -43,8 +44,7 @@ class PowerScope(StrEnum):
     WALL = "wall"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One number about a device, where it was read and when (the source's date, else the day of reading)."""
 
     value: float
@@ -190,11 +190,24 @@ def _parse_fact(table: Any, where: str) -> Fact:
     return Fact(value, source, date)
 
 
+@cache
+def _device_alone(name: str) -> Device | None:
+    """The device whose table has exactly that name, from its part of the file; None if there is none.
+
+    One table instead of all: reading the whole catalogue takes longer than an estimate.
+    """
+    text = _DEVICES.read_text(encoding="utf-8")
+    found = re.search(rf"^\[{re.escape(name)}\]$.*?(?=^\[|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    return None if found is None else parse_devices(found[0], _DEVICES.name)[name]
+
+
 def device(name: str) -> Device:
     """The device of that name or alias, ignoring case; "host" is this machine; else UnknownName."""
     wanted = name.strip().lower()
     if wanted == HOST:
         return this_host()
+    if (alone := _device_alone(wanted)) is not None:
+        return alone
     by_label = {
         label.lower(): found for found in load_devices().values() for label in (found.name, *found.aliases)
     }

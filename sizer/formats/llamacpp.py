@@ -8,7 +8,6 @@ there; older builds chose IQ4_NL, of the same size). Compared tensor by tensor w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sizer.architecture import Architecture, NormKind, PositionKind
@@ -17,8 +16,7 @@ from sizer.formats.ggml import TYPES, BlockType
 from sizer.tensors import Role, TensorSpec, count_parameters
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """A tensor and the block type it is stored as."""
 
     spec: TensorSpec
@@ -165,8 +163,7 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LlamaCppMix:
+class LlamaCppMix(NamedTuple):
     """A named llama.cpp file type such as Q4_K_M: a base type and rules that change it per tensor."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
@@ -35,11 +34,10 @@ _VOCABULARY_ENTRY_BYTES = 4 + 4 + 32 + 24 + 32
 _FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
 class LlamaCpp:
     """llama.cpp's CPU backend with memory-mapped weights."""
 
-    name: str = "llama.cpp"
+    name = "llama.cpp"
 
     @property
     def formats(self) -> tuple[str, ...]:

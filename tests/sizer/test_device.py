@@ -65,7 +65,7 @@ def test_an_app_limit_is_the_budget_where_known_and_a_share_of_ram_elsewhere() -
 
 
 def test_names_and_aliases_ignore_case() -> None:
-    assert device(" PI5 ") is device("Raspberry-Pi-5")
+    assert device(" PI5 ") == device("Raspberry-Pi-5")
 
 
 def test_an_unknown_name_lists_near_ones() -> None:
@@ -123,3 +123,9 @@ def test_the_host_is_measured_once() -> None:
     assert host.bandwidth_theoretical_bytes_per_s is None
     assert host.ram_bytes is not None
     assert host.ram_bytes.value > 2**28
+
+
+@pytest.mark.parametrize("name", load_devices())
+def test_a_device_read_alone_is_the_one_of_the_catalogue(name: str) -> None:
+    assert device(name) == load_devices()[name]
+    assert device(name.upper()) == load_devices()[name]
