@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from sizer.architecture import LayerSharing, SharingStrategy
+from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import device
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.estimate import estimate
@@ -78,8 +78,8 @@ def test_the_callers_notes_come_first() -> None:
 
 
 @given(architectures(max_layers=6))
-def test_parts_sum_to_totals(architecture: object) -> None:
-    found = estimate(architecture=architecture, format="Q4_K_M").to_dict()  # type: ignore[arg-type]
+def test_parts_sum_to_totals(architecture: Architecture) -> None:
+    found = estimate(architecture=architecture, format="Q4_K_M").to_dict()
     p, w, m = found["parameters"], found["weights"], found["memory"]
     assert p["total"] == sum(p[k] for k in ("embedding", "attention", "mlp", "norm", "head"))
     assert p["total"] == p["embedding"] + p["head"] + p["non_embedding"]
