@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from typing import Annotated
 
@@ -34,4 +33,5 @@ def app_command(
     environment = dict(os.environ)
     if storage is not None:
         environment["SIZER_STORAGE"] = storage  # search.study.STORAGE_VARIABLE, without loading optuna
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    # this process becomes the server: ending `sizer app` then ends it, and leaves no port taken
+    os.execve(sys.executable, command, environment)

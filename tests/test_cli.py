@@ -307,14 +307,11 @@ def test_the_explorer_is_started_on_the_storage_asked_for(
 ) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
 
-    class Done:
-        returncode = 0
-
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> Done:
+    def become(program: str, command: list[str], env: dict[str, str]) -> None:
+        assert program == command[0]
         started.append((command, env))
-        return Done()
 
-    monkeypatch.setattr("commands.explorer.subprocess.run", run)
+    monkeypatch.setattr("commands.explorer.os.execve", become)
     assert sizer("app", "--port", "8600", "--headless", "--storage", "sqlite:///x.db").code == 0
     ((command, env),) = started
     assert command[1:4] == ["-m", "streamlit", "run"]
