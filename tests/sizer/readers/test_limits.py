@@ -68,8 +68,16 @@ def test_what_is_just_within_the_limits_takes_a_second_and_200_mb_at_most(
     tmp_path: Path, root: Path, name: str
 ) -> None:
     (tmp_path / name).write_bytes(BOMBS[name]())
+    # the fastest of three: what the reader needs, not what a busy machine adds
+    measured = [_measure(tmp_path / name, root) for _ in range(3)]
+    assert min(seconds for seconds, _ in measured) < 1.0
+    assert max(peak_kib for _, peak_kib in measured) < 200_000_000 // 1024
+
+
+def _measure(file: Path, root: Path) -> tuple[float, int]:
+    """Processor seconds and peak KiB of one reading in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURED, str(tmp_path / name)],
+        [sys.executable, "-c", _MEASURED, str(file)],
         capture_output=True,
         text=True,
         cwd=root,
@@ -77,8 +85,7 @@ def test_what_is_just_within_the_limits_takes_a_second_and_200_mb_at_most(
         timeout=60,
     )
     seconds, peak_kib = done.stdout.split()
-    assert float(seconds) < 1.0
-    assert int(peak_kib) < 200_000_000 // 1024
+    return float(seconds), int(peak_kib)
 
 
 def test_a_file_that_is_mostly_holes(tmp_path: Path) -> None:
