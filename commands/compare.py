@@ -40,8 +40,7 @@ def compare_command(
     from sizer.readers import read_model
 
     format_name, _ = chosen_format(runtime_name, bits, format)
-    tokens = max(1, min(Workload().prompt_tokens, context // 2))
-    workload = Workload(context_tokens=context, prompt_tokens=tokens, generated_tokens=tokens)
+    workload = Workload.within(context)
     devices: list[Device | None] = [device(name) for name in device_names or []]
     rows = [
         [

@@ -310,11 +310,11 @@ def _batch_line(line: str) -> Estimate:
 
 def _workload(given: dict[str, Any], cache_type: str | None) -> Workload:
     """Workload as asked for; prompt and generation shrink to a small context unless they are given."""
-    usual = Workload()
-    context = given.get("context_tokens", usual.context_tokens)
+    context = given.get("context_tokens", Workload().context_tokens)
     if isinstance(context, int):
-        given.setdefault("prompt_tokens", max(1, min(usual.prompt_tokens, context // 2)))
-        given.setdefault("generated_tokens", max(1, min(usual.generated_tokens, context // 2)))
+        usual = Workload.within(context)
+        given.setdefault("prompt_tokens", usual.prompt_tokens)
+        given.setdefault("generated_tokens", usual.generated_tokens)
     if not isinstance(given.get("flash_attention", True), bool):
         raise InvalidQuantity(f"flash_attention: must be true or false, got {given['flash_attention']!r}")
     return Workload(**given, cache_type=(cache_type or "F16").upper())

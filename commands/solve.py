@@ -43,7 +43,6 @@ def solve_command(
     from sizer.fill import fill
 
     format_name, _ = chosen_format(runtime_name, bits, format)
-    tokens = max(1, min(Workload().prompt_tokens, context // 2))
     found = fill(
         Budget(
             max_size_bytes=parse_bytes(max_size, "max-size") if max_size is not None else None,
@@ -53,7 +52,7 @@ def solve_command(
         format=format_name,
         runtime=runtime_name,
         device=device(device_name) if device_name is not None else None,
-        workload=Workload(context_tokens=context, prompt_tokens=tokens, generated_tokens=tokens),
+        workload=Workload.within(context),
         vocab_size=vocab_size,
         tie_embeddings=tie_embeddings,
     )[:top]

@@ -7,8 +7,6 @@ from sizer.device import device as device_by_name
 from sizer.estimate import Estimate, estimate
 from sizer.workload import Workload
 
-_PROMPT_TOKENS = 128
-
 
 def deployed_estimate(
     candidate: Candidate,
@@ -19,12 +17,11 @@ def deployed_estimate(
     assumptions: tuple[str, ...] = (),
 ) -> Estimate:
     """Estimate of a candidate on a study's runtime and device, for one user's prompt and answer."""
-    tokens = max(1, min(_PROMPT_TOKENS, context_tokens // 2))
     return estimate(
         architecture=candidate.architecture,
         format=candidate.format,
         runtime=runtime,
-        workload=Workload(context_tokens=context_tokens, prompt_tokens=tokens, generated_tokens=tokens),
+        workload=Workload.within(context_tokens),
         device=device_by_name(device) if device else None,
         assumptions=assumptions,
     )

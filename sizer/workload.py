@@ -40,3 +40,13 @@ class Workload:
             raise InvalidQuantity(
                 f"cache_type: {self.cache_type} needs flash attention (llama.cpp refuses it without)"
             )
+
+    @classmethod
+    def within(cls, context_tokens: int) -> Workload:
+        """The usual prompt and answer in a context of that many tokens; half of it each where it is small."""
+        half = max(1, context_tokens // 2)
+        return cls(
+            context_tokens=context_tokens,
+            prompt_tokens=min(cls().prompt_tokens, half),
+            generated_tokens=min(cls().generated_tokens, half),
+        )

@@ -60,6 +60,16 @@ def test_every_tensor_gets_the_type_llama_cpp_gave_it(row: dict[str, Any]) -> No
 
 
 @needs_shared
+def test_an_iq3_mix_has_the_bytes_of_a_published_file() -> None:
+    # no IQ1, IQ2 or IQ3 mix is in the quantizer's oracle; this total is printed by llama.cpp for such a file
+    (row,) = [
+        r for r in csv_rows("truth/gguf_sizes.csv") if (r["model"], r["quant"]) == ("SmolLM2-135M", "IQ3_XS")
+    ]
+    stored = _stored(model("SmolLM2-135M").architecture, "IQ3_XS")
+    assert sum(t.num_bytes for t in stored) == int(row["tensor_bytes"])
+
+
+@needs_shared
 def test_block_sizes_are_ggmls() -> None:
     rows = csv_rows("truth/ggml_types.csv")
     assert len(rows) > 20
