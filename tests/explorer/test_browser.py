@@ -157,6 +157,17 @@ def wait_for_metric(page: Page, label: str, other_than: str) -> str:
     raise AssertionError(f"{label} is still {other_than}")
 
 
+def click_trial(page: Page, trial: int) -> None:
+    """Click a trial's point until its details show: the page may still be moving at the first click."""
+    heading = page.get_by_role("heading", name=f"Trial {trial}", exact=True)
+    end = time.monotonic() + _PATIENCE_S
+    while not heading.is_visible():
+        assert time.monotonic() < end, f"clicking trial {trial} showed nothing"
+        point = page.evaluate(_POINT_OF_TRIAL, trial)
+        page.mouse.click(point["x"], point["y"])
+        page.wait_for_timeout(3000)
+
+
 def choose(page: Page, label: str, option: str) -> None:
     """Choose from a menu the way a person does: open it, type, press Enter."""
     menu = page.get_by_test_id("stSelectbox").filter(has_text=label).get_by_role("combobox")
@@ -200,9 +211,7 @@ def test_opening_a_study_and_clicking_a_model(
         page.screenshot(path=tmp_path / "frontier.png")
         # a dominated model is clicked as easily as one on the frontier
         for trial in (1, 6):
-            point = page.evaluate(_POINT_OF_TRIAL, trial)
-            page.mouse.click(point["x"], point["y"])
-            page.get_by_role("heading", name=f"Trial {trial}", exact=True).wait_for()
+            click_trial(page, trial)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
