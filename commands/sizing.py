@@ -67,7 +67,9 @@ def estimate_command(
     prompt: Annotated[int | None, typer.Option(help="Tokens of the prompt. [128]")] = None,
     generate: Annotated[int | None, typer.Option(help="Tokens generated. [128]")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
-    cache_type: Annotated[str, typer.Option(help="Type of the KV cache: f16, q8_0, q4_0, ...")] = "f16",
+    cache_type: Annotated[
+        str | None, typer.Option(help="Type of the KV cache: f16, q8_0, ... [the runtime's]")
+    ] = None,
     ubatch: Annotated[int, typer.Option(help="Prompt tokens processed at once.")] = 512,
     flash_attention: Annotated[
         bool, typer.Option("--flash-attention/--no-flash-attention", help="No score rows kept in memory.")
@@ -90,7 +92,9 @@ def estimate_command(
         "ubatch_tokens": ubatch,
         "flash_attention": flash_attention,
     }
-    workload = _workload({key: value for key, value in asked.items() if value is not None}, cache_type)
+    workload = _workload(
+        {key: value for key, value in asked.items() if value is not None}, cache_type, runtime_name
+    )
     shape = {
         "num_layers": num_layers,
         "hidden_size": hidden_size,
@@ -302,13 +306,13 @@ def _batch_line(line: str) -> Estimate:
         architecture=architecture,
         format=format_name,
         runtime=runtime_name,
-        workload=_workload(given, texts["cache_type"]),
+        workload=_workload(given, texts["cache_type"], runtime_name),
         device=device(texts["device"]) if texts["device"] is not None else None,
         assumptions=notes,
     )
 
 
-def _workload(given: dict[str, Any], cache_type: str | None) -> Workload:
+def _workload(given: dict[str, Any], cache_type: str | None, runtime_name: str) -> Workload:
     """Workload as asked for; prompt and generation shrink to a small context unless they are given."""
     context = given.get("context_tokens", Workload().context_tokens)
     if isinstance(context, int):
@@ -317,4 +321,4 @@ def _workload(given: dict[str, Any], cache_type: str | None) -> Workload:
         given.setdefault("generated_tokens", usual.generated_tokens)
     if not isinstance(given.get("flash_attention", True), bool):
         raise InvalidQuantity(f"flash_attention: must be true or false, got {given['flash_attention']!r}")
-    return Workload(**given, cache_type=(cache_type or "F16").upper())
+    return Workload(**given, cache_type=(cache_type or runtime(runtime_name).cache_types[0]).upper())

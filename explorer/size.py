@@ -17,7 +17,7 @@ from sizer.estimate import Estimate, estimate
 from sizer.formats.llamacpp import unknown_layout
 from sizer.registry import model as model_by_name
 from sizer.registry import models
-from sizer.runtimes import RUNTIMES
+from sizer.runtimes import runtime
 from sizer.solve import architecture_near, nearest_divisor
 from sizer.units import parse_count
 from sizer.workload import CACHE_TYPES, Workload
@@ -36,7 +36,7 @@ COUNT = Text(
     "count", "Parameters", "125M", "A number with K, M or B; the nearest deep and thin shape is taken."
 )
 FORMAT = Choice(
-    "format", "Format", "Q4_K_M", RUNTIMES[_RUNTIME].formats, "The type of file made by llama-quantize."
+    "format", "Format", "Q4_K_M", runtime(_RUNTIME).formats, "The type of file made by llama-quantize."
 )
 DEVICE = Choice("device", "Device", "raspberry-pi-5", (NO_DEVICE, *load_devices()))
 CONTEXT = Number("context", "Context (tokens)", 2048, 256, 131072, 256)

@@ -76,7 +76,7 @@ def bytes_info(estimate: Estimate) -> BreakdownInfo:
     """Decisions about the figure of the file's bytes by block type, and what surrounds the tensors."""
     file = estimate.file
     parts = dict(sorted(estimate.bytes_by_type.items(), key=lambda item: -item[1]))
-    parts["tokenizer"] = file.tokenizer.value
+    parts["tokenizer"] = file.tokenizer_bytes
     parts["directory"] = file.directory_bytes + file.padding_bytes
     return _info(
         title=f"File: {format_bytes(file.total)}",

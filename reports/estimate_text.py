@@ -152,16 +152,11 @@ def _weights(estimate: Estimate) -> Section:
         Row(name, f"{size:,}", f"{format_bytes(size)}, {share_text(size, file.total)}")
         for name, size in sorted(estimate.bytes_by_type.items(), key=lambda item: -item[1])
     ]
-    rows += [
-        Row(label, f"{size:,}", format_bytes(size))
-        for label, size in (
-            ("padding", file.padding_bytes),
-            ("tensor directory", file.directory_bytes),
-            ("metadata and tokenizer", file.tokenizer.value),
-        )
-    ]
-    apart = file.total - file.tokenizer.value
-    low, high = format_bytes(apart + file.tokenizer.low), format_bytes(apart + file.tokenizer.high)
+    others = {"padding": file.padding_bytes, "tensor directory": file.directory_bytes}
+    if file.tokenizer is not None:
+        others["metadata and tokenizer"] = file.tokenizer.value
+    rows += [Row(label, f"{size:,}", format_bytes(size)) for label, size in others.items()]
+    low, high = format_bytes(file.low), format_bytes(file.high)
     spread = f" ({low} to {high})" if low != high else ""
     return Section(
         f"File, {estimate.format} for {estimate.runtime}",

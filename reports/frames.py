@@ -89,7 +89,7 @@ def bytes_frame(estimate: Estimate) -> pd.DataFrame:
     around = {
         "padding": file.padding_bytes,
         "tensor directory": file.directory_bytes,
-        "metadata and tokenizer": file.tokenizer.value,
+        "metadata and tokenizer": file.tokenizer_bytes,
     }
     return _parts_frame(types | around, "file_bytes")
 

@@ -20,7 +20,7 @@ from search.rounding import as_half, first_extreme, inverse, round_half_away
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
 from sizer.formats.ggml import TYPES, BlockType
-from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
+from sizer.formats.llamacpp import BASE_TYPES, mix
 from sizer.tensors import tensor_specs
 
 # Weights rounded at a time: small enough that the temporaries of a scale search stay in the cache.
@@ -130,14 +130,14 @@ def stored_types(architecture: Architecture, mix_name: str) -> dict[str, BlockTy
     some layers more bits); the proxy has one block, so it gets the type of the copy that runs first.
     """
     unrolled = architecture.unrolled()
-    assigned: tuple[StoredTensor, ...] = mix(mix_name).assign(unrolled, tensor_specs(unrolled))
+    assigned = mix(mix_name).assign(unrolled, tensor_specs(unrolled))
     order = architecture.sharing.order(architecture.num_layers)
     types: dict[str, BlockType] = {}
     for stored in assigned:
         name, layer = stored.spec.name, stored.spec.layer
         if layer is not None:
             name = name.replace(f"layers.{layer}.", f"layers.{order[layer]}.", 1)
-        types.setdefault(name, stored.type)
+        types.setdefault(name, TYPES[stored.type.name])
     return types
 
 

@@ -94,7 +94,7 @@ def _again(sized: Estimate, architecture: Architecture) -> Estimate:
 
 def _without_tokenizer(sized: Estimate) -> int:
     """File bytes but the tokenizer's: 1,024 rows more would else be another, unknown tokenizer."""
-    return sized.file.total - sized.file.tokenizer.value
+    return sized.file.total - sized.file.tokenizer_bytes
 
 
 def _difference(name: str, before: Estimate, after: Estimate) -> Change:

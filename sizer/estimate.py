@@ -8,7 +8,8 @@ from typing import Any
 from sizer.architecture import Architecture
 from sizer.device import Device
 from sizer.energy import energy as energy_per_token
-from sizer.formats.gguf import FileBytes
+from sizer.errors import UnknownName
+from sizer.formats.stored import FileBytes
 from sizer.latency import Latency
 from sizer.latency import latency as predict_latency
 from sizer.memory import MemoryBreakdown
@@ -65,8 +66,8 @@ class Estimate:
                 "runtime": self.runtime,
                 "tensor_bytes": self.file.tensor_bytes,
                 "file_bytes": self.file.total,
-                "file_bytes_low": self.file.total - self.file.tokenizer.value + self.file.tokenizer.low,
-                "file_bytes_high": self.file.total - self.file.tokenizer.value + self.file.tokenizer.high,
+                "file_bytes_low": self.file.low,
+                "file_bytes_high": self.file.high,
                 "bits_per_weight": self.bits_per_weight,
                 "bytes_by_type": dict(self.bytes_by_type),
             },
@@ -106,12 +107,15 @@ def estimate(
     """
     engine = runtime_by_name(runtime)
     format_name = engine.format_name(format)
-    load = workload or Workload()
+    load = workload or Workload(cache_type=engine.cache_types[0])
+    if load.cache_type not in engine.cache_types:
+        raise UnknownName.of(f"{engine.name} cache type", load.cache_type, engine.cache_types)
     stored = engine.store(architecture, format_name)
     file = engine.file_bytes(architecture, stored)
     memory = engine.memory(architecture, stored, load)
-    if device is not None:
-        memory = replace(memory, budget_bytes=device.memory_budget_bytes)
+    limits = (engine.memory_limit_bytes, device.memory_budget_bytes if device else None)
+    if known := [limit for limit in limits if limit is not None]:
+        memory = replace(memory, budget_bytes=min(known))
     latency = device and predict_latency(
         runtime=engine.name,
         architecture=engine.as_stored(architecture),
@@ -139,11 +143,20 @@ def estimate(
         assumptions=(
             *assumptions,
             *_format_notes(format_name, bytes_by_type),
-            f"tokenizer: {file.tokenizer.name}, {format_bytes(file.tokenizer.value)} in the file "
-            f"({format_bytes(file.tokenizer.low)} to {format_bytes(file.tokenizer.high)})",
+            *_tokenizer_notes(file),
             *engine.assumptions(architecture, format_name),
             *(device.assumptions if device else ()),
         ),
+    )
+
+
+def _tokenizer_notes(file: FileBytes) -> tuple[str, ...]:
+    if file.tokenizer is None:
+        return ("the tokenizer is a file of its own and not counted",)
+    t = file.tokenizer
+    return (
+        f"tokenizer: {t.name}, {format_bytes(t.value)} in the file "
+        f"({format_bytes(t.low)} to {format_bytes(t.high)})",
     )
 
 

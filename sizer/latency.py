@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sizer.architecture import Architecture, SharingStrategy
 from sizer.device import Device
-from sizer.formats.llamacpp import StoredTensor
+from sizer.formats.stored import StoredTensor
 from sizer.memory import kv_bytes_per_token
 from sizer.prediction import Basis, Prediction
 from sizer.tensors import Access, Group, Role, TensorSpec

@@ -294,6 +294,26 @@ def test_catalogues(sizer: Any) -> None:
     formats = sizer("formats", "--json").json
     assert "Q4_K_M" in formats["runtimes"]["llama.cpp"]
     assert "Q4_K" in sizer("formats").out
+    assert sizer("formats", "--runtime", "mlx", "--json").json["runtimes"].keys() == {"mlx"}
+    rows = sizer("formats", "q4_k_m", "--json").json["formats"]
+    assert [(row["name"], row["runtime"]) for row in rows] == [("Q4_K_M", "llama.cpp")]
+    assert rows[0]["types_by_role"]["ffn_down"] == ["Q6_K", "Q4_K"]
+    assert sizer("formats", "FP16").out.count("fp16 under") == 4
+    wrong = sizer("formats", "Q4_K_X")
+    assert (wrong.code, wrong.err.startswith("error: unknown format 'Q4_K_X'; did you mean Q4_K_")) == (
+        2,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "format"),
+    [("mlx", "4bit"), ("transformers", "nf4"), ("transformers.js", "q4"), ("web-llm", "q4f16_1")],
+)
+def test_bits_mean_the_customary_format_of_the_runtime(sizer: Any, engine: str, format: str) -> None:
+    document = sizer("estimate", "SmolLM2-135M", "--bits", "4", "--runtime", engine, "--json").json
+    assert document["weights"]["format"] == format
+    assert f"4 bits means {engine}'s customary {format}" in document["assumptions"]
 
 
 def test_this_host_is_a_device(sizer: Any) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sizer.formats.llamacpp import StoredTensor
+from sizer.formats.stored import FileBytes, StoredTensor, TokenizerBytes
 from sizer.tensors import TensorSpec
 
 # GGUF specification (ggml docs/gguf.md): magic 4, version 4, tensor count 8, metadata count 8; ALIGNMENT is
@@ -17,31 +16,6 @@ FIXED_HEADER_BYTES = 24
 ALIGNMENT = 32
 
 _TOKENIZERS = Path(__file__).parent.parent / "data" / "tokenizers.toml"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerBytes:
-    """Bytes of a file's metadata and tokenizer: the expected number and the range seen."""
-
-    name: str
-    value: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileBytes:
-    """Bytes of a model file by part; parts sum to `total`."""
-
-    tensor_bytes: int
-    padding_bytes: int
-    directory_bytes: int
-    tokenizer: TokenizerBytes
-
-    @property
-    def total(self) -> int:
-        """Bytes of the whole file."""
-        return self.tensor_bytes + self.padding_bytes + self.directory_bytes + self.tokenizer.value
 
 
 def gguf_name(spec: TensorSpec) -> str:

@@ -13,19 +13,8 @@ from typing import NamedTuple
 from sizer.architecture import Architecture, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
+from sizer.formats.stored import StoredTensor
 from sizer.tensors import Role, TensorSpec, count_parameters
-
-
-class StoredTensor(NamedTuple):
-    """A tensor and the block type it is stored as."""
-
-    spec: TensorSpec
-    type: BlockType
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the tensor's data, without the file's alignment."""
-        return self.type.tensor_bytes(self.spec)
 
 
 class _Place(NamedTuple):

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sizer.architecture import Architecture
-from sizer.formats.gguf import FileBytes
-from sizer.formats.llamacpp import StoredTensor
+from sizer.formats.stored import FileBytes, StoredTensor
 from sizer.memory import MemoryBreakdown
 from sizer.workload import Workload
 
@@ -22,6 +21,14 @@ class Runtime(Protocol):
     @property
     def formats(self) -> tuple[str, ...]:
         """Names of the weight formats it runs."""
+
+    @property
+    def cache_types(self) -> tuple[str, ...]:
+        """Types its KV cache can have, the usual one first."""
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """Bytes this engine can hold on any device, such as WebAssembly's 4 GiB; None without a limit."""
 
     def format_name(self, text: str) -> str:
         """Canonical name of a format, ignoring case; UnknownName if it does not run it."""

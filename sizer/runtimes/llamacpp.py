@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
 from sizer.formats import gguf
-from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
+from sizer.formats.llamacpp import BASE_TYPES, mix
+from sizer.formats.stored import FileBytes, StoredTensor
 from sizer.memory import MemoryBreakdown, cache_cells, kv_cache_bytes
 from sizer.runtimes import llamacpp_graph
 from sizer.tensors import tensor_specs
-from sizer.workload import Workload
+from sizer.workload import CACHE_TYPES, Workload
 
 # What people run at each width; llama.cpp's own default at 4 bits is Q4_K_M (tools/quantize/README.md).
 _CUSTOMARY = {
@@ -38,6 +39,8 @@ class LlamaCpp:
     """llama.cpp's CPU backend with memory-mapped weights."""
 
     name = "llama.cpp"
+    cache_types = ("F16", *(name for name in CACHE_TYPES if name != "F16"))
+    memory_limit_bytes = None
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -66,7 +69,7 @@ class LlamaCpp:
         unrolled = self.as_stored(architecture)
         return mix(format_name).assign(unrolled, tensor_specs(unrolled))
 
-    def file_bytes(self, architecture: Architecture, stored: Sequence[StoredTensor]) -> gguf.FileBytes:
+    def file_bytes(self, architecture: Architecture, stored: Sequence[StoredTensor]) -> FileBytes:
         """Bytes of the GGUF file by part."""
         return gguf.file_bytes(architecture.vocab_size, stored)
 

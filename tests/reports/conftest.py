@@ -10,7 +10,7 @@ import pytest
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import Device, DeviceKind, Fact
 from sizer.estimate import Estimate
-from sizer.formats.gguf import FileBytes, TokenizerBytes
+from sizer.formats.stored import FileBytes, TokenizerBytes
 from sizer.latency import Latency
 from sizer.memory import MemoryBreakdown
 from sizer.prediction import Basis, Prediction

@@ -12,7 +12,8 @@ from sizer.architecture import Architecture
 from sizer.errors import UnknownName
 from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import gguf_name
-from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
+from sizer.formats.llamacpp import BASE_TYPES, mix
+from sizer.formats.stored import StoredTensor
 from sizer.registry import model
 from sizer.tensors import tensor_specs
 from tests.shared_facts import csv_rows, json_lines, needs_shared
@@ -118,7 +119,7 @@ def test_any_mix_stores_any_model_in_whole_blocks(architecture: Architecture, na
     stored = _stored(architecture.unrolled(), name)
     for tensor in stored:
         assert tensor.num_bytes * 8 == pytest.approx(
-            tensor.spec.num_elements * tensor.type.bits_per_weight, rel=1e-12
+            tensor.spec.num_elements * TYPES[tensor.type.name].bits_per_weight, rel=1e-12
         )
 
 

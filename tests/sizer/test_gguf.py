@@ -89,7 +89,7 @@ def test_parts_sum_to_the_file() -> None:
     architecture = model("MobileLLM-125M").architecture
     engine = LlamaCpp()
     file = engine.file_bytes(architecture, engine.store(architecture, "Q4_K_M"))
-    parts = file.tensor_bytes + file.padding_bytes + file.directory_bytes + file.tokenizer.value
+    parts = file.tensor_bytes + file.padding_bytes + file.directory_bytes + file.tokenizer_bytes
     assert file.total == parts
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import Device, DeviceKind, Fact, device, load_devices
 from sizer.formats.ggml import TYPES
-from sizer.formats.llamacpp import StoredTensor, mix
+from sizer.formats.llamacpp import mix
+from sizer.formats.stored import StoredTensor
 from sizer.latency import Latency, Work, decode_seconds, latency, prefill_seconds, profiles, work
 from sizer.prediction import Basis
 from sizer.tensors import tensor_specs

@@ -13,6 +13,7 @@ import gguf
 import numpy as np
 
 from sizer.architecture import Architecture
+from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import gguf_name
 from sizer.formats.llamacpp import mix
 from sizer.hf_config import config_from_architecture
@@ -103,7 +104,7 @@ def write_gguf(
     for stored in mix(format).assign(a, tensor_specs(a)):
         kind = gguf.GGMLQuantizationType[stored.type.name]
         rows = stored.spec.shape[:-1]
-        data = np.zeros((*rows, stored.type.row_bytes(stored.spec.row_length)), dtype=np.uint8)
+        data = np.zeros((*rows, TYPES[stored.type.name].row_bytes(stored.spec.row_length)), dtype=np.uint8)
         if stored.type.name == "F32":
             writer.add_tensor(gguf_name(stored.spec), np.zeros(stored.spec.shape, dtype=np.float32))
         else:

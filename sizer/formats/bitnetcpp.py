@@ -1,0 +1,54 @@
+"""bitnet.cpp's ternary formats in GGUF files: I2_S, TL1 and TL2, with 16-bit tables.
+
+Source: github microsoft/BitNet at 16da220a: src/ggml-bitnet-mad.cpp (I2_S: a quarter of a byte a weight and
+32 bytes for the tensor's scale), utils/convert-hf-to-gguf-bitnet.py (TL1: two weights in 4 bits; TL2: three
+weights in 5 bits, and the remainder of a row that does not divide as TL1 would; both with a scale for the
+tensor). The embedding, and a head of its own, are F16; vectors F32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sizer.formats.ggml import TYPES
+from sizer.formats.recipe import Recipe, by_name
+from sizer.tensors import TensorSpec
+
+_I2_S_BLOCK = 128
+_SCALE_BYTES = 32
+# TL2's kernels take rows in pieces of this many weights; what is left over is stored as TL1
+# (utils/codegen_tl2.py)
+_TL2_PIECE = 96
+
+
+class Ternary(NamedTuple):
+    """Ternary weights with one scale for the tensor; `five_bits`: three of them in 5 bits, else two in 4."""
+
+    name: str
+    row_multiple: int
+    five_bits: bool
+
+    def fits(self, row_length: int) -> bool:
+        """Whether rows of this length can be packed."""
+        return row_length % self.row_multiple == 0
+
+    def tensor_bytes(self, spec: TensorSpec) -> int:
+        """Bytes of a whole tensor, its scale included."""
+        rows, row = spec.num_elements // spec.row_length, spec.row_length
+        threes = row // _TL2_PIECE * _TL2_PIECE if self.five_bits else 0
+        return rows * (threes // 3 * 5 + (row - threes) // 2 * 4) // 8 + _SCALE_BYTES
+
+
+def _recipe(kind: Ternary, bits: float) -> Recipe:
+    table = TYPES["F16"]
+    about = f"matrices {kind.name}, embedding and head F16, the rest F32 (bitnet.cpp)"
+    return Recipe(kind.name, bits, kind, table, table, TYPES["F32"], about, misfit=table)
+
+
+RECIPES = by_name(
+    (
+        _recipe(Ternary("I2_S", _I2_S_BLOCK, False), 2),
+        _recipe(Ternary("TL1", 2, False), 2),
+        _recipe(Ternary("TL2", 2, True), 1.67),
+    )
+)

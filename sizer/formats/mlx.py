@@ -1,0 +1,69 @@
+"""MLX's weight formats: affine groups and microscaling floats, as mlx-lm's `convert` writes them.
+
+Source: mlx.core.quantize and mlx-lm's utils.quantize_model (mlx 0.32, mlx-lm 0.32): every matrix and the
+embedding whose row divides into groups; packed into 32-bit words, with a scale and a bias of the model's own
+type for each group. Compared with files that mlx-lm wrote.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sizer.formats.groups import BF16, Part, parts_bytes
+from sizer.formats.recipe import PLAIN, Recipe, by_name
+from sizer.tensors import TensorSpec
+
+_WORD_BITS = 32
+
+
+class MlxGroups(NamedTuple):
+    """Groups along a row, packed into 32-bit words; floats have one byte of scale and no bias."""
+
+    name: str
+    bits: int
+    group: int
+    is_float: bool = False
+
+    def fits(self, row_length: int) -> bool:
+        """Whether rows of this length divide into groups; mlx-lm leaves others alone."""
+        return row_length % self.group == 0
+
+    def parts(self, spec: TensorSpec) -> tuple[Part, ...]:
+        """Words of weights, scales, and the biases of affine groups."""
+        *rows, row_length = spec.shape
+        base = spec.name.removesuffix("weight")
+        groups = (*rows, row_length // self.group)
+        words = Part(spec.name, "U32", (*rows, row_length * self.bits // _WORD_BITS))
+        if self.is_float:
+            return words, Part(f"{base}scales", "U8", groups)
+        return words, Part(f"{base}scales", "BF16", groups), Part(f"{base}biases", "BF16", groups)
+
+    def tensor_bytes(self, spec: TensorSpec) -> int:
+        """Bytes of a whole tensor."""
+        return parts_bytes(self.parts(spec))
+
+
+# Defaults of mlx.core.quantize: group 64, other groups 32 and 128.
+_AFFINE = [
+    MlxGroups(f"{bits}bit" if group == 64 else f"{bits}bit-g{group}", bits, group)
+    for bits in (2, 3, 4, 5, 6, 8)
+    for group in (64, 32, 128)
+]
+_FLOATS = [
+    MlxGroups("mxfp4", 4, 32, True),
+    MlxGroups("nvfp4", 4, 16, True),
+    MlxGroups("mxfp8", 8, 32, True),
+]
+
+RECIPES = by_name(
+    [
+        *(
+            Recipe(
+                t.name, t.bits, t, t, t, BF16,
+                f"matrices, embedding and head in groups of {t.group}, the rest BF16 (mlx.core.quantize)",
+            )
+            for t in (*_AFFINE, *_FLOATS)
+        ),
+        *PLAIN,
+    ]
+)  # fmt: skip

@@ -1,0 +1,74 @@
+"""What a model file holds: its tensors, each with the type it is stored as, and bytes of the file by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sizer.tensors import TensorSpec
+
+
+class StorageType(Protocol):
+    """A way to store a tensor's weights, scales included."""
+
+    @property
+    def name(self) -> str:
+        """Name in the terms of those who made it, such as "Q4_K"."""
+
+    def fits(self, row_length: int) -> bool:
+        """Whether rows of this length can be stored so."""
+
+    def tensor_bytes(self, spec: TensorSpec) -> int:
+        """Bytes of a whole tensor, without the file's alignment."""
+
+
+class StoredTensor(NamedTuple):
+    """A tensor and the type it is stored as."""
+
+    spec: TensorSpec
+    type: StorageType
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the tensor's data, without the file's alignment."""
+        return self.type.tensor_bytes(self.spec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerBytes:
+    """Bytes of a file's metadata and tokenizer: the expected number and the range seen."""
+
+    name: str
+    value: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileBytes:
+    """Bytes of a model file by part; parts sum to `total`. No tokenizer: it is a file of its own."""
+
+    tensor_bytes: int
+    padding_bytes: int
+    directory_bytes: int
+    tokenizer: TokenizerBytes | None = None
+
+    @property
+    def tokenizer_bytes(self) -> int:
+        """Expected bytes of metadata and tokenizer inside this file."""
+        return self.tokenizer.value if self.tokenizer else 0
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole file."""
+        return self.tensor_bytes + self.padding_bytes + self.directory_bytes + self.tokenizer_bytes
+
+    @property
+    def low(self) -> int:
+        """Bytes of the whole file with the smallest tokenizer seen for such a vocabulary."""
+        return self.total - self.tokenizer_bytes + (self.tokenizer.low if self.tokenizer else 0)
+
+    @property
+    def high(self) -> int:
+        """Bytes of the whole file with the largest tokenizer seen for such a vocabulary."""
+        return self.total - self.tokenizer_bytes + (self.tokenizer.high if self.tokenizer else 0)

@@ -1,0 +1,83 @@
+"""Hugging Face transformers on PyTorch: safetensors files, bitsandbytes, GPTQ, AWQ and torchao weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sizer.architecture import Architecture
+from sizer.formats import bitsandbytes, gptq, safetensors, torchao
+from sizer.formats.groups import Plain
+from sizer.formats.recipe import PLAIN, by_name
+from sizer.formats.stored import FileBytes, StoredTensor
+from sizer.memory import MemoryBreakdown
+from sizer.runtimes.recipes import (
+    RecipeRuntime,
+    block_activation_bytes,
+    cache_bytes,
+    sharing_note,
+    sum_bytes,
+)
+from sizer.tensors import Access
+from sizer.workload import Workload
+
+_FLOAT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+
+
+class Transformers(RecipeRuntime):
+    """`generate` of transformers with PyTorch's fused attention."""
+
+    name = "transformers"
+    recipes = {
+        **bitsandbytes.RECIPES,
+        **gptq.RECIPES,
+        **torchao.RECIPES,
+        **by_name(PLAIN),
+    }
+    customary = {
+        32.0: "fp32",
+        16.0: "bf16",
+        8.0: "llm.int8",
+        4.0: "nf4",
+        3.0: "gptq-3bit-g128",
+        2.0: "gptq-2bit-g128",
+    }
+    cache_types = ("BF16", "F16", "F32")
+
+    def file_bytes(self, architecture: Architecture, stored: Sequence[StoredTensor]) -> FileBytes:
+        """Bytes of model.safetensors; of torchao's formats, which are not written so, the tensors alone."""
+        if all(hasattr(tensor.type, "parts") for tensor in stored):
+            return safetensors.file_bytes(stored, "pt")
+        return FileBytes(tensor_bytes=sum_bytes(stored), padding_bytes=0, directory_bytes=0)
+
+    def memory(
+        self, architecture: Architecture, stored: Sequence[StoredTensor], workload: Workload
+    ) -> MemoryBreakdown:
+        """Bytes of tensors held: weights, cache, a block over the whole prompt, logits of the last position.
+
+        A quantized matrix is turned back into floats to multiply a prompt with it: the largest one counts.
+        """
+        float_bytes = _FLOAT_BYTES[workload.cache_type]
+        tokens = workload.batch_size * workload.prompt_tokens
+        dequantized = [
+            2 * tensor.spec.num_elements
+            for tensor in stored
+            if tensor.spec.access is Access.MATMUL and not isinstance(tensor.type, Plain)
+        ]
+        return MemoryBreakdown(
+            context_tokens=workload.context_tokens,
+            weights_bytes=sum_bytes(stored),
+            kv_cache_bytes=cache_bytes(architecture, workload),
+            compute_bytes=block_activation_bytes(architecture, tokens, float_bytes)
+            + max(dequantized, default=0),
+            output_bytes=workload.batch_size * architecture.vocab_size * (float_bytes + 4),
+            overhead_bytes=0,
+        )
+
+    def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
+        """Notes on what was modelled."""
+        return (
+            "memory is that of PyTorch's tensors; Python, PyTorch and a GPU's context come on top "
+            "(some hundred MB)",
+            "the compute part is an estimate from shapes",
+            *sharing_note(architecture, self.name),
+        )

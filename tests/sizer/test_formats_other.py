@@ -1,0 +1,148 @@
+"""Formats outside llama.cpp: bytes against files and arrays that other tools wrote, and published files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sizer.errors import InvalidQuantity, UnknownName
+from sizer.formats import bitnetcpp, bitsandbytes, gptq, mlc, mlx, onnx, safetensors, torchao
+from sizer.formats.recipe import Recipe, canonical_name, for_bits
+from sizer.hf_config import architecture_from_config
+from sizer.registry import model
+from sizer.runtimes import RUNTIME_NAMES, runtime
+from sizer.tensors import Access, Role, TensorSpec, tensor_specs
+from tests.strategies import architectures
+
+_ORACLE = Path(__file__).parent / "data" / "oracle_formats.jsonl"
+_ROWS = [json.loads(line) for line in _ORACLE.read_text(encoding="utf-8").splitlines()]
+_RECIPES: dict[str, dict[str, Recipe]] = {
+    "mlx-lm": dict(mlx.RECIPES),
+    "bitsandbytes": dict(bitsandbytes.RECIPES),
+    "onnxruntime": dict(onnx.RECIPES),
+    "torchao": dict(torchao.RECIPES),
+}
+
+
+def _matrix(rows: int, columns: int) -> TensorSpec:
+    return TensorSpec(name="w.weight", shape=(rows, columns), role=Role.UP, layer=0, access=Access.MATMUL)
+
+
+def _rows(tool: str) -> list[Any]:
+    return [
+        pytest.param(row, id=f"{row['format']} {row.get('shape') or row['config']['hidden_size']}")
+        for row in _ROWS
+        if row["tool"].startswith(tool)
+    ]
+
+
+@pytest.mark.parametrize("row", _rows("mlx-lm"))
+def test_mlx_files_are_those_that_mlx_lm_writes(row: dict[str, Any]) -> None:
+    stored = mlx.RECIPES[row["format"]].assign(architecture_from_config(row["config"]))
+    file = safetensors.file_bytes(stored, "mlx", multiple=1)
+    assert file.tensor_bytes == row["tensor_bytes"]
+    # MLX orders the data as its hash map falls, which changes the digits of the offsets
+    assert file.total == pytest.approx(row["file_bytes"], abs=3 * len(stored) * 2)
+
+
+@pytest.mark.parametrize("row", _rows("bitsandbytes") + _rows("onnxruntime") + _rows("torchao"))
+def test_a_matrix_takes_the_bytes_that_its_own_tool_gives_it(row: dict[str, Any]) -> None:
+    recipe = _RECIPES[row["tool"].split()[0]][row["format"]]
+    size = recipe.matrix.tensor_bytes(_matrix(*row["shape"]))
+    # double quantization prints its offset in full, of up to 20 digits
+    assert 0 <= size - row["tensor_bytes"] <= (20 if row["format"] == "nf4-dq" else 0)
+
+
+def test_hand_worked_bytes_of_one_matrix() -> None:
+    spec = _matrix(64, 256)  # 16,384 weights
+    assert mlx.RECIPES["4bit"].matrix.tensor_bytes(spec) == 16_384 // 2 + 256 * (2 + 2)
+    assert mlx.RECIPES["3bit-g32"].matrix.tensor_bytes(spec) == 16_384 * 3 // 8 + 512 * 4
+    assert mlx.RECIPES["mxfp4"].matrix.tensor_bytes(spec) == 16_384 // 2 + 512
+    # qweight, qzeros (64 outputs x 4 bits for each of 2 groups), scales, group of every input
+    assert gptq.RECIPES["gptq-4bit-g128"].matrix.tensor_bytes(spec) == 8192 + 2 * 32 + 2 * 64 * 2 + 256 * 4
+    assert gptq.RECIPES["awq-4bit-g128"].matrix.tensor_bytes(spec) == 8192 + 2 * 32 + 2 * 64 * 2
+    assert mlc.RECIPES["q4f16_1"].matrix.tensor_bytes(spec) == 16_384 // 2 + 512 * 2
+    assert mlc.RECIPES["q3f16_1"].matrix.tensor_bytes(_matrix(64, 400)) == 640 * (16 + 2)
+    assert torchao.RECIPES["torchao-int4-g128"].matrix.tensor_bytes(spec) == 8192 + 128 * 4
+    assert bitnetcpp.RECIPES["I2_S"].matrix.tensor_bytes(spec) == 16_384 // 4 + 32
+    assert bitnetcpp.RECIPES["TL1"].matrix.tensor_bytes(spec) == 16_384 // 4 + 32
+    # 192 of 256 weights of a row in fives for three, 64 in fours for two
+    assert bitnetcpp.RECIPES["TL2"].matrix.tensor_bytes(spec) == 64 * (192 // 3 * 5 + 64 // 2 * 4) // 8 + 32
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("Qwen3-0.6B", 335_450_584), ("Qwen3-1.7B", 968_080_210), ("Qwen3-4B", 2_263_022_529)],
+)
+def test_published_mlx_files(name: str, published: int) -> None:
+    """github john-rocky/edge-llm-bench models/artifact-bytes.json."""
+    stored = mlx.RECIPES["4bit"].assign(model(name).architecture)
+    assert safetensors.file_bytes(stored, "mlx", multiple=1).total == pytest.approx(published, abs=500)
+
+
+def test_published_bitnet_file() -> None:
+    """bitnet-b1.58-2B-4T's I2_S file of 1187801280 bytes; its tokenizer keeps a score for each token."""
+    engine, found = runtime("bitnet.cpp"), model("bitnet-b1.58-2B-4T").architecture
+    file = engine.file_bytes(found, engine.store(found, "I2_S"))
+    assert file.total + 4 * found.vocab_size == pytest.approx(1_187_801_280, abs=10_000)
+
+
+@pytest.mark.parametrize(("format", "megabytes"), [("fp32", 654), ("fp16", 327), ("q4", 200), ("q4f16", 134)])
+def test_published_onnx_files_of_smollm2(format: str, megabytes: int) -> None:
+    """Sizes that huggingface.co lists for HuggingFaceTB/SmolLM2-135M-Instruct/onnx, in whole MB."""
+    engine, found = runtime("transformers.js"), model("SmolLM2-135M").architecture
+    file = engine.file_bytes(found, engine.store(found, format))
+    assert file.total / 1e6 == pytest.approx(megabytes, abs=1)
+
+
+@given(architectures(max_layers=4), st.data())
+def test_every_format_of_every_runtime_stores_every_tensor(architecture: Any, data: st.DataObject) -> None:
+    engine = runtime(data.draw(st.sampled_from(RUNTIME_NAMES)))
+    name = data.draw(st.sampled_from(engine.formats))
+    stored = engine.store(architecture, name)
+    kept = {spec.name for spec in tensor_specs(engine.as_stored(architecture))}
+    assert {t.spec.name for t in stored} - kept <= {"lm_head.weight"}
+    assert kept <= {t.spec.name for t in stored}
+    assert all(t.num_bytes > 0 for t in stored)
+    assert all(t.type.fits(t.spec.row_length) for t in stored)
+    file = engine.file_bytes(architecture, stored)
+    assert file.total >= sum(t.num_bytes for t in stored)
+
+
+@given(architectures(max_layers=3))
+def test_a_format_of_more_bits_takes_more_bytes(architecture: Any) -> None:
+    sizes = [sum(t.num_bytes for t in mlx.RECIPES[f"{b}bit"].assign(architecture)) for b in (2, 3, 4, 6, 8)]
+    assert sizes == sorted(sizes)
+
+
+def test_a_tied_table_is_stored_twice_only_where_the_engine_does() -> None:
+    found = model("SmolLM2-135M").architecture
+    assert found.tie_embeddings
+    assert sum(t.spec.role is Role.OUTPUT for t in onnx.RECIPES["q4"].assign(found)) == 1
+    assert sum(t.spec.role is Role.OUTPUT for t in mlx.RECIPES["4bit"].assign(found)) == 0
+
+
+def test_names_ignore_case_and_unknown_ones_list_what_is_known() -> None:
+    assert canonical_name("web-llm", mlc.RECIPES, "Q4F16_1") == "q4f16_1"
+    with pytest.raises(UnknownName, match="unknown mlx format '4bits'; did you mean 4bit"):
+        canonical_name("mlx", mlx.RECIPES, "4bits")
+    with pytest.raises(
+        InvalidQuantity, match="bits: mlx has no customary format for 7 bits; accepted: 2, 3, 4"
+    ):
+        for_bits("mlx", {2.0: "2bit", 3.0: "3bit", 4.0: "4bit"}, 7)
+
+
+@pytest.mark.parametrize("name", RUNTIME_NAMES)
+def test_every_customary_format_exists(name: str) -> None:
+    engine = runtime(name)
+    for bits in (1.58, 2, 3, 4, 5, 6, 8, 16, 32):
+        try:
+            chosen = engine.format_for_bits(bits)
+        except InvalidQuantity:
+            continue
+        assert chosen in engine.formats
