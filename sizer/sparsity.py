@@ -92,8 +92,8 @@ def zeros(sized: Estimate, fraction: float, pattern: Pattern) -> Sparsity:
     zero = sum(int(spec.num_elements * fraction) for spec in specs if _is_pruned(spec))
     notes = [
         f"{fraction:.0%} of the blocks' weights are zero: {zero:,} of {sized.parameters.total:,} in all; "
-        f"{sized.format} under {sized.runtime} stores a zero like any other weight, so file, memory and speed "
-        "stay as they are",
+        f"{sized.format} under {sized.runtime} stores a zero like any other weight, so file, memory and "
+        "speed stay as they are",
     ]
     if pattern is Pattern.TWO_OF_FOUR:
         notes.append(_two_of_four_note(sized))

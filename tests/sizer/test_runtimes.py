@@ -34,7 +34,7 @@ def _sized(
     "name", ["SmolLM2-135M", "SmolLM2-360M", "SmolLM2-1.7B", "Llama-3.2-1B", "TinyLlama-1.1B"]
 )
 def test_web_llm_memory_is_what_its_model_list_states(name: str) -> None:
-    """vram_required_MB (in fact MiB) of WebLLM's list; 16-bit builds 2,048 wide take up to 3 % more."""
+    """vram_required_MB (in fact MiB) of WebLLM's list; 16-bit builds 2,048 wide take up to 2.3 % more."""
     pattern = re.compile(rf"{re.escape(name)}-(?:Instruct|Chat-v1.0)-(q[04]f(?:16|32)(?:_1)?)(-1k)?")
     checked = 0
     for row in csv_rows("truth/latency.csv"):
@@ -45,7 +45,9 @@ def test_web_llm_memory_is_what_its_model_list_states(name: str) -> None:
         sized = _sized(name, found[1], int(row["context_len"]), cache)
         stated = float(row["peak_memory_bytes"]) / 1e6 * 2**20
         memory = sized.memory.total_bytes - sized.memory.output_bytes
-        assert 0.97 * stated <= memory <= 1.001 * stated, row["model"]
+        assert 0.977 * stated <= memory <= 1.0001 * stated, row["model"]
+        if model(name).architecture.hidden_size < 2048:
+            assert memory == pytest.approx(stated, rel=1e-4), row["model"]
         checked += 1
     assert checked >= 1
 
