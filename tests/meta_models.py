@@ -17,8 +17,8 @@ REMOTE_CODE = ("minicpm", "mobilellm", "openelm")
 Shape = tuple[int, ...]
 
 
-def their_shapes(config: dict[str, Any]) -> Counter[Shape]:
-    """Shapes of all parameters transformers makes of a config, tied ones once, fused experts apart."""
+def their_parameters(config: dict[str, Any]) -> dict[str, Shape]:
+    """Names and shapes of all parameters transformers makes of a config, tied ones once."""
     import torch
     import transformers
 
@@ -30,8 +30,12 @@ def their_shapes(config: dict[str, Any]) -> Counter[Shape]:
     with torch.device("meta"):
         model = kind.from_config(read)  # type: ignore[no-untyped-call]
     model.tie_weights()
-    named = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    return Counter(_comparable(config, shape) for shape in _as_ours(named))
+    return {name: tuple(p.shape) for name, p in model.named_parameters()}
+
+
+def their_shapes(config: dict[str, Any]) -> Counter[Shape]:
+    """Shapes of all parameters transformers makes of a config, as the calculator lists tensors."""
+    return Counter(_comparable(config, shape) for shape in _as_ours(their_parameters(config)))
 
 
 def our_shapes(config: dict[str, Any]) -> Counter[Shape]:

@@ -118,6 +118,7 @@ def test_dense_layers_keep_one_wide_block() -> None:
     config = {
         "model_type": "qwen3_moe",
         "hidden_size": 64,
+        "intermediate_size": 8192,
         "num_hidden_layers": 5,
         "num_attention_heads": 4,
         "mlp_only_layers": [4],
@@ -127,7 +128,8 @@ def test_dense_layers_keep_one_wide_block() -> None:
     assert a.dense_layers == (0, 2, 4)
     roles = {spec.layer for spec in tensor_specs(a) if spec.role is Role.DOWN_EXPERTS}
     assert roles == {1, 3}
-    assert (a.expert_width, a.active_mlp_width) == (768, max(8 * 768, 6144))
+    assert (a.expert_width, a.active_mlp_width) == (768, 8192)
+    assert replace(a, dense_layers=()).active_mlp_width == 8 * 768
 
 
 @pytest.mark.parametrize(
