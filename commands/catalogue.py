@@ -117,7 +117,7 @@ def models_command(
             layers,
             str(a.hidden_size),
             f"{a.num_heads}/{a.num_kv_heads}",
-            str(a.intermediate_size),
+            f"{a.num_experts} x {a.expert_width}" if a.num_experts else str(a.intermediate_size),
             format_count(a.vocab_size) + (" tied" if a.tie_embeddings else ""),
         )
     out(table)

@@ -105,9 +105,10 @@ def _architecture(found: Inspection) -> str:
     a = found.architecture
     if a is None:
         return f"not known: {found.no_architecture}"
+    experts = f"{a.num_experts} experts ({a.num_experts_per_tok} used) of " if a.num_experts else ""
     return (
         f"{a.num_layers} layers x {a.hidden_size}, {a.num_heads} heads of {a.head_dim} over "
-        f"{a.num_kv_heads} KV heads, MLP {a.intermediate_size}, vocabulary {a.vocab_size}, "
+        f"{a.num_kv_heads} KV heads, {experts}MLP {a.expert_width}, vocabulary {a.vocab_size}, "
         f"{'tied' if a.tie_embeddings else 'untied'} embeddings"
     )
 

@@ -113,9 +113,10 @@ def _architecture(estimate: Estimate) -> Section:
         Row("width", f"{a.hidden_size:,}"),
         Row(
             "feed-forward width",
-            f"{a.intermediate_size:,}",
-            f"{a.mlp.value}, {a.intermediate_size / a.hidden_size:.2f} x width",
+            f"{a.expert_width:,}",
+            f"{a.mlp.value}, {a.expert_width / a.hidden_size:.2f} x width",
         ),
+        *_experts(estimate),
         Row("heads", f"{a.num_heads:,}", f"{a.num_kv_heads} key-value, {a.head_dim} wide each"),
         Row(
             "vocabulary",
@@ -126,6 +127,19 @@ def _architecture(estimate: Estimate) -> Section:
     if a.sharing.repeat > 1:
         rows.append(Row("sharing", a.sharing.strategy.value, f"each block runs {a.sharing.repeat} times"))
     return Section("Architecture", "", tuple(rows))
+
+
+def _experts(estimate: Estimate) -> tuple[Row, ...]:
+    """How many experts of the feed-forward width there are; nothing for a model without any."""
+    a = estimate.architecture
+    if not a.num_experts:
+        return ()
+    remarks = [f"{a.num_experts_per_tok:,} used per token"]
+    if a.shared_expert_intermediate_size:
+        remarks.append(f"one more, {a.shared_expert_intermediate_size:,} wide, by every token")
+    if a.dense_layers:
+        remarks.append(f"{len(a.dense_layers):,} layers without, {a.intermediate_size:,} wide")
+    return (Row("experts", f"{a.num_experts:,}", "; ".join(remarks)),)
 
 
 def _parameters(estimate: Estimate) -> Section:
@@ -142,6 +156,10 @@ def _parameters(estimate: Estimate) -> Section:
             Row("head", f"{p.head:,}", head_remark),
             Row("total", f"{p.total:,}", f"{format_count(p.total)}, {format_count(p.non_embedding)} of them "
                 "outside embedding and head"),
+            *(
+                (Row("active", f"{p.active:,}", f"{format_count(p.active)}, without experts not chosen"),)
+                if p.active != p.total else ()
+            ),
         ),
     )  # fmt: skip
 

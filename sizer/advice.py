@@ -41,7 +41,7 @@ def sensitivities(sized: Estimate) -> tuple[Change, ...]:
     changes: dict[str, dict[str, Any]] = {
         "1 layer": {"num_layers": a.num_layers + 1},
         "64 of width": {"hidden_size": a.hidden_size + 64},
-        "64 of MLP width": {"intermediate_size": a.intermediate_size + 64},
+        "64 of MLP width": {_mlp_field(a): getattr(a, _mlp_field(a)) + 64},
         "1,024 of vocabulary": {"vocab_size": a.vocab_size + 1024},
     }
     more_kv = [n for n in range(a.num_kv_heads + 1, a.num_heads + 1) if a.num_heads % n == 0]
@@ -62,7 +62,7 @@ def alignment_advice(sized: Estimate) -> tuple[str, ...]:
     """Sentences on widths that do not divide into a format's blocks, and what the nearest that do take."""
     a = sized.architecture
     advice = []
-    for field, label in (("hidden_size", "width"), ("intermediate_size", "MLP width")):
+    for field, label in (("hidden_size", "width"), (_mlp_field(a), "MLP width")):
         value: int = getattr(a, field)
         if value % SUPER_BLOCK == 0:
             continue
@@ -80,6 +80,11 @@ def alignment_advice(sized: Estimate) -> tuple[str, ...]:
                 f"{' or '.join(better)}"
             )
     return tuple(advice)
+
+
+def _mlp_field(architecture: Architecture) -> str:
+    """Field that says how wide most feed-forward blocks are; of experts, each of them."""
+    return "intermediate_size" if architecture.moe_intermediate_size is None else "moe_intermediate_size"
 
 
 def _again(sized: Estimate, architecture: Architecture) -> Estimate:

@@ -11,7 +11,11 @@ from sizer.errors import InvalidArchitecture
 # Far above any model, far below what would make a loop over layers a denial of service.
 MAX_LAYERS = 10_000
 MAX_WIDTH = 10_000_000
-_LIMITS = {"num_layers": (1, MAX_LAYERS), "position_offset": (0, MAX_WIDTH)}
+_LIMITS = {
+    "num_layers": (1, MAX_LAYERS),
+    **dict.fromkeys(("position_offset", "num_experts", "num_experts_per_tok"), (0, MAX_WIDTH)),
+    "shared_expert_intermediate_size": (0, MAX_WIDTH),
+}
 
 
 @unique
@@ -141,6 +145,14 @@ class Architecture:
     # num_heads and intermediate_size are then the largest
     layer_num_heads: tuple[int, ...] = ()
     layer_intermediate_sizes: tuple[int, ...] = ()
+    qk_norm_each_head: bool = False  # StableLM 2 12B: with qk_norm, each head has a norm of its own
+    # Mixtures of experts; 0 experts: every layer has one feed-forward block
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int | None = None  # width of an expert; None: intermediate_size
+    shared_expert_intermediate_size: int = 0  # of an expert that every token uses beside the chosen ones
+    shared_expert_gate: bool = False  # Qwen 2: that expert's output is weighed by a gate
+    dense_layers: tuple[int, ...] = ()  # layers with one feed-forward block all the same
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -182,9 +194,39 @@ class Architecture:
                     f"{name} must be {self.num_layers} multiples of {multiple} up to {largest}, "
                     f"got {list(values)}"
                 )
-        different = self.conv_layers or self.layer_num_heads or self.layer_intermediate_sizes
+        self._check_experts()
+        different = (
+            self.conv_layers or self.layer_num_heads or self.layer_intermediate_sizes or self.dense_layers
+        )
         if different and (self.sharing.repeat > 1 or self.shared_mlp):
             raise InvalidArchitecture("sharing: not supported where layers differ from each other")
+
+    def _check_experts(self) -> None:
+        """Facts about experts need experts, and experts are gated blocks without biases or norms inside."""
+        if not self.num_experts:
+            given = [name for name in _EXPERT_FIELDS if getattr(self, name)]
+            if given:
+                raise InvalidArchitecture(f"num_experts: 0, but there is {', '.join(given)}")
+            return
+        if not 1 <= self.num_experts_per_tok <= self.num_experts:
+            raise InvalidArchitecture(
+                f"num_experts_per_tok must be a whole number from 1 to {self.num_experts} (num_experts), "
+                f"got {self.num_experts_per_tok}"
+            )
+        if any(not 0 <= layer < self.num_layers for layer in self.dense_layers):
+            raise InvalidArchitecture(
+                f"dense_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.dense_layers)}"
+            )
+        other = [
+            name
+            for name in ("mlp_bias", "sub_norms", "shared_mlp", "fused_gate_up", "layer_intermediate_sizes")
+            if getattr(self, name)
+        ]
+        if other or not self.mlp.gated:
+            raise InvalidArchitecture(
+                f"num_experts: {self.num_experts} experts are not supported with "
+                f"{', '.join(other) or f'mlp {self.mlp.value}'}"
+            )
 
     @property
     def executed_layers(self) -> int:
@@ -207,6 +249,19 @@ class Architecture:
         return self.hidden_size if self.embedding_size is None else self.embedding_size
 
     @property
+    def expert_width(self) -> int:
+        """Width of one expert: `moe_intermediate_size`, or that of the feed-forward block."""
+        return self.intermediate_size if self.moe_intermediate_size is None else self.moe_intermediate_size
+
+    @property
+    def active_mlp_width(self) -> int:
+        """Widest a token gets between up and down: of all its experts, or of a layer without experts."""
+        if not self.num_experts:
+            return self.intermediate_size
+        experts = self.num_experts_per_tok * self.expert_width + self.shared_expert_intermediate_size
+        return max(experts, self.intermediate_size) if self.dense_layers else experts
+
+    @property
     def beyond_llama(self) -> tuple[str, ...]:
         """Fields in which this shape has tensors, or leaves some out, unlike any Llama-shaped decoder.
 
@@ -222,6 +277,8 @@ class Architecture:
             "executed_layers": self.executed_layers,
             "hidden_size": self.hidden_size,
             "intermediate_size": self.intermediate_size,
+            "num_experts": self.num_experts,
+            "num_experts_per_tok": self.num_experts_per_tok,
             "num_heads": self.num_heads,
             "num_kv_heads": self.num_kv_heads,
             "head_dim": self.head_dim,
@@ -235,6 +292,13 @@ class Architecture:
         return replace(self, num_layers=self.executed_layers, sharing=LayerSharing())
 
 
+_EXPERT_FIELDS = (
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "shared_expert_gate",
+    "dense_layers",
+)
 _BEYOND = frozenset(
     {
         "block_norms",
@@ -249,6 +313,9 @@ _BEYOND = frozenset(
         "conv_layers",
         "layer_num_heads",
         "layer_intermediate_sizes",
+        "qk_norm_each_head",
+        "num_experts",
+        *_EXPERT_FIELDS,
     }
 )
 

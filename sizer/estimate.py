@@ -54,6 +54,7 @@ class Estimate:
             "architecture": self.architecture.to_dict(),
             "parameters": {
                 "total": p.total,
+                "active": p.active,
                 "embedding": p.embedding,
                 "attention": p.attention,
                 "mlp": p.mlp,

@@ -18,7 +18,8 @@ _ACTIVATIONS = {"silu": MlpKind.SWIGLU, "swish": MlpKind.SWIGLU, "gelu": MlpKind
 # Keys of ours beside Hugging Face's: their models keep these facts in remote code, not in config.json.
 _OWN_FLAGS = ("sub_norms", "shared_mlp")
 # Keys that add or change tensors in ways these families do not have.
-_UNSUPPORTED = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank", "quantization_config")
+_EXPERT_KEYS = ("num_local_experts", "num_experts")
+_UNSUPPORTED = (*_EXPERT_KEYS, "n_routed_experts", "kv_lora_rank", "quantization_config")
 
 
 def architecture_from_config(config: Config, name: str = "config") -> Architecture:
@@ -30,7 +31,7 @@ def architecture_from_config(config: Config, name: str = "config") -> Architectu
     if reader is None:
         raise UnknownName.of("model_type", model_type, FAMILIES)
     for key in _UNSUPPORTED:
-        if config.get(key):
+        if config.get(key) and not (model_type in _EXPERTS and key in _EXPERT_KEYS):
             raise InvalidArchitecture(f"{key}: not supported for model_type {model_type!r}")
     return reader(config, name)
 
@@ -160,7 +161,8 @@ def _loaded(kind: str) -> Reader:
     return read
 
 
-_GATED = ("bitnet", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "phi3", "stablelm")
+_EXPERTS = ("granitemoe", "granitemoeshared", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe")
+_GATED = ("bitnet", "gemma", "gemma2", "gemma3_text", "granite", "olmo", "olmo2", "phi3", "stablelm")
 _PLAIN = ("bloom", "distilbert", "falcon", "gpt2", "gpt_neo", "gpt_neox", "opt", "phi")
 
 FAMILIES: Mapping[str, Reader] = {
@@ -170,6 +172,7 @@ FAMILIES: Mapping[str, Reader] = {
     "mobilellm": _mobilellm,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
+    **dict.fromkeys(_EXPERTS, _loaded("experts")),
     **dict.fromkeys(_GATED, _loaded("gated")),
     **dict.fromkeys(_PLAIN, _loaded("plain")),
     "lfm2": _loaded("layered"),

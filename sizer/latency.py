@@ -40,6 +40,7 @@ class Work(NamedTuple):
     block_weights: int  # weights one token multiplies with in the executed layers
     head_weights: int  # weights of the output head, which only the prompt's last token meets
     attention_ops_per_position: int  # operations per token for each position it looks back on
+    unchosen_bytes: float = 0.0  # experts a step leaves out; a prompt's tokens choose all of them in turn
 
     def prompt_ops(self, prompt_tokens: int) -> float:
         """Operations (multiplications and additions) to read a prompt of that many tokens."""
@@ -52,13 +53,19 @@ def work(architecture: Architecture, sized: Iterable[tuple[TensorSpec, float]]) 
     """Work of a model from its stored tensors, each with its bytes.
 
     Immediate sharing finds a block's weights still in cache; repeat-all and reverse read them again each run.
+    Of a layer's experts a step reads, and a token computes, the num_experts_per_tok that are chosen: as for
+    one sequence, since how many experts a batch of them shares is not known.
     """
     sharing = architecture.sharing
     rereads = 1 if sharing.strategy is SharingStrategy.IMMEDIATE else sharing.repeat
-    step_bytes = 0.0
+    step_bytes = unchosen_bytes = 0.0
     block = head = weights_read = 0
     for spec, num_bytes in sized:
         elements = spec.num_elements
+        if spec.used_experts is not None:
+            unchosen_bytes += rereads * num_bytes * (1 - spec.active_share)
+            num_bytes *= spec.active_share
+            elements = spec.active_elements
         if spec.layer is not None:
             reads, runs = rereads, sharing.repeat
             if architecture.shared_mlp and spec.role.group is Group.MLP:
@@ -80,6 +87,7 @@ def work(architecture: Architecture, sized: Iterable[tuple[TensorSpec, float]]) 
         block_weights=block,
         head_weights=head,
         attention_ops_per_position=4 * architecture.executed_layers * architecture.q_width,
+        unchosen_bytes=unchosen_bytes,
     )
 
 
@@ -240,7 +248,7 @@ def prefill_seconds(
     """Seconds to read the prompts of the batch, micro-batch by micro-batch."""
     batches = ceil(workload.batch_size * workload.prompt_tokens / workload.ubatch_tokens)
     compute_s = workload.batch_size * model.prompt_ops(workload.prompt_tokens) / ops_per_s
-    read_s = batches * model.step_bytes / bytes_per_s
+    read_s = batches * (model.step_bytes + model.unchosen_bytes) / bytes_per_s
     return max(compute_s, read_s) + batches * seconds_per_layer * model.executed_layers
 
 

@@ -59,6 +59,14 @@ class Role(StrEnum):
     GATE_UP = "ffn_gate_up"
     MLP_SUB_NORM = "ffn_sub_norm"
     DOWN = "ffn_down"
+    ROUTER = "ffn_gate_inp"
+    GATE_EXPERTS = "ffn_gate_exps"
+    UP_EXPERTS = "ffn_up_exps"
+    DOWN_EXPERTS = "ffn_down_exps"
+    SHARED_ROUTER = "ffn_gate_inp_shexp"
+    GATE_SHARED = "ffn_gate_shexp"
+    UP_SHARED = "ffn_up_shexp"
+    DOWN_SHARED = "ffn_down_shexp"
     POST_MLP_NORM = "post_ffw_norm"
     OUTPUT_NORM = "output_norm"
     OUTPUT = "output"
@@ -84,6 +92,8 @@ _GROUPS = {
     Role.UP: Group.MLP,
     Role.GATE_UP: Group.MLP,
     Role.DOWN: Group.MLP,
+    **dict.fromkeys((Role.ROUTER, Role.GATE_EXPERTS, Role.UP_EXPERTS, Role.DOWN_EXPERTS), Group.MLP),
+    **dict.fromkeys((Role.SHARED_ROUTER, Role.GATE_SHARED, Role.UP_SHARED, Role.DOWN_SHARED), Group.MLP),
     Role.OUTPUT: Group.HEAD,
     **dict.fromkeys(
         (
@@ -105,18 +115,34 @@ _GROUPS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One stored tensor: Hugging Face name, shape `[out_features, in_features]` or `[n]`, role, layer."""
+    """One stored tensor: Hugging Face name, shape `[out_features, in_features]` or `[n]`, role, layer.
+
+    The experts of a layer are one tensor, `[num_experts, out_features, in_features]`, of which a token uses
+    `used_experts`.
+    """
 
     name: str
     shape: tuple[int, ...]
     role: Role
     layer: int | None
     access: Access
+    used_experts: int | None = None
 
     @property
     def num_elements(self) -> int:
         """Number of weights in the tensor."""
         return prod(self.shape)
+
+    @property
+    def active_share(self) -> float:
+        """Share of the tensor that one token uses: its experts of all, or everything."""
+        return 1.0 if self.used_experts is None else self.used_experts / self.shape[0]
+
+    @property
+    def active_elements(self) -> int:
+        """Number of weights that one token uses."""
+        experts = self.used_experts
+        return self.num_elements if experts is None else self.num_elements // self.shape[0] * experts
 
     @property
     def row_length(self) -> int:
@@ -186,7 +212,9 @@ def _block(a: Architecture, layer: int) -> Iterator[TensorSpec]:
         yield from _norm(a, Role.POST_ATTENTION_NORM, f"{prefix}.post_attention_layernorm", d, layer)
     if norms is BlockNorms.BOTH:
         yield from _norm(a, Role.MLP_NORM, f"{prefix}.pre_feedforward_layernorm", d, layer)
-    if layer == 0 or not a.shared_mlp:
+    if a.num_experts and layer not in a.dense_layers:
+        yield from _experts(a, f"{prefix}.mlp", layer)
+    elif layer == 0 or not a.shared_mlp:
         yield from _mlp(a, f"{prefix}.mlp", layer)
     if norms in (BlockNorms.POST, BlockNorms.BOTH):
         yield from _norm(a, Role.POST_MLP_NORM, f"{prefix}.post_feedforward_layernorm", d, layer)
@@ -204,9 +232,19 @@ def _attention(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]
         yield from _matrix(Role.KEY, f"{prefix}.k_proj", kv, d, layer, bias=a.qkv_bias)
         yield from _matrix(Role.VALUE, f"{prefix}.v_proj", kv, d, layer, bias=a.qkv_bias)
     if a.qk_norm:
-        q_norm, k_norm = (q, kv) if a.qk_norm_all_heads else (a.head_dim, a.head_dim)
-        yield from _norm(a, Role.QUERY_NORM, f"{prefix}.q_norm", q_norm, layer)
-        yield from _norm(a, Role.KEY_NORM, f"{prefix}.k_norm", k_norm, layer)
+        for role, name, width in ((Role.QUERY_NORM, "q_norm", q), (Role.KEY_NORM, "k_norm", kv)):
+            if a.qk_norm_each_head:
+                # layer norms without biases (StableLmLayerNormPerHead), all heads in one tensor as in GGUF
+                yield TensorSpec(
+                    name=f"{prefix}.{name}.weight",
+                    shape=(width // a.head_dim, a.head_dim),
+                    role=role,
+                    layer=layer,
+                    access=Access.VECTOR,
+                )
+            else:
+                norm_width = width if a.qk_norm_all_heads else a.head_dim
+                yield from _norm(a, role, f"{prefix}.{name}", norm_width, layer)
     if a.sub_norms:
         yield from _norm(a, Role.ATTENTION_SUB_NORM, f"{prefix}.attn_sub_norm", q, layer)
     yield from _matrix(Role.ATTENTION_OUTPUT, f"{prefix}.o_proj", d, q, layer, bias=a.attention_output_bias)
@@ -238,6 +276,38 @@ def _mlp(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
     yield from _matrix(Role.DOWN, f"{prefix}.down_proj", d, ff, layer, bias=a.mlp_bias)
 
 
+def _experts(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
+    """Router and experts, each kind of matrix one tensor as in GGUF files.
+
+    Hugging Face's files fuse gate and up (granitemoe) or hold the experts one by one (olmoe, qwen3_moe).
+    """
+    d, ff, shared = a.hidden_size, a.expert_width, a.shared_expert_intermediate_size
+    yield from _matrix(Role.ROUTER, f"{prefix}.gate", a.num_experts, d, layer, bias=False)
+    for role, name, rows, columns in (
+        (Role.GATE_EXPERTS, "gate_proj", ff, d),
+        (Role.UP_EXPERTS, "up_proj", ff, d),
+        (Role.DOWN_EXPERTS, "down_proj", d, ff),
+    ):
+        yield TensorSpec(
+            name=f"{prefix}.experts.{name}.weight",
+            shape=(a.num_experts, rows, columns),
+            role=role,
+            layer=layer,
+            access=Access.MATMUL,
+            used_experts=a.num_experts_per_tok,
+        )
+    if shared:
+        yield from _matrix(
+            Role.GATE_SHARED, f"{prefix}.shared_expert.gate_proj", shared, d, layer, bias=False
+        )
+        yield from _matrix(Role.UP_SHARED, f"{prefix}.shared_expert.up_proj", shared, d, layer, bias=False)
+        yield from _matrix(
+            Role.DOWN_SHARED, f"{prefix}.shared_expert.down_proj", d, shared, layer, bias=False
+        )
+    if a.shared_expert_gate:
+        yield from _matrix(Role.SHARED_ROUTER, f"{prefix}.shared_expert_gate", 1, d, layer, bias=False)
+
+
 def _matrix(
     role: Role, name: str, rows: int, columns: int, layer: int | None, *, bias: bool
 ) -> Iterator[TensorSpec]:
@@ -262,18 +332,27 @@ def _norm(a: Architecture, role: Role, name: str, width: int, layer: int | None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterCounts:
-    """Number of weights by part of the model; parts sum to `total`."""
+    """Number of weights by part of the model; parts sum to `total`.
+
+    `active` counts tables and head whole, as published counts do.
+    """
 
     embedding: int
     attention: int
     mlp: int
     norm: int
     head: int
+    inactive: int = 0  # weights of experts that a token does not use
 
     @property
     def total(self) -> int:
         """All weights, shared blocks and tied tables once."""
         return self.embedding + self.attention + self.mlp + self.norm + self.head
+
+    @property
+    def active(self) -> int:
+        """Weights one token uses: all but those of experts that are not chosen for it."""
+        return self.total - self.inactive
 
     @property
     def non_embedding(self) -> int:
@@ -284,6 +363,9 @@ class ParameterCounts:
 def count_parameters(specs: tuple[TensorSpec, ...]) -> ParameterCounts:
     """Number of weights by group, from the tensor list."""
     sums = dict.fromkeys(Group, 0)
+    inactive = 0
     for spec in specs:
         sums[spec.role.group] += spec.num_elements
-    return ParameterCounts(**{group.value: count for group, count in sums.items()})
+        if spec.used_experts is not None:
+            inactive += spec.num_elements - spec.active_elements
+    return ParameterCounts(**{group.value: count for group, count in sums.items()}, inactive=inactive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -47,8 +48,14 @@ def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
 @st.composite
 def any_architectures(draw: st.DrawFn, *, max_layers: int = 6) -> Architecture:
     """A valid model of any family: Llama-shaped, or with fields beyond it."""
+    base = draw(architectures(max_layers=max_layers))
+    fused_gate_up = draw(st.booleans())
+    experts: dict[str, Any] = {}
+    if base.mlp.gated and not (base.mlp_bias or base.sub_norms or base.shared_mlp or fused_gate_up):
+        experts = draw(_experts())
     return replace(
-        draw(architectures(max_layers=max_layers)),
+        base,
+        **experts,
         block_norms=draw(st.sampled_from(BlockNorms)),
         final_norm=draw(st.booleans()),
         embedding_norm=draw(st.booleans()),
@@ -56,6 +63,22 @@ def any_architectures(draw: st.DrawFn, *, max_layers: int = 6) -> Architecture:
         position_offset=draw(st.integers(0, 2)),
         head_bias=draw(st.booleans()),
         fused_qkv=draw(st.booleans()),
-        fused_gate_up=draw(st.booleans()),
+        fused_gate_up=fused_gate_up,
         qk_norm_all_heads=draw(st.booleans()),
+        qk_norm_each_head=draw(st.booleans()),
     )
+
+
+@st.composite
+def _experts(draw: st.DrawFn) -> dict[str, Any]:
+    """Fields of a mixture of experts, or none of them."""
+    if draw(st.booleans()):
+        return {}
+    experts = draw(st.integers(1, 9))
+    return {
+        "num_experts": experts,
+        "num_experts_per_tok": draw(st.integers(1, experts)),
+        "moe_intermediate_size": draw(st.sampled_from([None, 32, 96])),
+        "shared_expert_intermediate_size": draw(st.sampled_from([0, 64])),
+        "shared_expert_gate": draw(st.booleans()),
+    }

@@ -1,4 +1,4 @@
-"""Families with a gated feed-forward block beside Llama's own: Phi-3, Gemma, OLMo, StableLM, BitNet.
+"""Families with a gated feed-forward block beside Llama's own: Phi-3, Gemma, Granite, OLMo, StableLM, BitNet.
 
 Defaults are those of transformers 5 (the dataclass fields of each `configuration_*.py`).
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from sizer.architecture import Architecture, BlockNorms, NormKind
-from sizer.errors import InvalidArchitecture
 from sizer.families.config_keys import (
     Config,
     Reader,
@@ -26,6 +25,7 @@ _SIZES = {
     "gemma": (256000, 3072, 24576, 28, 16, 8192),
     "gemma2": (256000, 2304, 9216, 26, 8, 8192),
     "gemma3_text": (262208, 2304, 9216, 26, 8, 131072),
+    "granite": (32000, 4096, 11008, 32, 32, 2048),
     "olmo": (50304, 4096, 11008, 32, 32, 2048),
     "olmo2": (50304, 4096, 11008, 32, 32, 2048),
     "stablelm": (50304, 2560, 6912, 32, 32, 4096),
@@ -89,6 +89,23 @@ def _gemma(config: Config, name: str) -> Architecture:
     )
 
 
+def _granite(config: Config, name: str) -> Architecture:
+    """modeling_granite.py: Llama's tensors; its multipliers are numbers, not weights."""
+    sizes = _sizes(config)
+    bias = flag(config, "attention_bias", False)
+    return Architecture(
+        name=name,
+        **sizes,
+        num_kv_heads=integer(config, "num_key_value_heads", sizes["num_heads"]),
+        head_dim=head_dim(config, sizes["hidden_size"], sizes["num_heads"]),
+        mlp=activation(config, "hidden_act", "silu", gated=True),
+        tie_embeddings=flag(config, "tie_word_embeddings", False),
+        qkv_bias=bias,
+        attention_output_bias=bias,
+        mlp_bias=flag(config, "mlp_bias", False),
+    )
+
+
 def _olmo(config: Config, name: str) -> Architecture:
     """modeling_olmo.py: layer norms without weights; modeling_olmo2.py: norms after, and on query and key."""
     second = config["model_type"] == "olmo2"
@@ -112,9 +129,8 @@ def _olmo(config: Config, name: str) -> Architecture:
 
 def _stablelm(config: Config, name: str) -> Architecture:
     """modeling_stablelm.py: layer norms with bias, one a block where attention and MLP run in parallel."""
-    if flag(config, "qk_layernorm", False):
-        raise InvalidArchitecture("qk_layernorm: true is not supported for model_type 'stablelm'")
     sizes = _sizes(config)
+    norms = flag(config, "qk_layernorm", False)
     return Architecture(
         name=name,
         **sizes,
@@ -123,6 +139,8 @@ def _stablelm(config: Config, name: str) -> Architecture:
         mlp=activation(config, "hidden_act", "silu", gated=True),
         norm=NormKind.LAYERNORM,
         tie_embeddings=flag(config, "tie_word_embeddings", False),
+        qk_norm=norms,
+        qk_norm_each_head=norms,
         qkv_bias=flag(config, "use_qkv_bias", False),
         block_norms=BlockNorms.ONE if flag(config, "use_parallel_residual", False) else BlockNorms.PRE,
     )
@@ -150,6 +168,7 @@ READERS: dict[str, Reader] = {
     "gemma": _gemma,
     "gemma2": _gemma,
     "gemma3_text": _gemma,
+    "granite": _granite,
     "olmo": _olmo,
     "olmo2": _olmo,
     "stablelm": _stablelm,

@@ -18,12 +18,13 @@ from sizer.tensors import Role, TensorSpec, count_parameters
 
 
 class _Place(NamedTuple):
-    """Where a tensor stands: number among its kind, of how many, query heads per KV head, 70B class."""
+    """Where a tensor stands: number among its kind, of how many, query heads per KV head, 70B, experts."""
 
     number: int
     of: int
     gqa: int
     is_70b: bool
+    experts: int = 0
 
 
 _Rule = Callable[[_Place], str | None]
@@ -152,6 +153,32 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
 }
 
 
+# Experts' matrices follow the rules of their kind; routers stay as the converter writes them.
+_EXPERT_KINDS: Mapping[Role, Role] = {
+    Role.GATE_EXPERTS: Role.GATE,
+    Role.GATE_SHARED: Role.GATE,
+    Role.UP_EXPERTS: Role.UP,
+    Role.UP_SHARED: Role.UP,
+    Role.DOWN_EXPERTS: Role.DOWN,
+    Role.DOWN_SHARED: Role.DOWN,
+}
+_UNQUANTIZED = (Role.POSITION_EMBEDDING, Role.ROUTER, Role.SHARED_ROUTER)
+# Fields of a mixture of experts whose layout is known, where every layer has experts.
+_KNOWN_OF_EXPERTS = (
+    "num_experts",
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "shared_expert_gate",
+    "qk_norm_all_heads",  # OLMoE
+)
+# Mixes in which attention's output has 5 bits where there are 8 experts.
+_FIVE_BIT_OUTPUT = (
+    *("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XS", "IQ3_XXS", "IQ3_S", "IQ3_M", "IQ4_NL"),
+    *("IQ4_XS", *_LOW_IQ),
+)
+
+
 class LlamaCppMix(NamedTuple):
     """A named llama.cpp file type such as Q4_K_M: a base type and rules that change it per tensor."""
 
@@ -176,12 +203,14 @@ class LlamaCppMix(NamedTuple):
             if len(spec.shape) > 1:
                 index = seen.get(spec.role, 0)
                 seen[spec.role] = index + 1
-            place = _Place(index, counts.get(spec.role, 0), gqa, is_70b)
+            place = _Place(index, counts.get(spec.role, 0), gqa, is_70b, architecture.num_experts)
+            if spec.role in _EXPERT_KINDS and spec.layer is not None:
+                place = place._replace(number=self._expert_number(architecture, spec, spec.layer))
             stored.append(StoredTensor(spec, self._type_of(spec, place, tied=architecture.tie_embeddings)))
         return tuple(stored)
 
     def _type_of(self, spec: TensorSpec, place: _Place, *, tied: bool) -> BlockType:
-        if len(spec.shape) == 1 or spec.role is Role.POSITION_EMBEDDING:
+        if len(spec.shape) == 1 or spec.role in _UNQUANTIZED:
             return TYPES["F32"]
         base = BASE_TYPES[self.name]
         if base in ("F32", "F16", "BF16"):
@@ -191,11 +220,35 @@ class LlamaCppMix(NamedTuple):
         elif spec.role is Role.TOKEN_EMBEDDING:
             name = self._lookup_type(base)
         else:
-            rule = _RULES.get(spec.role, {}).get(self.name)
+            role = _EXPERT_KINDS.get(spec.role, spec.role)
+            rule = _RULES.get(role, {}).get(self.name)
             name = (rule(place) if rule else None) or base
-            if place.is_70b and spec.role is Role.VALUE and name in ("Q3_K", "Q4_K"):
+            if place.is_70b and role is Role.VALUE and name in ("Q3_K", "Q4_K"):
                 name = "Q5_K"
+            if place.experts:
+                name = self._with_experts(role, place, name)
         return _fallback(name, spec.row_length)
+
+    def _expert_number(self, architecture: Architecture, spec: TensorSpec, layer: int) -> int:
+        """The layer; mixes of few bits count a layer's routed and shared experts one after the other."""
+        if self.name not in _LOW_IQ or not architecture.shared_expert_intermediate_size:
+            return layer
+        return 2 * layer + (spec.role is Role.DOWN_SHARED)
+
+    def _with_experts(self, role: Role, place: _Place, name: str) -> str:
+        """Type in a model of experts, whose attention is small beside them: with 8 of them more bits."""
+        low = self.name in _LOW_IQ
+        if role is Role.VALUE and low and place.experts >= 4:
+            return "Q4_K"
+        if place.experts != 8:
+            return name
+        if role in (Role.VALUE, Role.KEY):
+            return "Q4_K" if low else "Q8_0"
+        if role is Role.ATTENTION_OUTPUT:
+            return "Q5_K" if self.name in _FIVE_BIT_OUTPUT else BASE_TYPES[self.name]
+        if role is Role.DOWN and self.name == "IQ3_M" and _more_bits(place):
+            return "Q4_K"
+        return name
 
     def _head_type(self, base: str, row_length: int) -> str:
         if not TYPES[base].fits(row_length):
@@ -221,6 +274,8 @@ def unknown_layout(architecture: Architecture) -> tuple[str, ...]:
     unknown = list(a.beyond_llama)
     if a.norm is NormKind.LAYERNORM and not a.mlp.gated and a.num_kv_heads == a.num_heads:
         unknown = [name for name in unknown if name != "fused_qkv"]
+    if a.num_experts:
+        unknown = [name for name in unknown if name not in _KNOWN_OF_EXPERTS]
     if a.position is not PositionKind.ROPE:
         unknown.append(f"position {a.position.value}")
     return tuple(unknown)

@@ -1,60 +1,216 @@
-"""Architecture of a GGUF file: metadata keys and tensor names of Llama-shaped models."""
+"""Architecture of a GGUF file: what metadata keys and the tensors' names and shapes say of a known family.
+
+Keys: gguf-py's constants.py. Which tensors a family has: src/models/*.cpp (llama.cpp as in llama-cpp-python
+0.3.36).
+"""
 
 from __future__ import annotations
 
-from sizer.architecture import Architecture
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sizer.architecture import MAX_LAYERS, Architecture, BlockNorms, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture
 from sizer.readers.file_tensor import FileTensor
 from sizer.readers.gguf_header import GgufHeader
 from sizer.readers.gguf_values import LongArray
+from sizer.tensors import count_parameters, tensor_specs
 
-# Values of general.architecture whose blocks are Llama's: RMSNorm, rotary positions, gated SiLU MLP. What
-# else they have (biases, query and key norms) is read from the tensors' names.
-FAMILIES = ("llama", "minicpm", "qwen2", "qwen3")
+Tensors = Mapping[str, FileTensor]
+
+
+class _Family(NamedTuple):
+    """What no tensor says: the activation, where positions enter; and how norms without a mark are read."""
+
+    mlp: MlpKind = MlpKind.SWIGLU
+    position: PositionKind = PositionKind.ROPE
+    norm: NormKind | None = None  # None: layer norms where the norms have biases, else RMSNorm
+    qk_norm_all_heads: bool = False
+    experts: bool = False
+    # Llama's own kinds: a file that holds more or less than these describe is still worth a comparison
+    lenient: bool = False
+
+
+_GELU = _Family(mlp=MlpKind.GELU)
+_GEGLU = _Family(mlp=MlpKind.GEGLU)
+
+# By the value of general.architecture. All else they have is read from names and shapes of the tensors.
+FAMILIES: Mapping[str, _Family] = {
+    "llama": _Family(lenient=True, experts=True),
+    "minicpm": _Family(lenient=True),
+    "qwen2": _Family(lenient=True),
+    "qwen3": _Family(lenient=True),
+    "bloom": _GELU._replace(position=PositionKind.ALIBI),
+    "falcon": _GELU,
+    "gemma": _GEGLU,
+    "gemma2": _GEGLU,
+    "gemma3": _GEGLU,
+    "gpt2": _GELU._replace(position=PositionKind.LEARNED),
+    "gptneox": _GELU,
+    "granite": _Family(),
+    "granitemoe": _Family(experts=True),
+    "lfm2": _Family(),
+    "olmo": _Family(norm=NormKind.NONE),
+    "olmo2": _Family(qk_norm_all_heads=True),
+    "olmoe": _Family(qk_norm_all_heads=True, experts=True),
+    "phi2": _GELU,
+    "phi3": _Family(),
+    "qwen2moe": _Family(experts=True),
+    "qwen3moe": _Family(experts=True),
+    "stablelm": _Family(),
+}
+
+# Frequencies of rotary positions, computed when a file is written and not trained.
+_NOT_WEIGHTS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
 def architecture_from_gguf(header: GgufHeader) -> Architecture:
     """Architecture that a GGUF header describes; InvalidArchitecture names the key that is in the way."""
-    family = header.architecture_name
-    if family not in FAMILIES:
-        shown = "missing" if family is None else ascii(family)[:80]
+    name = header.architecture_name
+    family = FAMILIES.get(name or "")
+    if name is None or family is None:
+        shown = "missing" if name is None else ascii(name)[:80]
         raise InvalidArchitecture(f"general.architecture: {shown}; accepted: {', '.join(FAMILIES)}")
     if header.split_count > 1:
         raise InvalidArchitecture(
             f"split.count: {str(header.path)!r} is one of {header.split_count} parts; accepted: a whole file"
         )
-    if header.metadata.get(f"{family}.expert_count"):
-        raise InvalidArchitecture(f"{family}.expert_count: mixtures of experts are not supported")
+    if header.metadata.get(f"{name}.expert_count") and not family.experts:
+        raise InvalidArchitecture(f"{name}.expert_count: mixtures of experts are not supported")
     tensors = {tensor.name: tensor for tensor in header.tensors}
-    embedding = _embedding(tensors)
-    hidden = _integer(header, f"{family}.embedding_length")
-    if embedding[1] != hidden:
+    architecture = _architecture(header, name, family, tensors)
+    if not family.lenient or architecture.num_experts:
+        _require_same_count(header, name, architecture)
+    return architecture
+
+
+def _architecture(header: GgufHeader, name: str, family: _Family, tensors: Tensors) -> Architecture:
+    vocab_size, row_length = _embedding(tensors)
+    hidden = _integer(header, f"{name}.embedding_length")
+    if row_length != hidden:
         raise InvalidArchitecture(
-            f"{family}.embedding_length: {hidden}, but token_embd.weight has rows of {embedding[1]}"
+            f"{name}.embedding_length: {hidden}, but token_embd.weight has rows of {row_length}"
         )
-    heads = _integer(header, f"{family}.attention.head_count")
-    layers = _integer(header, f"{family}.block_count")
-    if f"blk.{layers - 1}.attn_norm.weight" not in tensors:
+    heads = _integer(header, f"{name}.attention.head_count")
+    layers = _integer(header, f"{name}.block_count")
+    if not 1 <= layers <= MAX_LAYERS or not any(
+        tensor.startswith(f"blk.{layers - 1}.") for tensor in tensors
+    ):
         raise InvalidArchitecture(
-            f"{family}.block_count: {layers}, but tensors of block {layers - 1} are missing"
+            f"{name}.block_count: {layers}, but tensors of block {layers - 1} are missing"
         )
+    kv_heads, conv_layers = _kv_heads(header, name, heads, layers)
+    # the first block with attention speaks for all: whether others differ shows in the count of parameters
+    first = next((layer for layer in range(layers) if layer not in conv_layers), 0)
+    block = _Block(tensors, f"blk.{first}")
+    head_dim = _head_dim(header, name, hidden, heads)
     return Architecture(
         name=_printable(header.text("general.name") or header.path.stem),
-        vocab_size=embedding[0],
+        vocab_size=vocab_size,
         num_layers=layers,
         hidden_size=hidden,
-        intermediate_size=_integer(header, f"{family}.feed_forward_length"),
+        intermediate_size=_integer(header, f"{name}.feed_forward_length"),
         num_heads=heads,
-        num_kv_heads=_integer(header, f"{family}.attention.head_count_kv", heads),
-        head_dim=_head_dim(header, family, hidden, heads),
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        mlp=family.mlp,
+        norm=family.norm or block.norm,
+        position=family.position,
+        block_norms=BlockNorms.PRE if family.norm is NormKind.NONE else block.norms,
         tie_embeddings="output.weight" not in tensors,
-        qk_norm="blk.0.attn_q_norm.weight" in tensors,
-        qkv_bias="blk.0.attn_q.bias" in tensors,
-        attention_output_bias="blk.0.attn_output.bias" in tensors,
-        mlp_bias="blk.0.ffn_down.bias" in tensors,
-        sub_norms="blk.0.attn_sub_norm.weight" in tensors,
-        max_position_embeddings=_integer(header, f"{family}.context_length", 2048),
+        head_bias="output.bias" in tensors,
+        embedding_norm="token_embd_norm.weight" in tensors and "output_norm.weight" in tensors,
+        qk_norm=block.has("attn_q_norm"),
+        qk_norm_all_heads=family.qk_norm_all_heads,
+        qk_norm_each_head=block.dimensions("attn_q_norm") == 2,
+        fused_qkv=block.has("attn_qkv"),
+        fused_gate_up=family.mlp.gated and block.has("ffn_up") and not block.has("ffn_gate"),
+        qkv_bias=block.has("attn_q", "bias") or block.has("attn_qkv", "bias"),
+        attention_output_bias=block.has("attn_output", "bias"),
+        mlp_bias=block.has("ffn_down", "bias"),
+        sub_norms=block.has("attn_sub_norm"),
+        max_position_embeddings=_positions(header, name, family, tensors),
+        conv_layers=conv_layers,
+        conv_kernel=_integer(header, f"{name}.shortconv.l_cache") if conv_layers else 3,
+        conv_bias=any(f"blk.{layer}.shortconv.conv.bias" in tensors for layer in conv_layers[:1]),
+        **(_experts(header, name, block) if header.metadata.get(f"{name}.expert_count") else {}),
     )
+
+
+class _Block(NamedTuple):
+    """The tensors of one block, by the names they have in all blocks."""
+
+    tensors: Tensors
+    prefix: str
+
+    def has(self, tensor: str, part: str = "weight") -> bool:
+        """Whether the block has a tensor, such as attn_q, or its bias."""
+        return f"{self.prefix}.{tensor}.{part}" in self.tensors
+
+    def dimensions(self, tensor: str) -> int:
+        """Number of dimensions of a weight, 0 if the block has none of that name."""
+        found = self.tensors.get(f"{self.prefix}.{tensor}.weight")
+        return len(found.shape) if found else 0
+
+    @property
+    def norm(self) -> NormKind:
+        """Layer norms have biases; RMSNorm has none."""
+        return NormKind.LAYERNORM if self.has("attn_norm", "bias") else NormKind.RMSNORM
+
+    @property
+    def norms(self) -> BlockNorms:
+        """Where the block normalises, from which norms there are."""
+        if self.has("post_ffw_norm"):
+            return BlockNorms.BOTH if self.has("ffn_norm") else BlockNorms.POST
+        # Falcon's second norm goes by another name
+        return BlockNorms.PRE if self.has("ffn_norm") or self.has("attn_norm_2") else BlockNorms.ONE
+
+
+def _experts(header: GgufHeader, name: str, block: _Block) -> dict[str, Any]:
+    """Fields of a mixture of experts."""
+    width_key, shared_key = f"{name}.expert_feed_forward_length", f"{name}.expert_shared_feed_forward_length"
+    return {
+        "num_experts": _integer(header, f"{name}.expert_count"),
+        "num_experts_per_tok": _integer(header, f"{name}.expert_used_count"),
+        "moe_intermediate_size": _integer(header, width_key) if width_key in header.metadata else None,
+        "shared_expert_intermediate_size": _integer(header, shared_key, 0),
+        "shared_expert_gate": block.has("ffn_gate_inp_shexp"),
+    }
+
+
+def _require_same_count(header: GgufHeader, name: str, architecture: Architecture) -> None:
+    """A file of a family that is read by its tensors must hold as many weights as these describe."""
+    held = sum(tensor.num_elements for tensor in header.tensors if not tensor.name.endswith(_NOT_WEIGHTS))
+    described = count_parameters(tensor_specs(architecture)).total
+    if held != described:
+        raise InvalidArchitecture(
+            f"general.architecture: {name} with these keys has {described:,} weights, but the file holds "
+            f"{held:,}; accepted: a file with all tensors of its family and no others"
+        )
+
+
+def _kv_heads(header: GgufHeader, name: str, heads: int, layers: int) -> tuple[int, tuple[int, ...]]:
+    """KV heads of the layers with attention, and (LFM2) the layers that have none: short convolutions."""
+    key = f"{name}.attention.head_count_kv"
+    value = header.metadata.get(key)
+    if name != "lfm2" or not isinstance(value, tuple):
+        return _integer(header, key, heads), ()
+    counts = {count for count in value if count}
+    if len(value) != layers or len(counts) != 1 or any(type(count) is not int for count in value):
+        raise InvalidArchitecture(
+            f"{key}: {ascii(list(value))[:80]}; accepted: for each of {layers} layers 0 or the same number"
+        )
+    (kv_heads,) = counts
+    assert isinstance(kv_heads, int), "the list holds whole numbers"
+    return kv_heads, tuple(layer for layer, count in enumerate(value) if count == 0)
+
+
+def _positions(header: GgufHeader, name: str, family: _Family, tensors: Tensors) -> int:
+    """Positions the model was trained for; of a learned table its rows."""
+    table = tensors.get("position_embd.weight")
+    if family.position is PositionKind.LEARNED and table is not None and len(table.shape) == 2:
+        return table.shape[0]
+    return _integer(header, f"{name}.context_length", 2048)
 
 
 def _printable(name: str) -> str:
@@ -62,7 +218,7 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name[:100])
 
 
-def _embedding(tensors: dict[str, FileTensor]) -> tuple[int, int]:
+def _embedding(tensors: Tensors) -> tuple[int, int]:
     embedding = tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise InvalidArchitecture(

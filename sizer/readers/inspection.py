@@ -11,6 +11,7 @@ from typing import Any
 from sizer.architecture import Architecture
 from sizer.errors import SizerError
 from sizer.formats.gguf import gguf_name
+from sizer.formats.llamacpp import unknown_layout
 from sizer.readers.config_json import read_config_json
 from sizer.readers.file_tensor import FileTensor, TypeTotal, totals_by_type
 from sizer.readers.gguf_architecture import architecture_from_gguf
@@ -198,7 +199,8 @@ def _gguf_agreement(header: GgufHeader, architecture: Architecture) -> Agreement
     engine = runtime("llama.cpp")
     specs = tensor_specs(engine.as_stored(architecture))
     format_name = header.file_type
-    stored = engine.store(architecture, format_name) if format_name in engine.formats else None
+    known = format_name in engine.formats and not unknown_layout(architecture)
+    stored = engine.store(architecture, format_name) if known and format_name is not None else None
     return _agreement(
         header.tensors,
         {gguf_name(spec): spec.num_elements for spec in specs},

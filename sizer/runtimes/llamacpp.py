@@ -122,7 +122,7 @@ def approximate_compute_buffer_bytes(architecture: Architecture, workload: Workl
     cells = cache_cells(workload)
     mask = cells // 2 if workload.flash_attention else cells
     logits = a.vocab_size + 3 * a.hidden_size
-    feed_forward = 3 * a.intermediate_size + 5 * a.hidden_size
+    feed_forward = 3 * a.active_mlp_width + 5 * a.hidden_size
     attention = a.hidden_size + 4 * a.q_width + mask
     if not workload.flash_attention:
         attention += a.num_heads * cells

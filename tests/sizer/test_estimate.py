@@ -23,7 +23,7 @@ M125 = model("MobileLLM-125M").architecture
 CONTRACT = {
     "architecture": "name num_layers executed_layers hidden_size intermediate_size num_heads num_kv_heads "
     "head_dim vocab_size tie_embeddings sharing",
-    "parameters": "total embedding attention mlp norm head non_embedding",
+    "parameters": "total active embedding attention mlp norm head non_embedding",
     "weights": "format runtime tensor_bytes file_bytes bits_per_weight bytes_by_type",
     "memory": "context weights_bytes kv_cache_bytes compute_bytes output_bytes overhead_bytes total_bytes "
     "budget_bytes fits",

@@ -175,7 +175,11 @@ NORM = entry("blk.0.attn_norm.weight", [64], 0, 512)
     ("pairs", "entries", "message"),
     [
         ([], [], "general.architecture: missing; accepted: llama, minicpm, qwen2, qwen3"),
-        ([pair("general.architecture", STRING, text("gpt2"))], [], "general.architecture: 'gpt2'; accepted"),
+        (
+            [pair("general.architecture", STRING, text("mamba"))],
+            [],
+            "general.architecture: 'mamba'; accepted",
+        ),
         (_llama(), [], "token_embd.weight: missing or not a matrix"),
         (_llama(), [EMBEDDING], "llama.block_count: 1, but tensors of block 0 are missing"),
         (_llama(block_count=None), [EMBEDDING, NORM], "llama.block_count: missing; accepted: a whole number"),
@@ -206,7 +210,7 @@ NORM = entry("blk.0.attn_norm.weight", [64], 0, 512)
         (
             _llama(experts=pair("llama.expert_count", UINT32, struct.pack("<I", 8))),
             [EMBEDDING, NORM],
-            "llama.expert_count: mixtures of experts are not supported",
+            "llama.expert_used_count: missing; accepted: a whole number",
         ),
         (
             _llama(split=pair("split.count", 2, struct.pack("<H", 3))),
