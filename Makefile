@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STUDY ?= demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help run test quick lint type golden install browser clean
+.PHONY: help run test quick lint type golden accuracy install browser clean
 
 help:
 	@echo "make run    install, size a 125M model, run a short search, print its frontier and report"
 	@echo "make test   install what tests need, then lint, types and all tests"
 	@echo "make quick  the fast tests only"
+	@echo "make accuracy  write docs/accuracy.md anew: predicted against published (needs ../shared)"
 	@echo "make lint | type | golden | clean"
 
 $(VENV)/pyvenv.cfg:
@@ -49,6 +50,9 @@ type: $(VENV)/.installed-test
 
 golden: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/reports tests/test_cli.py --overwrite-golden
+
+accuracy: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/accuracy.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum, unique
 from typing import TypeVar
 
-from sizer.errors import InvalidArchitecture
+from sizer.errors import InvalidArchitecture, shown
 
 # Far above any model, far below what would make a loop over layers a denial of service.
 MAX_LAYERS = 10_000
@@ -84,7 +84,7 @@ class LayerSharing:
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 64:
-            raise InvalidArchitecture(f"sharing.repeat must be 1..64, got {self.repeat}")
+            raise InvalidArchitecture(f"sharing.repeat must be 1..64, got {shown(self.repeat)}")
         if (self.strategy is SharingStrategy.NONE) != (self.repeat == 1):
             raise InvalidArchitecture(
                 f"sharing: strategy {self.strategy.value!r} with repeat {self.repeat}; "
@@ -161,7 +161,7 @@ class Architecture:
                 low, high = _LIMITS.get(f.name, (1, MAX_WIDTH))
                 if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                     raise InvalidArchitecture(
-                        f"{f.name} must be a whole number from {low} to {high}, got {value!r}"
+                        f"{f.name} must be a whole number from {low} to {high}, got {shown(value)}"
                     )
         if self.num_heads % self.num_kv_heads:
             raise InvalidArchitecture(
@@ -180,7 +180,8 @@ class Architecture:
         """Fields that say something of each layer must speak of layers that are there."""
         if any(not 0 <= layer < self.num_layers for layer in self.conv_layers):
             raise InvalidArchitecture(
-                f"conv_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.conv_layers)}"
+                f"conv_layers must be layers from 0 to {self.num_layers - 1}, "
+                f"got {shown(list(self.conv_layers))}"
             )
         group = self.num_heads // self.num_kv_heads
         for name, largest, multiple in (
@@ -192,7 +193,7 @@ class Architecture:
             if values and (len(values) != self.num_layers or wrong or max(values) != largest):
                 raise InvalidArchitecture(
                     f"{name} must be {self.num_layers} multiples of {multiple} up to {largest}, "
-                    f"got {list(values)}"
+                    f"got {shown(list(values))}"
                 )
         self._check_experts()
         different = (
@@ -328,6 +329,6 @@ def parse_enum(kind: type[_EnumT], text: str, field_name: str) -> _EnumT:
     member = members.get(text.strip().lower().replace("_", "-"))
     if member is None:
         raise InvalidArchitecture(
-            f"{field_name}: unknown value {text!r}; accepted: {', '.join(m.value for m in kind)}"
+            f"{field_name}: unknown value {shown(text)}; accepted: {', '.join(m.value for m in kind)}"
         )
     return member

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SHOWN_LETTERS = 80
+_SHOWN_DIGITS = 40
+
 
 class SizerError(ValueError):
     """Bad input from outside; the message is one line naming field, value and what is accepted."""
@@ -30,9 +33,10 @@ class UnknownName(SizerError):
         """Error naming the kind, the value given and the nearest (or all) known names."""
         names = sorted(known)
         by_lower = {n.lower(): n for n in names}
-        near = [by_lower[n] for n in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+        wanted = name[:_SHOWN_LETTERS].lower()
+        near = [by_lower[n] for n in get_close_matches(wanted, by_lower, n=3, cutoff=0.5)]
         hint = f"did you mean {', '.join(near)}? " if near else ""
-        return cls(f"unknown {kind} {name!r}; {hint}known: {', '.join(names)}")
+        return cls(f"unknown {kind} {shown(name)}; {hint}known: {', '.join(names)}")
 
 
 class NoFit(SizerError):
@@ -41,3 +45,18 @@ class NoFit(SizerError):
 
 class StudyError(SizerError):
     """A search study that does not exist, is locked, or cannot be written."""
+
+
+def shown(value: object) -> str:
+    """A value of the input as an error quotes it: on one line and never long, however large or deep it is."""
+    if isinstance(value, int) and abs(value) >= 10**_SHOWN_DIGITS:
+        # not printed first: Python refuses numbers of more than 4,300 digits
+        return f"a number of about {value.bit_length() * 3 // 10} digits"
+    from reprlib import Repr
+
+    short = Repr()
+    short.maxlevel = 4
+    short.maxlist = short.maxtuple = short.maxdict = 12
+    short.maxstring = short.maxother = short.maxlong = _SHOWN_LETTERS
+    text = short.repr(value)
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[: _SHOWN_LETTERS - 3]}..."

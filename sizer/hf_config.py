@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
-from sizer.errors import InvalidArchitecture, UnknownName
+from sizer.errors import InvalidArchitecture, UnknownName, shown
 from sizer.families.config_keys import Config, Reader, flag, head_dim, integer, sharing_from_config
 
 __all__ = ["FAMILIES", "architecture_from_config", "config_from_architecture", "sharing_from_config"]
@@ -86,7 +86,7 @@ def _decoder(
     activation = config.get("hidden_act", "silu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise InvalidArchitecture(
-            f"hidden_act: unknown value {activation!r}; accepted: {', '.join(sorted(_ACTIVATIONS))}"
+            f"hidden_act: unknown value {shown(activation)}; accepted: {', '.join(sorted(_ACTIVATIONS))}"
         )
     hidden = integer(config, "hidden_size")
     if head_dim_default is not None:

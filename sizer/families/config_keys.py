@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sizer.architecture import MAX_WIDTH, Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
-from sizer.errors import InvalidArchitecture
+from sizer.errors import InvalidArchitecture, shown
 
 Config = Mapping[str, Any]
 Reader = Callable[[Config, str], Architecture]
@@ -30,7 +30,7 @@ def integer(config: Config, key: str, default: int | None = None) -> int:
     if value is None:
         raise InvalidArchitecture(f"{key}: missing from the config; expected a whole number")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidArchitecture(f"{key}: expected a whole number, got {value!r}")
+        raise InvalidArchitecture(f"{key}: expected a whole number, got {shown(value)}")
     return value
 
 
@@ -43,7 +43,7 @@ def size(config: Config, key: str, default: int, limit: int = MAX_WIDTH) -> int:
     """Whole number from 1 to a limit, for keys that are computed with before Architecture checks them."""
     value = integer(config, key, default)
     if not 1 <= value <= limit:
-        raise InvalidArchitecture(f"{key}: expected 1 to {limit}, got {value}")
+        raise InvalidArchitecture(f"{key}: expected 1 to {limit}, got {shown(value)}")
     return value
 
 
@@ -53,7 +53,7 @@ def flag(config: Config, key: str, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise InvalidArchitecture(f"{key}: expected true or false, got {value!r}")
+        raise InvalidArchitecture(f"{key}: expected true or false, got {shown(value)}")
     return value
 
 
@@ -68,7 +68,8 @@ def even_head_dim(hidden: int, heads: int) -> int:
     """Width divided by the heads, which must come out even."""
     if heads < 1 or hidden % heads:
         raise InvalidArchitecture(
-            f"head_dim: missing, and hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
+            f"head_dim: missing, and hidden_size {shown(hidden)} is not a multiple of "
+            f"num_attention_heads {shown(heads)}"
         )
     return hidden // heads
 
@@ -79,7 +80,7 @@ def activation(config: Config, key: str, default: str, *, gated: bool) -> MlpKin
     value = config.get(key)
     name = default if value is None else value
     if not isinstance(name, str) or name not in kinds:
-        raise InvalidArchitecture(f"{key}: unknown value {name!r}; accepted: {', '.join(sorted(kinds))}")
+        raise InvalidArchitecture(f"{key}: unknown value {shown(name)}; accepted: {', '.join(sorted(kinds))}")
     return kinds[name]
 
 
@@ -89,10 +90,10 @@ def sharing_from_config(value: object) -> LayerSharing:
         return LayerSharing()
     if not isinstance(value, Mapping) or not isinstance(value.get("strategy"), str):
         raise InvalidArchitecture(
-            f'sharing: expected {{"strategy": "immediate", "repeat": 2}}, got {value!r}'
+            f'sharing: expected {{"strategy": "immediate", "repeat": 2}}, got {shown(value)}'
         )
     strategy = parse_enum(SharingStrategy, value["strategy"], "sharing.strategy")
     repeat = value.get("repeat", 1 if strategy is SharingStrategy.NONE else 2)
     if isinstance(repeat, bool) or not isinstance(repeat, int):
-        raise InvalidArchitecture(f"sharing.repeat: expected a whole number, got {repeat!r}")
+        raise InvalidArchitecture(f"sharing.repeat: expected a whole number, got {shown(repeat)}")
     return LayerSharing(strategy=strategy, repeat=repeat)

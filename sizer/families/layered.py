@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sizer.architecture import MAX_LAYERS, Architecture
-from sizer.errors import InvalidArchitecture
+from sizer.errors import InvalidArchitecture, shown
 from sizer.families.config_keys import (
     Config,
     Reader,
@@ -28,7 +28,7 @@ def _feed_forward(config: Config) -> int:
         return adjusted
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < 1000:
         raise InvalidArchitecture(
-            f"block_ffn_dim_multiplier: expected a number from 0 to 1000, got {factor!r}"
+            f"block_ffn_dim_multiplier: expected a number from 0 to 1000, got {shown(factor)}"
         )
     multiple = size(config, "block_multiple_of", 256)
     return multiple * -(-int(factor * adjusted) // multiple)
@@ -48,7 +48,7 @@ def _conv_layers(config: Config, num_layers: int) -> tuple[int, ...]:
     if attention is None:
         return ()
     if not isinstance(attention, Sequence) or isinstance(attention, str):
-        raise InvalidArchitecture(f"full_attn_idxs: expected a list of layers, got {attention!r}")
+        raise InvalidArchitecture(f"full_attn_idxs: expected a list of layers, got {shown(attention)}")
     return tuple(index for index in range(num_layers) if index not in attention)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sizer.architecture import MAX_LAYERS, Architecture
-from sizer.errors import InvalidArchitecture
+from sizer.errors import InvalidArchitecture, shown
 from sizer.families.config_keys import (
     Config,
     Reader,
@@ -28,7 +28,7 @@ def _multipliers(config: Config, key: str, default: float, num_layers: int) -> l
     entries = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     listed = [float(m) for m in entries if isinstance(m, int | float) and 0 < m < 1000]
     if not listed or len(listed) != len(entries):
-        raise InvalidArchitecture(f"{key}: expected numbers from 0 to 1000, got {value!r}")
+        raise InvalidArchitecture(f"{key}: expected numbers from 0 to 1000, got {shown(value)}")
     if len(listed) == 1:
         return listed * num_layers
     if len(listed) == 2:
@@ -52,7 +52,9 @@ def _make_divisible(value: float, divisor: int) -> int:
 def _openelm(config: Config, name: str) -> Architecture:
     for key, only in (("ffn_with_glu", True), ("normalization_layer_name", "rms_norm")):
         if config.get(key, only) != only:
-            raise InvalidArchitecture(f"{key}: {config[key]!r} is not supported for model_type 'openelm'")
+            raise InvalidArchitecture(
+                f"{key}: {shown(config[key])} is not supported for model_type 'openelm'"
+            )
     layers = size(config, "num_transformer_layers", 12, MAX_LAYERS)
     hidden = size(config, "model_dim", 2048)
     head_dim = size(config, "head_dim", 128)

@@ -42,7 +42,8 @@ def _stored(architecture: Architecture, name: str) -> tuple[StoredTensor, ...]:
     return mix(name).assign(architecture, tensor_specs(architecture))
 
 
-def _oracle_types(row: dict[str, Any]) -> dict[str, str]:
+def oracle_types(row: dict[str, Any]) -> dict[str, str]:
+    """Type of each tensor by its name in the file, of an oracle row."""
     types: dict[str, str] = {}
     for name, chosen in row["types"].items():
         if isinstance(chosen, str):
@@ -56,7 +57,7 @@ def _oracle_types(row: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("row", ORACLE, ids=[f"{row['name']}-{row['ftype']}" for row in ORACLE])
 def test_every_tensor_gets_the_type_llama_cpp_gave_it(row: dict[str, Any]) -> None:
     stored = _stored(oracle_architecture(row["shape"]), row["ftype"])
-    assert {gguf_name(t.spec): t.type.name for t in stored} == _oracle_types(row)
+    assert {gguf_name(t.spec): t.type.name for t in stored} == oracle_types(row)
     assert sum(t.num_bytes for t in stored) == row["tensor_bytes"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from sizer.architecture import Architecture, LayerSharing, MlpKind, NormKind, SharingStrategy
-from sizer.errors import InvalidArchitecture, UnknownName
+from sizer.errors import InvalidArchitecture, SizerError, UnknownName
 from sizer.hf_config import architecture_from_config, config_from_architecture, sharing_from_config
 from tests.strategies import architectures
 
@@ -69,6 +69,40 @@ def test_mobilellm_layer_sharing_runs_each_block_twice_in_a_row() -> None:
 def test_refused_configs_name_the_key(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArchitecture, match=message):
         architecture_from_config({**LLAMA, **change})
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+# Found by reading broken files (tests/sizer/readers/test_fuzz.py): values were quoted whole.
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": [0] * 100_000},
+        {"vocab_size": {str(n): n for n in range(10_000)}},
+        {"num_hidden_layers": _nested(5_000)},
+        {"num_attention_heads": 10**4299},
+        {"model_type": "gpt2", "n_embd": 10**4299, "n_inner": None},
+        {"model_type": "x" * 99_000},
+        {"hidden_act": "x" * 99_000},
+        {"sharing": "x" * 99_000},
+        {"sharing": {"strategy": "x" * 99_000}},
+        {"sharing": {"strategy": "immediate", "repeat": 10**4299}},
+        {"tie_word_embeddings": [["x"] * 999] * 999},
+        {"model_type": "lfm2", "full_attn_idxs": {"x" * 99_000: 1}},
+        {"model_type": "openelm", "ffn_multipliers": [0] * 10_000},
+    ],
+    ids=lambda change: ", ".join(change),
+)
+def test_a_value_of_any_size_is_quoted_short(change: dict[str, Any]) -> None:
+    with pytest.raises(SizerError) as raised:
+        architecture_from_config({**LLAMA, **change})
+    assert len(str(raised.value)) < 600
+    assert str(raised.value).isprintable()
 
 
 def test_an_unknown_family_lists_the_known_ones() -> None:

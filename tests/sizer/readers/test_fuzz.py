@@ -1,0 +1,44 @@
+"""Ten thousand broken files through each reader: a result or one clear error, in a second and 200 MB."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sizer.readers.mutation import gguf_fields
+
+COUNT = 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["config", "safetensors", "index", "gguf"])
+def test_broken_files_are_refused_or_read(kind: str, root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sizer.readers.fuzzing", kind, str(COUNT), "0"],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=True,
+        timeout=600,
+    )
+    found = json.loads(done.stdout)
+    assert found["wrong"] == []
+    assert found["files"] == COUNT
+    # broken enough to be refused, whole enough to be read past the first field
+    assert 0.3 * COUNT < found["refused"] < 0.97 * COUNT
+
+
+def test_every_number_of_a_gguf_header_is_found() -> None:
+    from tests.sizer.readers.handmade import ARRAY, FLOAT32, STRING, array, entry, gguf_bytes, pair, text
+
+    pairs = [pair("k", STRING, text("abc")), pair("l", ARRAY, array(FLOAT32, 3, bytes(12)))]
+    data = gguf_bytes(pairs, [entry("t", [32, 2], 8, 0)], 128)
+    fields, end = gguf_fields(data)
+    # magic, version, two counts; length, type, length; length, type, element type, count; length, number of
+    # dimensions, two of them, type, offset
+    assert [width for _, width in fields] == [4, 4, 8, 8, 8, 4, 8, 8, 4, 4, 8, 8, 4, 8, 8, 4, 8]
+    assert end == 24 + (9 + 4 + 11) + (9 + 4 + 12 + 12) + (9 + 4 + 16 + 4 + 8)
