@@ -16,7 +16,7 @@ from benchmarks import other_calculators as others
 from sizer.architecture import Architecture
 from sizer.errors import SizerError
 from sizer.formats.gguf import gguf_name
-from sizer.formats.llamacpp import StoredTensor
+from sizer.formats.stored import StoredTensor
 from sizer.memory import kv_cache_bytes
 from sizer.registry import CatalogueModel, models
 from sizer.runtimes.llamacpp import LlamaCpp, compute_buffer_bytes
@@ -158,7 +158,7 @@ def _file_answers(
         theirs = (accelerate_bytes(config_says.name, bits), others.llm_analysis_bytes(config_says, bits))
     if not published["file_bytes"]:
         return (file.tensor_bytes, None, *theirs)
-    held_out = file.total - file.tokenizer.value + tokenizer_of_others(a.vocab_size)
+    held_out = file.total - file.tokenizer_bytes + tokenizer_of_others(a.vocab_size)
     return (file.total, held_out, *theirs)
 
 
