@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_count, parse_count
 from sizer.workload import Workload
 
+if TYPE_CHECKING:
+    from sizer.training import TrainingMemory
+
 _ESTIMATE_HELP = """Size a model, real or hypothetical: file, memory, speed, energy.
 
 MODEL is a catalogue name (see `sizer models`), a config.json or a directory with one, a .safetensors file
@@ -33,6 +36,7 @@ Examples:
   sizer estimate MobileLLM-125M --format Q4_K_M --context 4096 --json
   sizer estimate --num-layers 12 --hidden-size 768 --num-heads 12 --num-kv-heads 4 --bits 8
   sizer estimate MobileLLM-125M --sharing immediate --repeat 2 --advice
+  sizer estimate SmolLM2-135M --lora-rank 8 --bits 4 --sequence-length 1024 --checkpointing
   echo '{"model": "SmolLM2-135M", "format": "Q8_0"}' | sizer estimate --batch -
 """
 
@@ -77,6 +81,22 @@ def estimate_command(
     advice: Annotated[
         bool, typer.Option("--advice", help="Also say what small changes of shape would do.")
     ] = False,
+    training: Annotated[bool, typer.Option("--training", help="Also the memory of a training step.")] = False,
+    lora_rank: Annotated[int | None, typer.Option(help="Train adapters of this rank (LoRA).")] = None,
+    lora_targets: Annotated[
+        str | None, typer.Option(help="attention, all-linear, or names. [q_proj,v_proj]")
+    ] = None,
+    sequence_length: Annotated[
+        int | None, typer.Option(help="Tokens of a training sequence. [context]")
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations. [no]"),
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adamw8bit or sgd. [adamw]")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of training: amp, fp32, bf16, bf16-master. [amp]")
+    ] = None,
     batch: Annotated[
         str | None, typer.Option(help="File (or -) of JSON lines in; one estimate a line out.")
     ] = None,
@@ -109,7 +129,16 @@ def estimate_command(
     }
     given = {key: value for key, value in shape.items() if value is not None}
     architecture, shape_notes = _architecture(model_name, params, config, given, wide=wide)
-    format_name, format_notes = chosen_format(runtime_name, bits, format)
+    train = {
+        "training": training or None,
+        "lora_rank": lora_rank,
+        "lora_targets": lora_targets,
+        "sequence_length": sequence_length,
+        "checkpointing": checkpointing,
+        "optimizer": optimizer,
+        "precision": precision,
+    }
+    format_name, format_notes = _trained_format(runtime_name, bits, format, train)
     result = estimate(
         architecture=architecture,
         format=format_name,
@@ -118,12 +147,14 @@ def estimate_command(
         device=device(device_name) if device_name is not None else None,
         assumptions=(*shape_notes, *format_notes),
     )
+    trained = _training(result, train, bits, format)
     if json_output:
-        out_json(result.to_dict() | (_advice(result) if advice else {}))
+        document = result.to_dict() | ({"training": trained.to_dict()} if trained else {})
+        out_json(document | (_advice(result) if advice else {}))
     else:
         from reports.estimate_text import advice_text, estimate_table
 
-        print(estimate_table(result), end="")
+        print(estimate_table(result, training=trained), end="")
         if advice:
             from sizer.advice import alignment_advice, sensitivities
 
@@ -133,6 +164,30 @@ def estimate_command(
 
 
 estimate_command.__doc__ = _ESTIMATE_HELP
+
+
+def _trained_format(
+    runtime_name: str, bits: float | None, format_name: str | None, train: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    """Name of the format the model is deployed in, whatever its weights are in while adapters are trained."""
+    if train.get("lora_rank") is not None:
+        from commands.training import deployed_format
+
+        format_name = deployed_format(runtime_name, format_name)
+    return chosen_format(runtime_name, bits, format_name)
+
+
+def _training(
+    result: Estimate, train: Mapping[str, Any], bits: float | None, format_name: str | None
+) -> "TrainingMemory | None":
+    """Memory of a training step if one was asked for; nothing is loaded where none was."""
+    if all(value is None for value in train.values()):
+        return None
+    from commands.training import training_is_asked, training_of
+
+    return (
+        training_of(result, train, bits=bits, format_name=format_name) if training_is_asked(train) else None
+    )
 
 
 def _advice(result: Estimate) -> dict[str, Any]:
@@ -245,11 +300,12 @@ def _batch_lines(lines: Iterable[str]) -> int:
     import json
 
     failed = 0
+    document: dict[str, Any]
     for line in lines:
         if not line.strip():
             continue
         try:
-            document: dict[str, Any] = _batch_line(line).to_dict()
+            document = _batch_line(line)
         except SizerError as error:
             document, failed = {"error": str(error)}, failed + 1
         # flushed: the reader at the other end of a pipe may wait for each answer
@@ -267,10 +323,20 @@ _WORKLOAD_KEYS = {
     "flash_attention": "flash_attention",
 }
 _TEXT_KEYS = ("runtime", "format", "device", "cache_type")
-_BATCH_KEYS = sorted({"config", "model", "bits", "sharing", *_TEXT_KEYS, *_WORKLOAD_KEYS})
+_TRAINING_KEYS = (
+    "training",
+    "lora_rank",
+    "lora_targets",
+    "sequence_length",
+    "checkpointing",
+    "optimizer",
+    "precision",
+)
+_BATCH_KEYS = sorted({"config", "model", "bits", "sharing", *_TEXT_KEYS, *_WORKLOAD_KEYS, *_TRAINING_KEYS})
 
 
-def _batch_line(line: str) -> Estimate:
+def _batch_line(line: str) -> dict[str, Any]:
+    """The estimate that a line asks for, as plain JSON values."""
     import json
 
     from sizer.hf_config import architecture_from_config, sharing_from_config
@@ -300,9 +366,10 @@ def _batch_line(line: str) -> Estimate:
     if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int | float)):
         raise InvalidQuantity(f"bits: must be a number, got {bits!r}")
     runtime_name = texts["runtime"] or "llama.cpp"
-    format_name, notes = chosen_format(runtime_name, bits, texts["format"])
+    train = {key: request.get(key) for key in _TRAINING_KEYS}
+    format_name, notes = _trained_format(runtime_name, bits, texts["format"], train)
     given = {field: request[key] for key, field in _WORKLOAD_KEYS.items() if request.get(key) is not None}
-    return estimate(
+    result = estimate(
         architecture=architecture,
         format=format_name,
         runtime=runtime_name,
@@ -310,6 +377,8 @@ def _batch_line(line: str) -> Estimate:
         device=device(texts["device"]) if texts["device"] is not None else None,
         assumptions=notes,
     )
+    trained = _training(result, train, bits, texts["format"])
+    return result.to_dict() | ({"training": trained.to_dict()} if trained else {})
 
 
 def _workload(given: dict[str, Any], cache_type: str | None, runtime_name: str) -> Workload:
