@@ -41,6 +41,7 @@ SAME_SHAPE = {
     "lfm2-350m (unsloth)": "LFM2-350M",
     "stablelm-2-zephyr-1_6b (stabilityai)": "stablelm-2-1_6b",
     "openelm-450m-instruct": "OpenELM-450M",
+    "mistral-7b": "Mistral-7B-v0.1",
     "pythia-160m (quantfactory)": "pythia-160m",
     "bloom-560m (quantfactory)": "bloom-560m",
 }
@@ -59,6 +60,7 @@ LLAMA_31_8B = Architecture(
     tie_embeddings=False,
 )
 ROPE_FACTORS = 64
+UNIT_BYTES = {"GiB": 2**30, "GB": 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,27 @@ def bits_per_weight() -> list[tuple[str, float, float]]:
         weights = sum(tensor.spec.num_elements for tensor in stored) + ROPE_FACTORS
         found.append((row["quant"], float(row["bits_per_weight"]), 8 * total / weights))
     return found
+
+
+def printed_sizes() -> list[tuple[str, float, float, str]]:
+    """Files whose size is printed in two or three digits: name, size, ours, the unit of both."""
+    engine = LlamaCpp()
+    found = []
+    for row in csv_rows("truth/gguf_sizes.csv"):
+        size, _, unit = row["size_as_printed"].partition(" ")
+        a = _printed_of(row)
+        if row["file_bytes"] or unit not in UNIT_BYTES or a is None or row["quant"] not in engine.formats:
+            continue
+        file = engine.file_bytes(a, engine.store(a, row["quant"]))
+        found.append((f"{row['model']} {row['quant']}", float(size), file.total / UNIT_BYTES[unit], unit))
+    return found
+
+
+def _printed_of(row: dict[str, str]) -> Architecture | None:
+    if row["model"] == "Llama-3-8B":  # of the same shape, without factors
+        return LLAMA_31_8B
+    known = known_model(row["config_model"] or row["model"])
+    return known.architecture if known else None
 
 
 def memory() -> dict[str, list[tuple[float, float]]]:

@@ -50,6 +50,12 @@ llama.cpp's own table of Llama 3.1 8B (tools/quantize/README.md, commit 311c2c9f
 among them the IQ1, IQ2 and IQ3 mixes, which no other comparison here holds.
 """
 
+_PRINTED = """## Sizes printed in a few digits
+
+The same kind of files, known less exactly. Two are far off. 2.96 GiB for Llama 3 8B in Q2_K_S are what it
+takes in Q2_K (sizer: 2.96 GiB); 14 GiB for Mistral 7B are more than two bytes for each of its weights.
+"""
+
 _MEMORY = """## Memory of llama.cpp
 
 What llama.cpp itself printed when it loaded models of many shapes (CPU, one sequence), to 0.01 MiB: *as
@@ -60,8 +66,7 @@ holds for those of real models in the rows.
 
 _QUANTIZER = """## Types that llama.cpp's quantizer chose
 
-{whole} of {files} files have every tensor's type and the bytes of all tensors equal; {equal:,} of
-{tensors:,} tensors.
+{whole} of {files} files have every type and the bytes of all tensors equal; {equal:,} of {tensors:,} tensors.
 """
 
 
@@ -91,6 +96,15 @@ def document() -> str:
                 (
                     (name, f"{theirs:.4f}", f"{ours:.4f}", _printed(theirs, ours))
                     for name, theirs, ours in bits
+                ),
+            ),
+            "",
+            _PRINTED,
+            *_table(
+                ("file", "published", "sizer", "error"),
+                (
+                    (name, f"{theirs:g} {unit}", f"{ours:.3f} {unit}", _signed(ours / theirs - 1))
+                    for name, theirs, ours, unit in accuracy.printed_sizes()
                 ),
             ),
             "",
