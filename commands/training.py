@@ -13,9 +13,13 @@ from sizer.training import Optimizer, Precision, TrainingMemory, TrainingPlan, t
 if TYPE_CHECKING:
     from sizer.estimate import Estimate
 
-NF4 = "NF4"
+NF4 = ("NF4", "NF4-DQ")
 
 _ADAPTER_BITS = (None, 4.0, 16.0)
+
+
+def _is_nf4(format_name: str | None) -> bool:
+    return (format_name or "").strip().upper() in NF4
 
 
 def training_is_asked(given: Mapping[str, Any]) -> bool:
@@ -30,9 +34,10 @@ def training_is_asked(given: Mapping[str, Any]) -> bool:
 
 def deployed_format(runtime_name: str, format_name: str | None) -> str | None:
     """The format asked for; None for NF4 where the runtime has none: it is how adapters are trained."""
-    if format_name is None or format_name.strip().upper() != NF4:
+    if not _is_nf4(format_name):
         return format_name
-    return format_name if NF4 in runtime(runtime_name).formats else None
+    known = {name.upper() for name in runtime(runtime_name).formats}
+    return format_name if (format_name or "").strip().upper() in known else None
 
 
 def training_of(
@@ -46,7 +51,7 @@ def training_of(
             raise InvalidQuantity(f"{key}: must be {accepted}, got {value!r}")
     rank = given.get("lora_rank")
     names = [name.strip() for name in (given.get("lora_targets") or "").split(",")]
-    nf4 = bits == 4 or (format_name or "").strip().upper() == NF4
+    nf4 = bits == 4 or _is_nf4(format_name)
     if rank is not None and bits not in _ADAPTER_BITS:
         raise InvalidQuantity(
             f"bits: adapters are trained on 4-bit (NF4) or 16-bit weights, got {bits:g}; accepted with "

@@ -14,6 +14,8 @@ from enum import StrEnum, unique
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidQuantity
+from sizer.formats.bitsandbytes import NF4_DQ
+from sizer.formats.groups import parts_bytes
 from sizer.tensors import Access, Group, Role, TensorSpec, tensor_specs
 from sizer.training_graph import FLOAT_BYTES, HALF_BYTES, Kept, Step, kept
 
@@ -24,10 +26,6 @@ MAX_RANK = 65_536
 _STATE_BLOCK = 256
 _SMALLEST_8BIT = 4096
 _STATE_TABLES_BYTES = 2 * 256 * FLOAT_BYTES
-
-# QLoRA (arXiv 2305.14314, section 3): a scale for 64 weights, itself kept in 8 bits with a scale for 256.
-_NF4_BLOCK = 64
-_NF4_SCALE_BLOCK = 256
 
 
 @unique
@@ -167,10 +165,10 @@ def nf4_bytes(spec: TensorSpec) -> int:
 
     bitsandbytes keeps two tables beside each tensor, 1,088 bytes that are left out.
     """
-    weights = spec.num_elements
-    scales = -(-weights // _NF4_BLOCK)
+    tables = ("quant_map", "quant_state.bitsandbytes__nf4")
+    held = [part for part in NF4_DQ.parts(spec) if not part.name.endswith(tables)]
     # the mean that is taken off the scales before they are quantized is one more float
-    return -(-weights // 2) + scales + FLOAT_BYTES * (-(-scales // _NF4_SCALE_BLOCK) + 1)
+    return parts_bytes(tuple(held)) + FLOAT_BYTES
 
 
 def training_memory(

@@ -423,3 +423,38 @@ def test_every_command_has_help_with_examples(sizer: Any, command: str) -> None:
 def test_no_command_is_untested() -> None:
     listed = {name.split()[0] for name in COMMANDS}
     assert listed == set(cli._COMMANDS)
+
+
+def test_pruning_says_what_it_saves(sizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = sizer("estimate", "SmolLM2-135M", "--json").json
+    zeros = sizer("estimate", "SmolLM2-135M", "--sparsity", "0.5", "--json").json
+    assert zeros["weights"] == plain["weights"]
+    assert (zeros["sparsity"]["pattern"], zeros["sparsity"]["zero_weights"]) == ("unstructured", 53_084_160)
+    assert "stores a zero like any other weight" in zeros["assumptions"][0]
+    smaller = sizer(
+        "estimate", "SmolLM2-135M", "--sparsity", "0.5", "--sparsity-pattern", "structured", "--json"
+    ).json
+    saved = plain["weights"]["file_bytes"] - smaller["weights"]["file_bytes"]
+    assert smaller["sparsity"]["file_bytes_saved"] == saved > 0
+    line = '{"model": "SmolLM2-135M", "sparsity": 0.5, "sparsity_pattern": "structured"}'
+    monkeypatch.setattr("sys.stdin", io.StringIO(line + "\n"))
+    batch = sizer("estimate", "--batch", "-").json
+    assert batch["sparsity"] == smaller["sparsity"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sparsity", "1.5"), "sparsity: must be above 0 and below 1, got 1.5"),
+        (("--sparsity", "0.4", "--sparsity-pattern", "2:4"), "sparsity: 2:4 prunes half of the weights"),
+        (
+            ("--sparsity", "0.5", "--sparsity-pattern", "odd"),
+            "sparsity_pattern: unknown value 'odd'; accepted",
+        ),
+        (("--sparsity-pattern", "2:4"), "sparsity_pattern: says how to prune; give sparsity with it"),
+    ],
+)
+def test_bad_pruning_is_one_line(sizer: Any, options: tuple[str, ...], message: str) -> None:
+    result = sizer("estimate", "SmolLM2-135M", *options)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith(f"error: {message}")
