@@ -14,7 +14,7 @@ from sizer.device import device as device_by_name
 from sizer.device import load_devices
 from sizer.errors import SizerError
 from sizer.estimate import Estimate, estimate
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
 from sizer.registry import model as model_by_name
 from sizer.registry import models
 from sizer.runtimes import RUNTIMES

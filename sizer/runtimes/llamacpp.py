@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
 from sizer.formats import gguf
+from sizer.formats.gguf_layout import gguf_layout, windowed_layers
 from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
-from sizer.memory import MemoryBreakdown, cache_cells, kv_cache_bytes
+from sizer.memory import MemoryBreakdown, cache_cells, convolution_state_bytes, kv_cache_bytes
 from sizer.runtimes import llamacpp_graph
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
@@ -58,8 +60,11 @@ class LlamaCpp:
         return _CUSTOMARY[bits]
 
     def as_stored(self, architecture: Architecture) -> Architecture:
-        """Unrolled: a GGUF file holds a shared block as many times as it runs."""
-        return architecture.unrolled()
+        """Unrolled: a GGUF file holds a shared block as often as it runs, and OpenELM's gate and up apart."""
+        unrolled = architecture.unrolled()
+        if gguf_layout(architecture) == "openelm":
+            return replace(unrolled, fused_gate_up=False)
+        return unrolled
 
     def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
         """Every tensor of the GGUF file with the block type llama-quantize gives it."""
@@ -77,7 +82,8 @@ class LlamaCpp:
         return MemoryBreakdown(
             context_tokens=workload.context_tokens,
             weights_bytes=sum(tensor.num_bytes for tensor in stored),
-            kv_cache_bytes=kv_cache_bytes(architecture, workload),
+            kv_cache_bytes=kv_cache_bytes(architecture, workload, len(windowed_layers(architecture)))
+            + convolution_state_bytes(architecture, workload),
             compute_bytes=compute_buffer_bytes(architecture, workload),
             # one row of logits per sequence (llama_context::output_reserve)
             output_bytes=workload.batch_size * architecture.vocab_size * _FLOAT_BYTES,
@@ -92,12 +98,26 @@ class LlamaCpp:
                 "the compute buffer is approximate: llama.cpp's graph is followed for models of the Llama, "
                 "Qwen2 and Qwen3 kind only"
             )
+        notes.extend(_window_notes(architecture))
         if architecture.sharing.repeat > 1:
             notes.append(
                 f"llama.cpp stores shared blocks once per run: {architecture.executed_layers} blocks in the "
                 f"file for {architecture.num_layers} trained ones"
             )
         return tuple(notes)
+
+
+def _window_notes(a: Architecture) -> tuple[str, ...]:
+    """What llama.cpp's cache makes of a model's sliding windows, where it has any."""
+    if not a.sliding_layers:
+        return ()
+    window = f"{len(a.sliding_layers)} of {a.num_layers} layers look back on {a.sliding_window} positions"
+    if windowed_layers(a):
+        return (
+            f"{window}: llama.cpp's tools cache that many and a micro-batch for them (with --swa-full, and "
+            "as a library by default, the whole context)",
+        )
+    return (f"{window}, but llama.cpp keeps the whole context for a model of this kind",)
 
 
 def compute_buffer_bytes(architecture: Architecture, workload: Workload) -> int:

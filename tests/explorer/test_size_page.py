@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from sizer.architecture import Architecture
 from sizer.device import device
 from sizer.estimate import Estimate, estimate
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
 from sizer.registry import models
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 from sizer.workload import Workload

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sizer.architecture import Architecture, BlockNorms, LayerSharing, MlpKind, PositionKind, SharingStrategy
 from sizer.errors import InvalidArchitecture, SizerError
 from sizer.estimate import estimate
-from sizer.formats.llamacpp import mix, unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
+from sizer.formats.llamacpp import mix
 from sizer.hf_config import FAMILIES, architecture_from_config, config_from_architecture
 from sizer.registry import models
 from sizer.tensors import Role, count_parameters, tensor_specs
@@ -265,17 +266,18 @@ def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> N
     ],
     ids=str,
 )
-def test_no_bytes_are_printed_for_a_layout_not_checked(change: dict[str, Any]) -> None:
+def test_no_bytes_are_printed_for_a_layout_no_model_has(change: dict[str, Any]) -> None:
     (field,) = change
-    with pytest.raises(InvalidArchitecture, match=rf"llama.cpp's layout of 'custom' is not known.*{field}"):
+    with pytest.raises(InvalidArchitecture, match=rf"llama.cpp does not run the kind of 'custom'.*{field}"):
         estimate(architecture=replace(SMALL, **change), format="Q4_K_M")
 
 
 @needs_shared
-def test_a_published_pythia_file_has_the_bytes_of_the_fused_layout() -> None:
+def test_a_published_pythia_file_has_nearly_the_bytes_of_the_fused_layout() -> None:
+    # an older build, which gave the fused matrix Q5_K in all layers: 12 x 2304 x 768 x (5.53 - 5.5) / 8 bytes
     (row,) = (r for r in csv_rows("truth/gguf_sizes.csv") if r["model"].startswith("pythia-160m"))
     result = estimate(architecture=models()["pythia-160m"].architecture, format=row["quant"])
-    assert result.file.total == pytest.approx(int(row["file_bytes"]), abs=1000)
+    assert result.file.total - int(row["file_bytes"]) == pytest.approx(12 * 2304 * 768 / 32 / 8, abs=1000)
 
 
 @needs_shared
@@ -286,10 +288,12 @@ def test_a_published_stablelm_file_lies_in_the_range_of_its_tokenizer() -> None:
     assert low < int(row["file_bytes"]) < high
 
 
-def test_fused_query_key_value_follows_its_own_rule() -> None:
+def test_fused_query_key_value_follows_the_rule_of_values() -> None:
     pythia = models()["pythia-160m"].architecture
     stored = mix("Q4_K_M").assign(pythia, tensor_specs(pythia))
-    assert {t.type.name for t in stored if t.spec.role is Role.QKV and not t.spec.is_bias} == {"Q5_K"}
+    fused = [t for t in stored if t.spec.role is Role.QKV and not t.spec.is_bias]
+    assert [t.spec.layer for t in fused if t.type.name == "Q6_K"] == [0, 3, 6, 9, 10, 11]
+    assert {t.type.name for t in fused} == {"Q4_K", "Q6_K"}
 
 
 def test_falcons_grouped_fusion_is_not_taken_for_gpt_neox() -> None:
@@ -298,8 +302,10 @@ def test_falcons_grouped_fusion_is_not_taken_for_gpt_neox() -> None:
 
 
 def test_the_refusal_still_says_how_many_parameters() -> None:
-    with pytest.raises(InvalidArchitecture, match="its parameters are: 3,821,079,552"):
-        estimate(architecture=models()["Phi-3-mini-4k-instruct"].architecture, format="Q4_K_M")
+    with pytest.raises(
+        InvalidArchitecture, match="does not run .*opt-1.3b.*its parameters are: 1,315,758,080"
+    ):
+        estimate(architecture=models()["opt-1.3b"].architecture, format="Q4_K_M")
 
 
 def test_a_shape_beyond_llama_has_no_config_of_ours() -> None:
