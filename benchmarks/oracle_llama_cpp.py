@@ -2,6 +2,7 @@
 
     python benchmarks/oracle_llama_cpp.py types  > tests/sizer/data/llama_cpp_types.jsonl
     python benchmarks/oracle_llama_cpp.py memory > tests/sizer/data/llama_cpp_memory.jsonl
+    python benchmarks/oracle_llama_cpp.py weights > tests/sizer/data/llama_cpp_weights.jsonl
 
 Needs `pip install llama-cpp-python==0.3.36 gguf` (a build of llama.cpp: minutes). The models have published
 shapes but no data: a file of the right length with nothing written in it. llama.cpp loads each, which fails
@@ -125,6 +126,32 @@ MODELS: Mapping[str, dict[str, Any]] = {
         "normalize_qk_projections": True,
         "share_input_output_layers": True,
     },
+    "gemma of 6 layers": {
+        "model_type": "gemma",
+        "vocab_size": 4096,
+        "hidden_size": 2048,
+        "intermediate_size": 16384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 1,
+    },
+    "stablelm of 6 layers": {
+        "model_type": "stablelm",
+        "vocab_size": 4096,
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 6,
+        "use_qkv_bias": True,
+    },
+    "olmo of 6 layers": {
+        "model_type": "olmo",
+        "vocab_size": 4096,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 16,
+        "tie_word_embeddings": True,
+    },
     "a Llama of grouped heads": {
         "model_type": "llama",
         "vocab_size": 4096,
@@ -156,6 +183,9 @@ WORKLOADS = (
     (8192, 128, True, "F16", 1),
     (8192, 512, False, "F16", 1),
     (2048, 512, True, "F16", 2),
+    (1024, 256, True, "F32", 1),
+    (1024, 256, False, "F16", 3),
+    (2048, 512, True, "Q4_0", 2),
 )
 
 _FTYPES = {
@@ -314,7 +344,6 @@ def buffers(text: str) -> dict[str, float]:
 
 def _print_memory() -> None:
     log = Log()
-    kinds = {"F16": llama_cpp.GGML_TYPE_F16, "Q8_0": llama_cpp.GGML_TYPE_Q8_0}
     for name, config in MODELS.items():
         with model_file(config) as path, loaded(path, log) as model:
             for n_ctx, n_ubatch, flash, cache, n_seq in WORKLOADS:
@@ -322,7 +351,7 @@ def _print_memory() -> None:
                 params.n_ctx, params.n_batch, params.n_ubatch = n_ctx * n_seq, 2048, n_ubatch
                 params.n_seq_max = n_seq
                 params.flash_attn_type = int(flash)
-                params.type_k = params.type_v = kinds[cache]
+                params.type_k = params.type_v = getattr(llama_cpp, f"GGML_TYPE_{cache}")
                 params.swa_full = False
                 log.take()
                 context = llama_cpp.llama_init_from_model(model, params)
@@ -342,7 +371,30 @@ def _print_memory() -> None:
                 print(json.dumps(row, separators=(",", ":")), flush=True)
 
 
-COMMANDS: Mapping[str, Callable[[], None]] = {"types": _print_types, "memory": _print_memory}
+def _print_weights() -> None:
+    """Model buffers of files in some mixes: mapped, loaded, and with repacking (for the CPU this runs on)."""
+    log = Log()
+    names = ("gemma-3-270m", "a Llama of grouped heads", "a Llama of width 576", "pythia-160m", "LFM2-350M")
+    for name in names:
+        for mix in ("Q4_0", "Q4_K_M", "Q8_0", "Q2_K", "IQ4_NL", "Q5_K_M"):
+            row: dict[str, Any] = {"name": name, "config": MODELS[name], "format": mix}
+            with model_file(MODELS[name], mix) as path:
+                for how, (mapped, repack) in {
+                    "mapped": (llama_cpp.LLAMA_LOAD_MODE_MMAP, False),
+                    "loaded": (llama_cpp.LLAMA_LOAD_MODE_NONE, False),
+                    "repacked": (llama_cpp.LLAMA_LOAD_MODE_MMAP, True),
+                }.items():
+                    log.take()
+                    with loaded(path, log, load_mode=mapped, use_extra_bufts=repack):
+                        row[how] = buffers(log.take())
+            print(json.dumps(row, separators=(",", ":")), flush=True)
+
+
+COMMANDS: Mapping[str, Callable[[], None]] = {
+    "types": _print_types,
+    "memory": _print_memory,
+    "weights": _print_weights,
+}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]]()

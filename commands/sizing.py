@@ -72,6 +72,9 @@ def estimate_command(
     flash_attention: Annotated[
         bool, typer.Option("--flash-attention/--no-flash-attention", help="No score rows kept in memory.")
     ] = True,
+    weights_in_memory: Annotated[
+        str, typer.Option(help="mapped, loaded (--no-mmap), repacked-avx2, repacked-avx512, repacked-arm.")
+    ] = "mapped",
     advice: Annotated[
         bool, typer.Option("--advice", help="Also say what small changes of shape would do.")
     ] = False,
@@ -89,6 +92,7 @@ def estimate_command(
         "batch_size": batch_size,
         "ubatch_tokens": ubatch,
         "flash_attention": flash_attention,
+        "weights_in_memory": weights_in_memory,
     }
     workload = _workload({key: value for key, value in asked.items() if value is not None}, cache_type)
     shape = {
@@ -261,6 +265,7 @@ _WORKLOAD_KEYS = {
     "batch_size": "batch_size",
     "ubatch": "ubatch_tokens",
     "flash_attention": "flash_attention",
+    "weights_in_memory": "weights_in_memory",
 }
 _TEXT_KEYS = ("runtime", "format", "device", "cache_type")
 _BATCH_KEYS = sorted({"config", "model", "bits", "sharing", *_TEXT_KEYS, *_WORKLOAD_KEYS})
@@ -317,4 +322,6 @@ def _workload(given: dict[str, Any], cache_type: str | None) -> Workload:
         given.setdefault("generated_tokens", usual.generated_tokens)
     if not isinstance(given.get("flash_attention", True), bool):
         raise InvalidQuantity(f"flash_attention: must be true or false, got {given['flash_attention']!r}")
+    if isinstance(how := given.get("weights_in_memory"), str):
+        given["weights_in_memory"] = how.strip().lower()
     return Workload(**given, cache_type=(cache_type or "F16").upper())

@@ -141,6 +141,7 @@ def estimate(
             *_format_notes(format_name, bytes_by_type),
             f"tokenizer: {file.tokenizer.name}, {format_bytes(file.tokenizer.value)} in the file "
             f"({format_bytes(file.tokenizer.low)} to {format_bytes(file.tokenizer.high)})",
+            *memory.notes,
             *engine.assumptions(architecture, format_name),
             *(device.assumptions if device else ()),
         ),

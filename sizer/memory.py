@@ -24,6 +24,7 @@ class MemoryBreakdown:
     output_bytes: int
     overhead_bytes: int
     budget_bytes: int | None = None
+    notes: tuple[str, ...] = ()  # what the user should know about these bytes
 
     @property
     def total_bytes(self) -> int:

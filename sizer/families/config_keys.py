@@ -96,9 +96,9 @@ def sliding(
 ) -> dict[str, Any]:
     """`sliding_window` and `sliding_layers`: the layers `layer_types` names, or those of the family's rule.
 
-    A `sliding_window` of null means none; `default` is the window where the key is left out.
+    A `sliding_window` of null or 0 means none; `default` is the window where the key is left out.
     """
-    if config.get("sliding_window", default) is None:
+    if config.get("sliding_window", default) in (None, 0):
         return {}
     types = config.get("layer_types")
     if types is None:

@@ -12,6 +12,7 @@ from sizer.formats.gguf_layout import gguf_layout, windowed_layers
 from sizer.formats.llamacpp import BASE_TYPES, StoredTensor, mix
 from sizer.memory import MemoryBreakdown, cache_cells, convolution_state_bytes, kv_cache_bytes
 from sizer.runtimes import llamacpp_graph
+from sizer.runtimes.llamacpp_weights import weights_bytes, weights_note
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
 
@@ -79,24 +80,26 @@ class LlamaCpp:
         self, architecture: Architecture, stored: Sequence[StoredTensor], workload: Workload
     ) -> MemoryBreakdown:
         """Bytes held on a CPU: mapped weights count as held (the system may drop and re-read their pages)."""
+        how = workload.weights_in_memory
         return MemoryBreakdown(
             context_tokens=workload.context_tokens,
-            weights_bytes=sum(tensor.num_bytes for tensor in stored),
+            weights_bytes=weights_bytes(stored, how),
             kv_cache_bytes=kv_cache_bytes(architecture, workload, len(windowed_layers(architecture)))
             + convolution_state_bytes(architecture, workload),
             compute_bytes=compute_buffer_bytes(architecture, workload),
             # one row of logits per sequence (llama_context::output_reserve)
             output_bytes=workload.batch_size * architecture.vocab_size * _FLOAT_BYTES,
             overhead_bytes=_PROCESS_BYTES + _VOCABULARY_ENTRY_BYTES * architecture.vocab_size,
+            notes=(weights_note(stored, how),),
         )
 
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
-        """Notes on mapped weights, an approximate compute buffer and shared blocks."""
-        notes = ["weights are memory-mapped and counted as held; the system can drop and re-read their pages"]
+        """Notes on an approximate compute buffer, sliding windows and shared blocks."""
+        notes = []
         if not llamacpp_graph.knows(architecture):
             notes.append(
-                "the compute buffer is approximate: llama.cpp's graph is followed for models of the Llama, "
-                "Qwen2 and Qwen3 kind only"
+                "the compute buffer is approximate (up to 12 % off for LFM2 and OpenELM): llama.cpp's graph "
+                "is not followed for a model of this kind"
             )
         notes.extend(_window_notes(architecture))
         if architecture.sharing.repeat > 1:

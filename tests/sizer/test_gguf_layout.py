@@ -68,8 +68,8 @@ def _published(name: str) -> dict[str, str]:
     ("file", "name", "within"),
     [
         ("gemma-2-2b-it (bartowski)", "gemma-2-2b", 1e-4),
-        # 262,208 rows in its config, of which the converter drops the 64 without a token
-        ("gemma-3-4b-it text part (ggml-org)", "gemma-3-4b-text", 1e-3),
+        # 262,208 rows in its config: the converter drops 64 without a token, and no tokenizer has as many
+        ("gemma-3-4b-it text part (ggml-org)", "gemma-3-4b-text", 2e-3),
     ],
 )
 def test_published_gemma_files(file: str, name: str, within: float) -> None:
