@@ -114,6 +114,23 @@ MODELS: Mapping[str, dict[str, Any]] = {
         "num_key_value_heads": 8,
         "full_attn_idxs": [2, 5, 8, 10, 12, 14],
     },
+    "LFM2 of four heads to a KV head": {
+        "model_type": "lfm2",
+        "vocab_size": 4096,
+        "hidden_size": 512,
+        "block_ff_dim": 2048,
+        "num_hidden_layers": 9,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "full_attn_idxs": [2, 5, 8],
+    },
+    "falcon of width 512": {
+        "model_type": "falcon",
+        "vocab_size": 4096,
+        "hidden_size": 512,
+        "num_hidden_layers": 9,
+        "num_attention_heads": 8,
+    },
     "OpenELM-270M": {
         "model_type": "openelm",
         "vocab_size": 4096,

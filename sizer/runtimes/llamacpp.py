@@ -98,7 +98,7 @@ class LlamaCpp:
         notes = []
         if not llamacpp_graph.knows(architecture):
             notes.append(
-                "the compute buffer is approximate (up to 12 % off for LFM2 and OpenELM): llama.cpp's graph "
+                "the compute buffer is approximate (up to 30 % off for LFM2 and OpenELM): llama.cpp's graph "
                 "is not followed for a model of this kind"
             )
         notes.extend(_window_notes(architecture))

@@ -150,8 +150,8 @@ class _Graph:
         normed = x if norms is BlockNorms.POST else self._norm(x, self.tokens * a.hidden_size)
         attended = self._attention(normed, cache)
         if self.layout in ("gptneox", "falcon", "stablelm"):
-            return self._parallel_block(x, normed, attended, last=last)
-        y = self._attention_output(attended)
+            return self._parallel_block(x, normed, attended, cache, last=last)
+        y = self._attention_output(attended, cache)
         if last:
             y, x = self._rows(y), self._rows(x)
         if norms is BlockNorms.ONE:  # Phi-2
@@ -165,17 +165,17 @@ class _Graph:
             y = self._norm(y, rows * a.hidden_size)
         return self._in_place(y, x)
 
-    def _parallel_block(self, x: int, normed: int, attended: int, *, last: bool) -> int:
+    def _parallel_block(self, x: int, normed: int, attended: int, cache: _Cache, *, last: bool) -> int:
         """Attention and MLP side by side, the MLP first in the graph: GPT-NeoX, Falcon, StableLM."""
         a = self.a
         rows = self.outputs if last else self.tokens
         if self.layout == "gptneox":
             x = self._rows(x) if last else x
             y = self._in_place(self._mlp(self._norm(x, rows * a.hidden_size), rows), x)
-            z = self._attention_output(attended)
+            z = self._attention_output(attended, cache)
             return self._in_place(y, self._rows(z) if last else z)
         y = self._mlp(self._rows(normed) if last else normed, rows)
-        z = self._attention_output(attended)
+        z = self._attention_output(attended, cache)
         z = self._rows(z) if last else z
         if self.layout == "falcon":
             y = self._in_place(y, z)
@@ -208,15 +208,15 @@ class _Graph:
         q = self._view(self._view(q))  # view_4d, permute
         if self.w.flash_attention:
             copies = (self._half_copy(cache), self._half_copy(cache)) if self.w.cache_type == "F32" else ()
-            y = self._view(self._floats(t * a.q_width, q, *copies, cache.mask))
-            return self._rotate(y, a.q_width, cache.v_rotation)
+            return self._view(self._floats(t * a.q_width, q, *copies, cache.mask))
         scores = self._floats(t * a.num_heads * cache.cells, q)
         if self.layout == "gemma2":
             scores = self._in_place(self._in_place(self._in_place(scores)))  # soft cap
         weights = self._floats(t * a.num_heads * cache.cells, scores, cache.mask, in_place=True)
         return self._floats(t * a.q_width, self._view(self._floats(t * a.q_width, weights)))  # cont
 
-    def _attention_output(self, y: int) -> int:
+    def _attention_output(self, y: int, cache: _Cache) -> int:
+        y = self._rotate(y, self.a.q_width, cache.v_rotation)
         return self._biased(self._floats(self.tokens * self.a.hidden_size, y), self.a.attention_output_bias)
 
     def _projection(self, x: int, width: int) -> int:
