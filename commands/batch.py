@@ -59,6 +59,7 @@ _WORKLOAD_KEYS = {
     "batch_size": "batch_size",
     "ubatch": "ubatch_tokens",
     "flash_attention": "flash_attention",
+    "weights_in_memory": "weights_in_memory",
 }
 _TEXT_KEYS = ("runtime", "format", "device", "cache_type")
 _TRAINING_KEYS = (

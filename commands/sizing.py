@@ -78,6 +78,9 @@ def estimate_command(
     flash_attention: Annotated[
         bool, typer.Option("--flash-attention/--no-flash-attention", help="No score rows kept in memory.")
     ] = True,
+    weights_in_memory: Annotated[
+        str, typer.Option(help="mapped, loaded (--no-mmap), repacked-avx2, repacked-avx512, repacked-arm.")
+    ] = "mapped",
     advice: Annotated[
         bool, typer.Option("--advice", help="Also say what small changes of shape would do.")
     ] = False,
@@ -117,6 +120,7 @@ def estimate_command(
         "batch_size": batch_size,
         "ubatch_tokens": ubatch,
         "flash_attention": flash_attention,
+        "weights_in_memory": weights_in_memory,
     }
     workload = chosen_workload(
         {key: value for key, value in asked.items() if value is not None}, cache_type, runtime_name
@@ -315,4 +319,6 @@ def chosen_workload(given: dict[str, Any], cache_type: str | None, runtime_name:
         given.setdefault("generated_tokens", usual.generated_tokens)
     if not isinstance(given.get("flash_attention", True), bool):
         raise InvalidQuantity(f"flash_attention: must be true or false, got {given['flash_attention']!r}")
+    if isinstance(how := given.get("weights_in_memory"), str):
+        given["weights_in_memory"] = how.strip().lower()
     return Workload(**given, cache_type=(cache_type or runtime(runtime_name).cache_types[0]).upper())

@@ -14,7 +14,7 @@ from sizer.device import device as device_by_name
 from sizer.device import load_devices
 from sizer.errors import SizerError
 from sizer.estimate import Estimate, estimate
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import gguf_layout
 from sizer.registry import model as model_by_name
 from sizer.registry import models
 from sizer.runtimes import runtime
@@ -30,7 +30,9 @@ _FIRST = model_by_name(FIRST_MODEL).architecture
 _RUNTIME = "llama.cpp"
 
 START = Choice("start", "Start from", FROM_CATALOGUE, (FROM_CATALOGUE, FROM_COUNT, BY_HAND))
-_SIZABLE = [name for name, row in models().items() if not unknown_layout(row.architecture)]
+# Shapes that the widths of this page can say.
+_SHOWN = ("llama", "gptneox")
+_SIZABLE = [name for name, row in models().items() if gguf_layout(row.architecture) in _SHOWN]
 MODEL = Choice("model", "Model", FIRST_MODEL, tuple(sorted(_SIZABLE, key=str.lower)))
 COUNT = Text(
     "count", "Parameters", "125M", "A number with K, M or B; the nearest deep and thin shape is taken."

@@ -188,7 +188,9 @@ def _specs(a: Architecture) -> Iterator[TensorSpec]:
     for layer in range(a.num_layers):
         yield from _block(a, layer)
     if a.final_norm:
-        yield from _norm(a, Role.OUTPUT_NORM, "model.norm", a.hidden_size, None)
+        # LFM2 and its GGUF files call it the embedding's
+        role = Role.EMBEDDING_NORM if a.conv_layers else Role.OUTPUT_NORM
+        yield from _norm(a, role, "model.norm", a.hidden_size, None)
     if not a.tie_embeddings:
         yield from _matrix(Role.OUTPUT, "lm_head", a.vocab_size, a.embedding_width, None, bias=a.head_bias)
     elif a.head_bias:

@@ -186,6 +186,20 @@ def test_an_unwritable_directory_is_named(sizer: Any, tmp_path: Path) -> None:
     assert ran.err.count("\n") == 1
 
 
+def test_weights_in_memory_by_option_and_by_batch_key(sizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = ("estimate", "SmolLM2-135M", "--format", "Q4_0", "--json")
+    mapped = json.loads(sizer(*line).out)["memory"]["weights_bytes"]
+    repacked = json.loads(sizer(*line, "--weights-in-memory", "Repacked-ARM").out)["memory"]["weights_bytes"]
+    assert repacked - mapped == 49152 * 576 // 32 * 34  # the tied table, in Q8_0, once more
+    request = {"model": "SmolLM2-135M", "format": "Q4_0", "weights_in_memory": "repacked-arm"}
+    wrong = [{**request, "weights_in_memory": value} for value in ("held", 3)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(json.dumps(r) for r in (request, *wrong))))
+    answers = [json.loads(text) for text in sizer("estimate", "--batch", "-").out.splitlines()]
+    assert answers[0]["memory"]["weights_bytes"] == repacked
+    for answer, value in zip(answers[1:], ("held", "3"), strict=True):
+        assert f"unknown weights_in_memory '{value}'; known: loaded, mapped" in answer["error"]
+
+
 def test_batch_answers_in_order_and_says_what_is_wrong_in_place(
     sizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

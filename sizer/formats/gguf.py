@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from sizer.formats.stored import FileBytes, StoredTensor, TokenizerBytes
-from sizer.tensors import TensorSpec
+from sizer.tensors import Role, TensorSpec
 
 # GGUF specification (ggml docs/gguf.md): magic 4, version 4, tensor count 8, metadata count 8; ALIGNMENT is
 # the default of general.alignment.
@@ -22,12 +22,18 @@ def gguf_name(spec: TensorSpec) -> str:
     """Name of a tensor inside a GGUF file, such as "blk.3.attn_q.weight"."""
     suffix = "bias" if spec.is_bias else "weight"
     prefix = "" if spec.layer is None else f"blk.{spec.layer}."
-    return f"{prefix}{spec.role.value}.{suffix}"
+    role = Role.UP if spec.role is Role.GATE_UP else spec.role  # Phi-3's files call the two of them ffn_up
+    return f"{prefix}{role.value}.{suffix}"
+
+
+def gguf_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Shape of a tensor in a GGUF file, rows first: filters of a convolution are rows of a matrix."""
+    return (spec.shape[0], spec.shape[-1]) if spec.role is Role.CONV and not spec.is_bias else spec.shape
 
 
 def directory_bytes(specs: Sequence[TensorSpec]) -> int:
     """Bytes of the tensor directory: name, number of dimensions, dimensions, type, offset of each."""
-    return sum(8 + len(gguf_name(s)) + 4 + 8 * len(s.shape) + 4 + 8 for s in specs)
+    return sum(8 + len(gguf_name(s)) + 4 + 8 * len(gguf_shape(s)) + 4 + 8 for s in specs)
 
 
 @cache

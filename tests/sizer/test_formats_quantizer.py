@@ -13,7 +13,8 @@ import pytest
 from sizer.architecture import Architecture
 from sizer.estimate import estimate
 from sizer.formats.gguf import gguf_name
-from sizer.formats.llamacpp import BASE_TYPES, mix, unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
+from sizer.formats.llamacpp import BASE_TYPES, mix
 from sizer.hf_config import architecture_from_config
 from sizer.registry import models
 from sizer.tensors import Role, tensor_specs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sizer.formats import gguf
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
 from sizer.registry import model, models
 from sizer.runtimes.llamacpp import LlamaCpp
 from sizer.tensors import Role, TensorSpec, tensor_specs

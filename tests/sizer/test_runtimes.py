@@ -106,6 +106,16 @@ def test_a_cache_type_the_engine_lacks_is_refused() -> None:
         _sized("SmolLM2-135M", "4bit", 2048, "Q8_0", "mlx")
 
 
+def test_ways_to_hold_weights_that_only_llama_cpp_has_are_refused() -> None:
+    with pytest.raises(UnknownName, match="unknown weights_in_memory of mlx 'loaded'; known: mapped"):
+        estimate(
+            architecture=SMOL,
+            format="4bit",
+            runtime="mlx",
+            workload=Workload(cache_type="BF16", weights_in_memory="loaded"),
+        )
+
+
 def test_unknown_runtimes_list_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="unknown runtime 'mlxx'; did you mean mlx"):
         runtime("mlxx")
