@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -42,6 +43,13 @@ def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
         shared_mlp=draw(st.booleans()),
         sharing=draw(SHARINGS),
     )
+
+
+def as_llama(architecture: Architecture) -> Architecture:
+    """The same sizes with Llama's blocks, for what is known of no other shape."""
+    flags = ("qk_norm", "qkv_bias", "attention_output_bias", "mlp_bias", "sub_norms", "shared_mlp")
+    off: dict[str, Any] = dict.fromkeys(flags, False)
+    return replace(architecture, mlp=MlpKind.SWIGLU, norm=NormKind.RMSNORM, **off)
 
 
 @st.composite
