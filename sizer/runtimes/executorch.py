@@ -102,7 +102,7 @@ def held_bytes(architecture: Architecture, tensor: StoredTensor) -> int:
 
 
 def workspace_bytes(architecture: Architecture, prompt_tokens: int) -> int:
-    """Bytes of XNNPACK's workspace, which its graphs share: two feed-forward rows of floats and one of bytes."""
+    """Bytes of the workspace that graphs share: two feed-forward rows of floats, one of bytes, a token."""
     return (2 * 4 + 1) * prompt_tokens * architecture.intermediate_size
 
 
