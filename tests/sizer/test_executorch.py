@@ -94,7 +94,7 @@ def test_every_part_of_an_exported_file(row: dict[str, Any]) -> None:
     assert sum(pieces.matrices) == row["matrix_bytes"] + row["scale_bytes"]
     assert executorch.padded_sum(pieces.constants, executorch.CONSTANT_ALIGNMENT) == row["constant_bytes"]
     assert (len(pieces.graphs), sum(pieces.graphs)) == (row["delegate_blobs"], row["delegate_bytes"])
-    assert pieces.program == pytest.approx(row["program_bytes"], abs=64)
+    assert pieces.program == pytest.approx(row["program_bytes"], abs=128)
     assert pieces.total == pytest.approx(row["file_bytes"], abs=executorch.SEGMENT_ALIGNMENT)
 
 
