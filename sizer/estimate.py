@@ -112,8 +112,9 @@ def estimate(
     if load.cache_type not in engine.cache_types:
         raise UnknownName.of(f"{engine.name} cache type", load.cache_type, engine.cache_types)
     if load.weights_in_memory not in engine.weights_in_memory:
-        known = engine.weights_in_memory
-        raise UnknownName.of(f"weights_in_memory of {engine.name}", load.weights_in_memory, known)
+        raise UnknownName.of(
+            f"weights_in_memory of {engine.name}", load.weights_in_memory, engine.weights_in_memory
+        )
     stored = engine.store(architecture, format_name)
     file = engine.file_bytes(architecture, stored)
     memory = engine.memory(architecture, stored, load)

@@ -65,7 +65,7 @@ def test_every_runtime_estimates_and_says_what_it_assumes(name: str) -> None:
     assert sum(document["weights"]["bytes_by_type"].values()) == document["weights"]["tensor_bytes"]
 
 
-@pytest.mark.parametrize("name", ["mlx", "transformers", "transformers.js", "web-llm"])
+@pytest.mark.parametrize("name", ["executorch", "mlx", "transformers", "transformers.js", "web-llm"])
 def test_shared_blocks_are_stored_once_but_cached_for_each_run(name: str) -> None:
     engine = runtime(name)
     shared = replace(SMOL, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
