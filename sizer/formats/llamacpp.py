@@ -175,7 +175,7 @@ class LlamaCppMix(NamedTuple):
         """
         _check_layout(architecture, specs)
         gqa = architecture.num_heads // architecture.num_kv_heads
-        is_70b = architecture.num_layers == 80 and gqa > 1
+        is_70b = _is_70b(architecture.num_layers, gqa)
         counts: dict[Role, int] = {}
         for spec in specs:
             if len(spec.shape) > 1:
@@ -194,19 +194,31 @@ class LlamaCppMix(NamedTuple):
     def _type_of(self, spec: TensorSpec, place: _Place, *, tied: bool) -> BlockType:
         if len(spec.shape) == 1 or spec.role is Role.POSITION_EMBEDDING:
             return TYPES["F32"]
+        if spec.role in (Role.OUTPUT, Role.TOKEN_EMBEDDING):
+            name = self.table_type(spec.role, spec.row_length, tied=tied)
+        else:
+            name = self._matrix_type(spec.role, place)
+        return fitting_type(name, spec.row_length)
+
+    def table_type(self, role: Role, row_length: int, *, tied: bool) -> str:
+        """Type of the head or the token embedding, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
         if base in ("F32", "F16", "BF16"):
-            return TYPES[base]
-        if spec.role is Role.OUTPUT or (tied and spec.role is Role.TOKEN_EMBEDDING):
-            name = self._head_type(base, spec.row_length)
-        elif spec.role is Role.TOKEN_EMBEDDING:
-            name = self._lookup_type(base)
-        else:
-            rule = _RULES.get(spec.role, {}).get(self.name)
-            name = (rule(place) if rule else None) or base
-            if place.is_70b and spec.role is Role.VALUE and name in ("Q3_K", "Q4_K"):
-                name = "Q5_K"
-        return _fallback(name, spec.row_length)
+            return base
+        return self._head_type(base, row_length) if tied or role is Role.OUTPUT else self._lookup_type(base)
+
+    def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
+        """Type of each layer's matrix of that role, before a fallback for the length of its rows."""
+        is_70b = _is_70b(num_layers, gqa)
+        return tuple(self._matrix_type(role, _Place(i, num_layers, gqa, is_70b)) for i in range(num_layers))
+
+    def _matrix_type(self, role: Role, place: _Place) -> str:
+        base = BASE_TYPES[self.name]
+        if base in ("F32", "F16", "BF16"):
+            return base
+        rule = _RULES.get(role, {}).get(self.name)
+        name = (rule(place) if rule else None) or base
+        return "Q5_K" if place.is_70b and role is Role.VALUE and name in ("Q3_K", "Q4_K") else name
 
     def _head_type(self, base: str, row_length: int) -> str:
         if not TYPES[base].fits(row_length):
@@ -246,7 +258,12 @@ def _check_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -> 
         )
 
 
-def _fallback(name: str, row_length: int) -> BlockType:
+def _is_70b(num_layers: int, gqa: int) -> bool:
+    return num_layers == 80 and gqa > 1
+
+
+def fitting_type(name: str, row_length: int) -> BlockType:
+    """The type of that name, or the one llama.cpp falls back to where rows do not divide into its blocks."""
     if not TYPES[name].fits(row_length):
         name = _FALLBACK.get(name, name)
     return TYPES[name] if TYPES[name].fits(row_length) else TYPES["F16"]
