@@ -7,6 +7,7 @@ llama-cpp-python 0.3.36; nodes are in the order ggml_build_forward_expand visits
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import index
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.memory import cache_cells
@@ -34,7 +35,7 @@ def allocation_ends(architecture: Architecture, workload: Workload, total: int) 
 
     sizer.grid runs this with symbols for sizes, so nothing here may depend on a size but by comparing it.
     """
-    layers = min(total, 3)
+    layers = index(min(total, 3))  # a plain number even where the total is a symbol
     while True:
         ends, ranges = reserve(architecture, workload, layers)
         if layers == total:
@@ -43,7 +44,7 @@ def allocation_ends(architecture: Architecture, workload: Workload, total: int) 
         rest = min((total - layers) % (layers - 1 - earlier) for earlier in seen) if seen else layers
         if not rest:
             return ends
-        layers = min(total, layers + rest)
+        layers = index(min(total, layers + rest))
 
 
 def reserve(
