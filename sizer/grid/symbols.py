@@ -40,6 +40,9 @@ class Atoms:
     remainders: list[tuple[Coefficients, int]] = field(default_factory=list)
     by_remainder: dict[tuple[Coefficients, int], int] = field(default_factory=dict)
     signs: dict[int, tuple[Coefficients, bool, int]] = field(default_factory=dict)
+    related: dict[Coefficients, dict[Coefficients, list[tuple[bool, bool, int]]]] = field(
+        default_factory=dict
+    )
 
     def packed(self, atom: int) -> int:
         """The expression that is this atom alone."""
@@ -74,6 +77,16 @@ class Atoms:
         if min(coefficients, default=0) < 0:
             return _ANY
         return POSITIVE if any(coefficients[: 1 + self.num_columns]) else POSITIVE | ZERO
+
+    def rests(self, expression: Coefficients, fact: Coefficients) -> list[tuple[bool, bool, int]]:
+        """Where the expression (or it turned) less the fact (or it mirrored) is never negative: its signs."""
+        found = []
+        for mirrored in (False, True):
+            for turned in (False, True):
+                rest = self.sign_of_sum(_minus(expression, fact, turned=turned, mirrored=mirrored))
+                if rest != _ANY:
+                    found.append((mirrored, turned, rest))
+        return found
 
 
 class Path(Protocol):
@@ -126,27 +139,25 @@ class Trace:
     def _implied(self, expression: Coefficients) -> int:
         """Signs an expression can have beside one fact: as the sum, or difference, of it and a known sign."""
         known = _ANY
+        related = self.atoms.related.setdefault(expression, {})
         for fact, signs in self.facts.items():
-            for mirrored in (False, True):
-                if (signs & NEGATIVE) if not mirrored else (signs & POSITIVE):
-                    continue
-                at_least = tuple(-c for c in fact) if mirrored else fact  # an expression that is at least 0
-                above = POSITIVE if not signs & ZERO else POSITIVE | ZERO
-                for turned in (False, True):
-                    rest = self.atoms.sign_of_sum(_minus(expression, at_least, turned))
-                    if rest != _ANY:
-                        more = POSITIVE if POSITIVE in (rest, above) else above
-                        known &= _MIRRORED[more] if turned else more
+            rests = related.get(fact)
+            if rests is None:
+                rests = related[fact] = self.atoms.rests(expression, fact)
+            for mirrored, turned, rest in rests:
+                if not signs & (POSITIVE if mirrored else NEGATIVE):
+                    # the fact is at least 0, or above; what is left of the expression is so too
+                    above = POSITIVE if rest == POSITIVE or not signs & ZERO else POSITIVE | ZERO
+                    known &= _MIRRORED[above] if turned else above
         return known
 
 
-def _minus(a: Coefficients, b: Coefficients, turned: bool) -> list[int]:
-    """a - b, or where turned -a - b."""
+def _minus(a: Coefficients, b: Coefficients, *, turned: bool, mirrored: bool) -> list[int]:
+    """a - b; -a where turned, -b where mirrored."""
     length = max(len(a), len(b))
-    sign = -1 if turned else 1
-    return [
-        sign * x - y for x, y in zip(a + (0,) * (length - len(a)), b + (0,) * (length - len(b)), strict=True)
-    ]
+    sign, other = (-1 if turned else 1), (-1 if mirrored else 1)
+    long_a, long_b = a + (0,) * (length - len(a)), b + (0,) * (length - len(b))
+    return [sign * x - other * y for x, y in zip(long_a, long_b, strict=True)]
 
 
 class Symbol:
