@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from sizer.architecture import Architecture
 from sizer.device import device
 from sizer.estimate import estimate
 from sizer.grid import Grid, estimate_grid
@@ -27,7 +28,7 @@ DEVICE = device("raspberry-pi-5")
 
 
 def cartesian(rows: int, seed: int) -> Grid:
-    """Combinations of layers, widths, heads, KV heads and vocabularies as a search would list them: 1,013,760."""
+    """Combinations of layers, widths, heads, KV heads and vocabularies as a search lists them (1,013,760)."""
     widths = 256 + 64 * np.arange(16) + 32 * seed  # a second grid has other sizes
     full = Grid.product(
         LIKE,
@@ -69,24 +70,28 @@ def _rate(label: str, rows: int, work: Callable[[], object]) -> None:
 
 
 def main(rows: int) -> None:
-    """All kinds of grid, cold and warm; then estimate() on rows of the last ones."""
+    """All kinds of grid, cold and warm; then estimate() on some of their rows."""
     for name, build in (("cartesian", cartesian), ("random", random)):
         compute_regions.cache_clear()
         first, second = build(rows, 0), build(rows, 1)
         print(f"{name}: {len(first):,} rows")
-        regions = compute_regions(kind_of(LIKE), Workload())
-        for label, grid in (("first", first), ("the same again", first), ("another grid", second)):
-            followed, alone = regions.followed, regions.alone
-            _rate(f"  grid, {label}", len(grid), lambda: estimate_grid(grid, format="Q4_K_M", device=DEVICE))
-            print(f"    regions found {regions.followed - followed:,}, rows alone {regions.alone - alone:,}")
-        _rate("  building it", len(first), lambda: build(rows, 0))
+        for label, grid in (("first", first), *[("the same again", first)] * 2, *[("another", second)] * 3):
+            _run_grid(f"  grid, {label}", grid)
+        _rate("  building it", len(first), partial(build, rows, 0))
         few = np.random.default_rng(2).integers(0, len(first), 300)
-        architectures = [first.architecture(int(row)) for row in few]
-        _rate(
-            "  estimate()",
-            len(few),
-            lambda: [estimate(architecture=a, format="Q4_K_M", device=DEVICE) for a in architectures],
-        )
+        _rate("  estimate()", len(few), partial(_run_scalar, [first.architecture(int(row)) for row in few]))
+
+
+def _run_grid(label: str, grid: Grid) -> None:
+    regions = compute_regions(kind_of(LIKE), Workload())
+    followed, alone = regions.followed, regions.alone
+    _rate(label, len(grid), partial(estimate_grid, grid, format="Q4_K_M", device=DEVICE))
+    print(f"    regions found {regions.followed - followed:,}, rows alone {regions.alone - alone:,}")
+
+
+def _run_scalar(architectures: list[Architecture]) -> None:
+    for architecture in architectures:
+        estimate(architecture=architecture, format="Q4_K_M", device=DEVICE)
 
 
 if __name__ == "__main__":

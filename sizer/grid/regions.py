@@ -18,26 +18,20 @@ _WORTH_FOLLOWING = 8
 
 
 @dataclass(slots=True)
-class _Sum:
-    """A sum of atoms, ready to be evaluated for many rows."""
+class _Branch:
+    """Rows part here: by the answer to a comparison of a sum with 0, or by the number it is worth."""
 
     constant: float
-    terms: tuple[tuple[int, float], ...]
-
-    @classmethod
-    def of(cls, coefficients: Coefficients) -> _Sum:
-        terms = tuple((atom, float(c)) for atom, c in enumerate(coefficients) if atom and c)
-        return cls(float(coefficients[0]), terms)
-
-
-@dataclass(slots=True)
-class _Branch:
-    """Rows part here: by the answer to a comparison, or by the number a sum is worth."""
-
-    sum: _Sum
+    terms: tuple[tuple[int, float], ...]  # atom and factor
     asked: int | None  # signs; None: by the number
     next: dict[int, _Step] = field(default_factory=dict)
     missed: dict[int, int] = field(default_factory=dict)  # rows that came by before the way was followed
+
+    @classmethod
+    def on(cls, coefficients: Coefficients, asked: int | None) -> _Branch:
+        """The branch for a sum of atoms, the first of which is 1."""
+        terms = tuple((atom, float(c)) for atom, c in enumerate(coefficients) if atom and c)
+        return cls(float(coefficients[0]), terms, asked)
 
 
 @dataclass(slots=True)
@@ -65,14 +59,14 @@ class Regions:
     def __init__(self, calculation: Calculation, num_columns: int) -> None:
         self.calculation = calculation
         self.atoms = Atoms(num_columns)
-        self.start = _Branch(_Sum(0.0, ()), None)  # everybody goes on to 0
+        self.start = _Branch(0.0, (), None)  # everybody goes on to 0
         self.followed = 0  # regions found
         self.alone = 0  # rows calculated by themselves, being the first few of their region
 
     def largest(self, columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """The largest of the calculation's numbers for each row."""
         result = np.empty(len(columns[0]), np.float64)
-        values = [np.ones(0), *(column.astype(np.float64) for column in columns)]
+        values = np.array([np.ones(len(result)), *columns], np.float64)
         todo: list[tuple[_Branch, int, NDArray[np.intp] | slice]] = [(self.start, 0, slice(None))]
         while todo:
             branch, way, rows = todo.pop()
@@ -89,22 +83,23 @@ class Regions:
                     for row in indices:
                         result[row] = max(self.calculation([int(column[row]) for column in columns]))
                 continue
-            self._extend(values)
+            values = self._extended(values)
             if isinstance(step, _Leaf):
-                result[rows] = _largest(step.coefficients, values, rows, count)
+                result[rows] = _largest(step.coefficients, values, rows)
             else:
                 todo.extend((step, onward, some) for onward, some in _part(step, values, rows))
         return result.astype(np.int64)
 
-    def _extend(self, values: list[NDArray[np.float64]]) -> None:
-        """Add the columns of remainders found since."""
+    def _extended(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The atoms of every row, with those of remainders found since."""
         known = len(values) - 1 - self.atoms.num_columns
         for coefficients, modulus in self.atoms.remainders[known:]:
-            total = np.full(len(values[1]), coefficients[0], np.int64)
+            total = np.zeros(values.shape[1], np.int64)
             for atom, c in enumerate(coefficients):
-                if atom and c:
+                if c:
                     total += c * (values[atom].astype(np.int64) % modulus)
-            values.append((total % modulus).astype(np.float64))
+            values = np.concatenate([values, (total % modulus).astype(np.float64)[None]])
+        return values
 
     def _follow(self, numbers: Sequence[int]) -> None:
         """Run the calculation for one row and add its conditions, and its results, to the tree."""
@@ -139,7 +134,7 @@ class _Path:
     def _go(self, expression: Coefficients, asked: int | None, way: int) -> None:
         step = self.branch.next.get(self.way)
         if step is None:
-            step = self.branch.next[self.way] = _Branch(_Sum.of(expression), asked)
+            step = self.branch.next[self.way] = _Branch.on(expression, asked)
         assert isinstance(step, _Branch), "a calculation asked more than before"
         assert step.asked == asked, "a calculation asked otherwise than before"
         self.branch, self.way = step, way
@@ -156,16 +151,19 @@ def _undominated(sums: set[Coefficients]) -> NDArray[np.float64]:
 
 
 def _part(
-    branch: _Branch, values: Sequence[NDArray[np.float64]], rows: NDArray[np.intp] | slice
+    branch: _Branch, values: NDArray[np.float64], rows: NDArray[np.intp] | slice
 ) -> list[tuple[int, NDArray[np.intp] | slice]]:
     """Where rows go from a branch."""
-    total = branch.sum.constant + sum(
-        (c * values[atom][rows] for atom, c in branch.sum.terms), start=np.zeros(())
-    )
+    if not branch.terms:
+        return [(0, rows)]
+    (atom, c), *others = branch.terms
+    total = values[atom][rows] * c
+    for atom, c in others:
+        total += values[atom][rows] * c
     if branch.asked is None:
-        numbers = np.unique(total)
-        return [(int(n), _those(total == n, rows)) for n in numbers]
-    answer = _SIGNED[branch.asked](total, 0)
+        numbers = np.unique(total) + branch.constant
+        return [(int(n), _those(total == n - branch.constant, rows)) for n in numbers]
+    answer = _SIGNED[branch.asked](total, -branch.constant)
     count = np.count_nonzero(answer)
     if count == len(answer):
         return [(1, rows)]
@@ -188,19 +186,10 @@ def _those(mask: NDArray[np.bool_], rows: NDArray[np.intp] | slice) -> NDArray[n
 
 
 def _largest(
-    coefficients: NDArray[np.float64],
-    values: Sequence[NDArray[np.float64]],
-    rows: NDArray[np.intp] | slice,
-    count: int,
+    coefficients: NDArray[np.float64], values: NDArray[np.float64], rows: NDArray[np.intp] | slice
 ) -> NDArray[np.float64]:
     """The largest of some sums for the rows of one region."""
-    used = [atom for atom in range(1, coefficients.shape[1]) if coefficients[:, atom].any()]
-    picked = {atom: values[atom][rows] for atom in used}
-    best = np.full(count, -np.inf)
-    for row in coefficients:
-        total = np.full(count, row[0])
-        for atom in used:
-            if row[atom]:
-                total += row[atom] * picked[atom]
-        np.maximum(best, total, out=best)
-    return best
+    used = values[: coefficients.shape[1]]
+    picked = used[:, rows] if isinstance(rows, slice) else used.take(rows, axis=1)
+    largest: NDArray[np.float64] = (coefficients @ picked).max(axis=0)
+    return largest
