@@ -83,23 +83,56 @@ class Regions:
                     for row in indices:
                         result[row] = max(self.calculation([int(column[row]) for column in columns]))
                 continue
-            values = self._extended(values)
             if isinstance(step, _Leaf):
-                result[rows] = _largest(step.coefficients, values, rows)
+                result[rows] = (step.coefficients @ self._atoms(step, values, rows)).max(axis=0)
             else:
-                todo.extend((step, onward, some) for onward, some in _part(step, values, rows))
+                todo.extend((step, onward, some) for onward, some in self._part(step, values, rows))
         return result.astype(np.int64)
 
-    def _extended(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The atoms of every row, with those of remainders found since."""
-        known = len(values) - 1 - self.atoms.num_columns
-        for coefficients, modulus in self.atoms.remainders[known:]:
-            total = np.zeros(values.shape[1], np.int64)
-            for atom, c in enumerate(coefficients):
-                if c:
-                    total += c * (values[atom].astype(np.int64) % modulus)
-            values = np.concatenate([values, (total % modulus).astype(np.float64)[None]])
-        return values
+    def _part(
+        self, branch: _Branch, values: NDArray[np.float64], rows: NDArray[np.intp] | slice
+    ) -> list[tuple[int, NDArray[np.intp] | slice]]:
+        """Where rows go from a branch."""
+        if not branch.terms:
+            return [(0, rows)]
+        (atom, c), *others = branch.terms
+        total = self._atom(atom, values, rows) * c
+        for atom, c in others:
+            total += self._atom(atom, values, rows) * c
+        if branch.asked is None:
+            numbers = np.unique(total) + branch.constant
+            return [(int(n), _those(total == n - branch.constant, rows)) for n in numbers]
+        answer = _SIGNED[branch.asked](total, -branch.constant)
+        count = np.count_nonzero(answer)
+        if count == len(answer):
+            return [(1, rows)]
+        if not count:
+            return [(0, rows)]
+        return [(1, _those(answer, rows)), (0, _those(~answer, rows))]
+
+    def _atom(
+        self, atom: int, values: NDArray[np.float64], rows: NDArray[np.intp] | slice
+    ) -> NDArray[np.float64]:
+        """One atom of some rows; remainders, which few branches ask for, are worked out anew."""
+        if atom <= self.atoms.num_columns:
+            column: NDArray[np.float64] = values[atom][rows]
+            return column
+        coefficients, modulus = self.atoms.remainders[atom - self.atoms.num_columns - 1]
+        total: NDArray[np.float64] = coefficients[0] * values[0][rows]
+        for other, c in enumerate(coefficients):
+            if other and c:
+                total += c * self._atom(other, values, rows)
+        remainder: NDArray[np.float64] = np.remainder(total, modulus)
+        return remainder
+
+    def _atoms(
+        self, leaf: _Leaf, values: NDArray[np.float64], rows: NDArray[np.intp] | slice
+    ) -> NDArray[np.float64]:
+        """The atoms that the sums of a leaf are made of, for some rows."""
+        width = leaf.coefficients.shape[1]
+        if width > len(values):
+            return np.array([self._atom(atom, values, rows) for atom in range(width)])
+        return values[:width, rows] if isinstance(rows, slice) else values[:width].take(rows, axis=1)
 
     def _follow(self, numbers: Sequence[int]) -> None:
         """Run the calculation for one row and add its conditions, and its results, to the tree."""
@@ -150,28 +183,6 @@ def _undominated(sums: set[Coefficients]) -> NDArray[np.float64]:
     return largest
 
 
-def _part(
-    branch: _Branch, values: NDArray[np.float64], rows: NDArray[np.intp] | slice
-) -> list[tuple[int, NDArray[np.intp] | slice]]:
-    """Where rows go from a branch."""
-    if not branch.terms:
-        return [(0, rows)]
-    (atom, c), *others = branch.terms
-    total = values[atom][rows] * c
-    for atom, c in others:
-        total += values[atom][rows] * c
-    if branch.asked is None:
-        numbers = np.unique(total) + branch.constant
-        return [(int(n), _those(total == n - branch.constant, rows)) for n in numbers]
-    answer = _SIGNED[branch.asked](total, -branch.constant)
-    count = np.count_nonzero(answer)
-    if count == len(answer):
-        return [(1, rows)]
-    if not count:
-        return [(0, rows)]
-    return [(1, _those(answer, rows)), (0, _those(~answer, rows))]
-
-
 _SIGNED: dict[int, Callable[..., NDArray[np.bool_]]] = {
     NEGATIVE: np.less,
     NEGATIVE | ZERO: np.less_equal,
@@ -183,13 +194,3 @@ _SIGNED: dict[int, Callable[..., NDArray[np.bool_]]] = {
 
 def _those(mask: NDArray[np.bool_], rows: NDArray[np.intp] | slice) -> NDArray[np.intp]:
     return np.flatnonzero(mask) if isinstance(rows, slice) else rows[mask]
-
-
-def _largest(
-    coefficients: NDArray[np.float64], values: NDArray[np.float64], rows: NDArray[np.intp] | slice
-) -> NDArray[np.float64]:
-    """The largest of some sums for the rows of one region."""
-    used = values[: coefficients.shape[1]]
-    picked = used[:, rows] if isinstance(rows, slice) else used.take(rows, axis=1)
-    largest: NDArray[np.float64] = (coefficients @ picked).max(axis=0)
-    return largest
