@@ -18,6 +18,9 @@ from sizer.prediction import Basis, Prediction
 from sizer.tensors import Access, Group, Role, TensorSpec
 from sizer.workload import Workload
 
+# A format this far outside the measured ones (in bits per weight) runs other kernels: the wider range holds.
+_BITS_MARGIN = 1.25
+
 _PROFILES = Path(__file__).parent / "data" / "profiles.toml"
 
 
@@ -110,6 +113,11 @@ class Profile(NamedTuple):
     prefill_fitted: bool
     prefill_factor: float
 
+    @property
+    def bits_range(self) -> tuple[float, float]:
+        """Bits per weight for which the decode range is taken to hold: the measured ones and a margin."""
+        return self.bits_low / _BITS_MARGIN, self.bits_high * _BITS_MARGIN
+
 
 class Pooled(NamedTuple):
     """Constants over all measured devices, for a device that has no rows of its own."""
@@ -156,7 +164,7 @@ def profiles() -> Profiles:
     )
 
 
-class _Speed(NamedTuple):
+class Speed(NamedTuple):
     """Constants that hold for one device, runtime and format, and how wide their ranges are."""
 
     seconds_per_layer: float
@@ -168,11 +176,8 @@ class _Speed(NamedTuple):
     prefill_factor: float
 
 
-# A format this far outside the measured ones (in bits per weight) runs other kernels: the wider range holds.
-_BITS_MARGIN = 1.25
-
-
-def _speed(device: Device, runtime: str, bits_per_weight: float) -> _Speed | None:
+def speed_of(device: Device, runtime: str, bits_per_weight: float) -> Speed | None:
+    """Constants of a device, runtime and width of weights; None when neither bandwidth nor rows are known."""
     known = profiles()
     pooled = known.pooled
     own = known.by_key.get((device.name, runtime))
@@ -185,14 +190,10 @@ def _speed(device: Device, runtime: str, bits_per_weight: float) -> _Speed | Non
         rate = pooled.efficiency * bandwidth.value
     else:
         return None
-    fitted = (
-        own is not None
-        and own.fitted
-        and own.bits_low / _BITS_MARGIN <= bits_per_weight <= own.bits_high * _BITS_MARGIN
-    )
+    fitted = own is not None and own.fitted and own.bits_range[0] <= bits_per_weight <= own.bits_range[1]
     own_ops_per_s = profile.ops_per_s if profile is not None else 0.0
     prefill_fitted = own is not None and own.prefill_fitted
-    return _Speed(
+    return Speed(
         seconds_per_layer=layer,
         bytes_per_s=rate,
         decode_basis=Basis.FITTED if fitted else Basis.SPECIFICATION,
@@ -221,7 +222,7 @@ def latency(
     Ranges: held-out errors of the basis (data/profiles.toml).
     """
     model = work(architecture, ((tensor.spec, tensor.num_bytes) for tensor in stored))
-    speed = _speed(device, runtime, model.bits_per_weight)
+    speed = speed_of(device, runtime, model.bits_per_weight)
     if speed is None:
         return None
     depth = workload.prompt_tokens + workload.generated_tokens / 2

@@ -37,7 +37,8 @@ def directory_bytes(specs: Sequence[TensorSpec]) -> int:
 
 
 @cache
-def _tokenizer_rows() -> tuple[tuple[int, TokenizerBytes], ...]:
+def known_tokenizers() -> tuple[tuple[int, TokenizerBytes], ...]:
+    """Vocabulary size and bytes of every tokenizer on file; of two with one size, the first counts."""
     rows = tomllib.loads(_TOKENIZERS.read_text(encoding="utf-8"))["tokenizer"]
     return tuple(
         (
@@ -50,23 +51,28 @@ def _tokenizer_rows() -> tuple[tuple[int, TokenizerBytes], ...]:
     )
 
 
+@cache
+def tokenizer_bytes_per_row() -> tuple[float, float, float]:
+    """Bytes per row of the vocabulary over the known tokenizers: least, median, most."""
+    per_row = sorted(known.value / size for size, known in known_tokenizers())
+    return per_row[0], per_row[len(per_row) // 2], per_row[-1]
+
+
 def tokenizer_bytes(vocab_size: int) -> TokenizerBytes:
     """Bytes of metadata and tokenizer for a vocabulary of that many rows.
 
     A known vocabulary size takes that tokenizer's own bytes; any other the median and the extremes of bytes
     per row over the known ones, in proportion.
     """
-    rows = _tokenizer_rows()
-    for size, known in rows:
+    for size, known in known_tokenizers():
         if size == vocab_size:
             return known
-    per_row = sorted(known.value / size for size, known in rows)
-    middle = per_row[len(per_row) // 2]
+    least, median, most = tokenizer_bytes_per_row()
     return TokenizerBytes(
         name="unknown tokenizer",
-        value=round(middle * vocab_size),
-        low=round(per_row[0] * vocab_size),
-        high=round(per_row[-1] * vocab_size),
+        value=round(median * vocab_size),
+        low=round(least * vocab_size),
+        high=round(most * vocab_size),
     )
 
 

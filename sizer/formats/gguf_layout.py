@@ -133,7 +133,8 @@ def unknown_layout(a: Architecture) -> tuple[str, ...]:
     if gguf_layout(a):
         return ()
     position = () if a.position is PositionKind.ROPE else (f"position {a.position.value}",)
-    return a.beyond_llama + position
+    known = _KNOWN_OF_EXPERTS if a.num_experts else ()
+    return tuple(field for field in a.beyond_llama if field not in known) + position
 
 
 def windowed_layers(a: Architecture) -> tuple[int, ...]:

@@ -67,6 +67,8 @@ BASE_TYPES: Mapping[str, str] = {
     "TQ2_0": "TQ2_0",
 }
 
+_FLOATS = ("F32", "F16", "BF16")
+
 _FALLBACK: Mapping[str, str] = {
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
@@ -201,7 +203,7 @@ class LlamaCppMix(NamedTuple):
         gqa = architecture.num_heads // architecture.num_kv_heads
         if 0 in architecture.conv_layers:
             gqa = 0  # llama_hparams::n_gqa asks the first layer, which has no KV heads
-        is_70b = architecture.num_layers == 80 and gqa > 1
+        is_70b = _is_70b(architecture.num_layers, gqa)
         counts: dict[Role, int] = {}
         for spec in specs:
             if len(spec.shape) > 1:
@@ -223,22 +225,36 @@ class LlamaCppMix(NamedTuple):
     def _type_of(self, spec: TensorSpec, place: _Place, *, tied: bool, falcon: bool) -> BlockType:
         if len(spec.shape) == 1 or spec.role in _UNQUANTIZED:
             return TYPES["F32"]
-        base = BASE_TYPES[self.name]
-        if base in ("F32", "F16", "BF16"):
-            return TYPES[base]
-        if spec.role is Role.OUTPUT or (tied and spec.role is Role.TOKEN_EMBEDDING):
-            name = "Q8_0" if falcon else self._head_type(base, spec.row_length)
-        elif spec.role is Role.TOKEN_EMBEDDING:
-            name = self._lookup_type(base)
+        if spec.role in (Role.OUTPUT, Role.TOKEN_EMBEDDING):
+            name = self.table_type(spec.role, spec.row_length, tied=tied)
+            if falcon and (tied or spec.role is Role.OUTPUT) and name not in _FLOATS:
+                name = "Q8_0"
         else:
-            role = _EXPERT_KINDS.get(spec.role, spec.role)
-            rule = (_FALCON_RULES if falcon else _RULES).get(role, {}).get(self.name)
-            name = (rule(place) if rule else None) or base
-            if place.is_70b and role in (Role.VALUE, Role.QKV) and name in ("Q3_K", "Q4_K"):
-                name = "Q5_K"
-            if place.experts:
-                name = self._with_experts(role, place, name)
-        return _fallback(name, spec.row_length)
+            name = self._matrix_type(spec.role, place, falcon=falcon)
+        return fitting_type(name, spec.row_length)
+
+    def table_type(self, role: Role, row_length: int, *, tied: bool) -> str:
+        """Type of the head or the token embedding, before a fallback for the length of its rows."""
+        base = BASE_TYPES[self.name]
+        if base in _FLOATS:
+            return base
+        return self._head_type(base, row_length) if tied or role is Role.OUTPUT else self._lookup_type(base)
+
+    def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
+        """Type of each layer's matrix of that role, before a fallback for the length of its rows."""
+        is_70b = _is_70b(num_layers, gqa)
+        return tuple(self._matrix_type(role, _Place(i, num_layers, gqa, is_70b)) for i in range(num_layers))
+
+    def _matrix_type(self, role: Role, place: _Place, *, falcon: bool = False) -> str:
+        base = BASE_TYPES[self.name]
+        if base in _FLOATS:
+            return base
+        role = _EXPERT_KINDS.get(role, role)
+        rule = (_FALCON_RULES if falcon else _RULES).get(role, {}).get(self.name)
+        name = (rule(place) if rule else None) or base
+        if place.is_70b and role in (Role.VALUE, Role.QKV) and name in ("Q3_K", "Q4_K"):
+            name = "Q5_K"
+        return self._with_experts(role, place, name) if place.experts else name
 
     def _expert_number(self, architecture: Architecture, spec: TensorSpec, layer: int) -> int:
         """The layer; mixes of few bits count a layer's routed and shared experts one after the other."""
@@ -288,7 +304,12 @@ def _checked_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -
     return layout
 
 
-def _fallback(name: str, row_length: int) -> BlockType:
+def _is_70b(num_layers: int, gqa: int) -> bool:
+    return num_layers == 80 and gqa > 1
+
+
+def fitting_type(name: str, row_length: int) -> BlockType:
+    """The type of that name, or the one llama.cpp falls back to where rows do not divide into its blocks."""
     if not TYPES[name].fits(row_length):
         name = _FALLBACK.get(name, name)
     return TYPES[name] if TYPES[name].fits(row_length) else TYPES["F16"]

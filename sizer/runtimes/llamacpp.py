@@ -32,10 +32,10 @@ _CUSTOMARY = {
 
 # Fixed process memory and per-entry vocabulary structures: gguf-parser-go v0.25.0,
 # file_estimate__llamacpp.go:428-453 (5 MiB; 4+4 bytes of scores and types, 32+24+32 of token maps).
-_PROCESS_BYTES = 5 * 2**20
-_VOCABULARY_ENTRY_BYTES = 4 + 4 + 32 + 24 + 32
+PROCESS_BYTES = 5 * 2**20
+VOCABULARY_ENTRY_BYTES = 4 + 4 + 32 + 24 + 32
 
-_FLOAT_BYTES = 4
+FLOAT_BYTES = 4
 
 
 class LlamaCpp:
@@ -92,8 +92,8 @@ class LlamaCpp:
             + convolution_state_bytes(architecture, workload),
             compute_bytes=compute_buffer_bytes(architecture, workload),
             # one row of logits per sequence (llama_context::output_reserve)
-            output_bytes=workload.batch_size * architecture.vocab_size * _FLOAT_BYTES,
-            overhead_bytes=_PROCESS_BYTES + _VOCABULARY_ENTRY_BYTES * architecture.vocab_size,
+            output_bytes=workload.batch_size * architecture.vocab_size * FLOAT_BYTES,
+            overhead_bytes=PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * architecture.vocab_size,
             notes=(weights_note(stored, how),),
         )
 
@@ -150,4 +150,4 @@ def approximate_compute_buffer_bytes(architecture: Architecture, workload: Workl
     attention = a.hidden_size + 4 * a.q_width + mask
     if not workload.flash_attention:
         attention += a.num_heads * cells
-    return _FLOAT_BYTES * tokens * max(logits, feed_forward, attention)
+    return FLOAT_BYTES * tokens * max(logits, feed_forward, attention)

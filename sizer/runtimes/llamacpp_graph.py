@@ -9,6 +9,7 @@ and MLP in parallel, as Pythia has.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import index
 from typing import NamedTuple
 
 from sizer.architecture import Architecture, BlockNorms, MlpKind, NormKind, PositionKind
@@ -25,32 +26,40 @@ _LONG_BYTES = 8
 
 @lru_cache(maxsize=4096)
 def compute_bytes(architecture: Architecture, workload: Workload) -> int:
-    """Bytes of the CPU compute buffer that llama.cpp reserves: the graph of a whole micro-batch of a prompt.
+    """Bytes of the CPU compute buffer that llama.cpp reserves: the graph of a prompt's whole micro-batch."""
+    return max(allocation_ends(architecture, workload, architecture.executed_layers))
+
+
+def allocation_ends(architecture: Architecture, workload: Workload, total: int) -> list[int]:
+    """Where each allocation for a model of `total` layers ends, in bytes; the buffer must hold the largest.
 
     Middle layers are alike and the allocator sees nothing but the free ranges, so once these recur at the
     start of a layer, all further layers repeat: a graph of fewer layers that ends at the same place in the
     cycle has the same size. (One cycle is not always one layer.)
+
+    sizer.grid runs this with symbols for sizes, so nothing here may depend on a size but by comparing it.
     """
-    total = architecture.executed_layers
-    # layers with and without a window differ, so all are laid out
-    layers = total if windowed_layers(architecture) else min(total, 3)
+    # layers with and without a window differ, so all are laid out; a plain number even of a symbol
+    layers = index(total if windowed_layers(architecture) else min(total, 3))
     while True:
-        num_bytes, ranges = reserve(architecture, workload, layers)
+        ends, ranges = reserve(architecture, workload, layers)
         if layers == total:
-            return num_bytes
+            return ends
         seen = [earlier for earlier in range(layers - 1) if ranges[earlier] == ranges[-1]]
         rest = min((total - layers) % (layers - 1 - earlier) for earlier in seen) if seen else layers
         if not rest:
-            return num_bytes
-        layers = min(total, layers + rest)
+            return ends
+        layers = index(min(total, layers + rest))
 
 
-def reserve(architecture: Architecture, workload: Workload, layers: int) -> tuple[int, list[FreeRanges]]:
-    """Bytes of the buffer for a model of so many layers, and the free ranges before each of them."""
+def reserve(
+    architecture: Architecture, workload: Workload, layers: int
+) -> tuple[list[int], list[FreeRanges]]:
+    """Ends of all allocations for a model of so many layers, and the free ranges before each of them."""
     graph = _Graph(architecture, workload, layers)
     buffer = Buffer()
     ranges = buffer.run(graph.nodes, frozenset(graph.layer_starts))
-    return buffer.free.peak_bytes, ranges
+    return buffer.free.ends, ranges
 
 
 def knows(a: Architecture) -> bool:

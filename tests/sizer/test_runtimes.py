@@ -107,7 +107,7 @@ def test_a_cache_type_the_engine_lacks_is_refused() -> None:
 
 
 def test_ways_to_hold_weights_that_only_llama_cpp_has_are_refused() -> None:
-    with pytest.raises(UnknownName, match="unknown weights_in_memory of mlx 'loaded'; known: mapped"):
+    with pytest.raises(UnknownName, match="unknown weights_in_memory of mlx 'loaded'; .*known: mapped"):
         estimate(
             architecture=SMOL,
             format="4bit",
@@ -122,5 +122,5 @@ def test_unknown_runtimes_list_the_known_ones() -> None:
 
 
 def test_bitnet_cpp_refuses_what_llama_cpp_cannot_hold_but_says_the_parameters() -> None:
-    with pytest.raises(InvalidArchitecture, match="bitnet.cpp does not run 'bloom-3b' .*3,002,557,440"):
-        runtime("bitnet.cpp").store(model("bloom-3b").architecture, "I2_S")
+    with pytest.raises(InvalidArchitecture, match="bitnet.cpp does not run 'opt-1.3b' .*1,315,758,080"):
+        runtime("bitnet.cpp").store(model("opt-1.3b").architecture, "I2_S")
