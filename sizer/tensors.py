@@ -156,7 +156,7 @@ class TensorSpec:
 
 
 # A search or a solve asks for the same few lists again and again (hundreds of tensors each).
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def tensor_specs(architecture: Architecture) -> tuple[TensorSpec, ...]:
     """Every weight tensor once; shared blocks once; a tied head not at all (its embedding is a matmul)."""
     return tuple(_specs(architecture))

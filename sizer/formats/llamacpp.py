@@ -15,7 +15,7 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
 from sizer.formats.gguf_layout import gguf_layout, unknown_layout
-from sizer.formats.stored import StoredTensor
+from sizer.formats.stored import StoredTensor, stored_tensor
 from sizer.tensors import Role, TensorSpec, count_parameters
 
 
@@ -219,7 +219,7 @@ class LlamaCppMix(NamedTuple):
             if spec.role in _EXPERT_KINDS and spec.layer is not None:
                 place = place._replace(number=self._expert_number(architecture, spec, spec.layer))
             kind = self._type_of(spec, place, tied=architecture.tie_embeddings, falcon=layout == "falcon")
-            stored.append(StoredTensor(spec, kind))
+            stored.append(stored_tensor(spec, kind))
         return tuple(stored)
 
     def _type_of(self, spec: TensorSpec, place: _Place, *, tied: bool, falcon: bool) -> BlockType:

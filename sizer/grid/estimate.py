@@ -25,6 +25,9 @@ from sizer.workload import Workload
 # Rows whose columns fit together in a processor's cache.
 _CHUNK = 16_384
 
+# Ways to hold weights in which they take as many bytes as their tensors.
+_WEIGHTS_AS_IN_THE_FILE = ("mapped", "loaded")
+
 # Weights times layers times bytes of 256 weights must stay below 2**63.
 _MOST_WEIGHTS = 2**50
 
@@ -98,6 +101,8 @@ def estimate_grid(
     if not isinstance(engine, LlamaCpp):
         raise UnknownName.of("runtime for a grid", runtime, (LlamaCpp.name,))
     format_name, load = engine.format_name(format), workload or Workload()
+    if load.weights_in_memory not in _WEIGHTS_AS_IN_THE_FILE:
+        raise UnknownName.of("weights_in_memory for a grid", load.weights_in_memory, _WEIGHTS_AS_IN_THE_FILE)
     _refuse_what_estimate_refuses(grid, format_name, load)
     weights = LlamaCppGrid(grid, format_name)
     plan = blueprint(kind_of(grid.like))

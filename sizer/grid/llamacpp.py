@@ -184,35 +184,31 @@ def _tokenizer_bytes(vocab_size: Ints) -> Ints:
     return found
 
 
-class _Shape(NamedTuple):
-    """What the compute buffer asks of an architecture: its kind's flags and numbers (or symbols)."""
-
-    hidden_size: int
-    intermediate_size: int
-    q_width: int
-    kv_width: int
-    vocab_size: int
-    num_heads: int
-    head_dim: int
-    executed_layers: int
-    qk_norm: bool
-    qkv_bias: bool
-    attention_output_bias: bool
-    mlp_bias: bool
+_NUMBERS = (
+    *("hidden_size", "intermediate_size", "q_width", "kv_width"),
+    *("vocab_size", "num_heads", "head_dim", "executed_layers"),
+)
 
 
-_NUMBERS = _Shape._fields[:8]
+class _Shape:
+    """An architecture with numbers (or symbols) of its own; all else is as in its kind."""
+
+    def __init__(self, kind: Architecture, numbers: Sequence[int]) -> None:
+        self._kind = kind
+        self.__dict__.update(zip(_NUMBERS, numbers, strict=True))
+        self.active_mlp_width = self.__dict__["intermediate_size"]  # no kind of a grid has experts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kind, name)
 
 
 @lru_cache(maxsize=16)
 def compute_regions(kind: Architecture, workload: Workload) -> Regions:
     """Regions of shapes whose compute buffer is the same sum of their sizes, for one kind and workload."""
-    flags = {name: getattr(kind, name) for name in _Shape._fields[8:]}
     follows_graph = llamacpp_graph.knows(kind)
 
     def calculation(numbers: Sequence[int]) -> Sequence[int]:
-        sized: Any = dict(zip(_NUMBERS, numbers, strict=True))
-        shape = cast(Architecture, _Shape(**sized, **flags))  # all that is read of one
+        shape = cast(Architecture, _Shape(kind, numbers))
         if follows_graph:
             return llamacpp_graph.allocation_ends(shape, workload, shape.executed_layers)
         return [approximate_compute_buffer_bytes(shape, workload)]
