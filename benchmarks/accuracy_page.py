@@ -42,8 +42,8 @@ Published files (sizes in bytes). The column *sizer* knows the tokenizer's bytes
 tokenizer (`sizer/data/tokenizers.toml`), some of them the very files of this table: it says how well the
 rest of the file is known. *Tokenizer not known* leaves those out: the tokenizer in proportion to its rows,
 from the other tokenizers. For accelerate and llm-analysis a file type is its nominal bits (Q4_K_M: 4).
-The farthest, OpenELM's, is not explained: neither the rule for its fused matrices in the build followed here nor
-that of older builds (Q5_K, 0.2 % less) gives the published size; its publisher's build is not known.
+The farthest, OpenELM's, is not explained: neither the rule for its fused matrices in the build followed
+here nor that of older builds (Q5_K, 0.2 % less) gives the published size; whose build it was is not known.
 """
 
 _BITS = """## Bits per weight
