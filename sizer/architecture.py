@@ -295,6 +295,8 @@ class Architecture:
 
     def unrolled(self) -> Architecture:
         """The same computation with every executed layer stored on its own (what llama.cpp needs)."""
+        if self.sharing.repeat == 1:
+            return self
         sliding = frozenset(self.sliding_layers)
         return replace(
             self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from sizer.formats.stored import FileBytes, StoredTensor, TokenizerBytes
@@ -20,10 +20,13 @@ _TOKENIZERS = Path(__file__).parent.parent / "data" / "tokenizers.toml"
 
 def gguf_name(spec: TensorSpec) -> str:
     """Name of a tensor inside a GGUF file, such as "blk.3.attn_q.weight"."""
-    suffix = "bias" if spec.is_bias else "weight"
-    prefix = "" if spec.layer is None else f"blk.{spec.layer}."
-    role = Role.UP if spec.role is Role.GATE_UP else spec.role  # Phi-3's files call the two of them ffn_up
-    return f"{prefix}{role.value}.{suffix}"
+    return _name(spec.role, spec.layer, spec.is_bias)
+
+
+def _name(role: Role, layer: int | None, is_bias: bool) -> str:
+    prefix = "" if layer is None else f"blk.{layer}."
+    known = Role.UP if role is Role.GATE_UP else role  # Phi-3's files call the two of them ffn_up
+    return f"{prefix}{known.value}.{'bias' if is_bias else 'weight'}"
 
 
 def gguf_shape(spec: TensorSpec) -> tuple[int, ...]:
@@ -33,7 +36,14 @@ def gguf_shape(spec: TensorSpec) -> tuple[int, ...]:
 
 def directory_bytes(specs: Sequence[TensorSpec]) -> int:
     """Bytes of the tensor directory: name, number of dimensions, dimensions, type, offset of each."""
-    return sum(8 + len(gguf_name(s)) + 4 + 8 * len(gguf_shape(s)) + 4 + 8 for s in specs)
+    return sum(_entry_bytes(s.role, s.layer, s.is_bias, len(s.shape)) for s in specs)
+
+
+@lru_cache(maxsize=65_536)
+def _entry_bytes(role: Role, layer: int | None, is_bias: bool, dimensions: int) -> int:
+    if role is Role.CONV and not is_bias:
+        dimensions = 2
+    return 8 + len(_name(role, layer, is_bias)) + 4 + 8 * dimensions + 4 + 8
 
 
 @cache

@@ -9,6 +9,7 @@ and value had rules of its own (Q5_K in Q4_K_M) where it now has those of a valu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from sizer.architecture import Architecture
@@ -211,27 +212,18 @@ class LlamaCppMix(NamedTuple):
         seen: dict[Role, int] = {}
         stored = []
         for spec in specs:
-            index = 0
-            if len(spec.shape) > 1:
-                index = seen.get(spec.role, 0)
-                seen[spec.role] = index + 1
+            if len(spec.shape) == 1:
+                stored.append(stored_tensor(spec, TYPES["F32"]))
+                continue
+            index = seen.get(spec.role, 0)
+            seen[spec.role] = index + 1
             place = _Place(index, counts.get(spec.role, 0), gqa, is_70b, architecture.num_experts)
             if spec.role in _EXPERT_KINDS and spec.layer is not None:
                 place = place._replace(number=self._expert_number(architecture, spec, spec.layer))
-            kind = self._type_of(spec, place, tied=architecture.tie_embeddings, falcon=layout == "falcon")
+            of_model = architecture.tie_embeddings, layout == "falcon"
+            kind = _type_of(self, spec.role, spec.row_length, place, *of_model)
             stored.append(stored_tensor(spec, kind))
         return tuple(stored)
-
-    def _type_of(self, spec: TensorSpec, place: _Place, *, tied: bool, falcon: bool) -> BlockType:
-        if len(spec.shape) == 1 or spec.role in _UNQUANTIZED:
-            return TYPES["F32"]
-        if spec.role in (Role.OUTPUT, Role.TOKEN_EMBEDDING):
-            name = self.table_type(spec.role, spec.row_length, tied=tied)
-            if falcon and (tied or spec.role is Role.OUTPUT) and name not in _FLOATS:
-                name = "Q8_0"
-        else:
-            name = self._matrix_type(spec.role, place, falcon=falcon)
-        return fitting_type(name, spec.row_length)
 
     def table_type(self, role: Role, row_length: int, *, tied: bool) -> str:
         """Type of the head or the token embedding, before a fallback for the length of its rows."""
@@ -243,9 +235,10 @@ class LlamaCppMix(NamedTuple):
     def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
         """Type of each layer's matrix of that role, before a fallback for the length of its rows."""
         is_70b = _is_70b(num_layers, gqa)
-        return tuple(self._matrix_type(role, _Place(i, num_layers, gqa, is_70b)) for i in range(num_layers))
+        return tuple(self.matrix_type(role, _Place(i, num_layers, gqa, is_70b)) for i in range(num_layers))
 
-    def _matrix_type(self, role: Role, place: _Place, *, falcon: bool = False) -> str:
+    def matrix_type(self, role: Role, place: _Place, *, falcon: bool = False) -> str:
+        """Type of a matrix of the blocks, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
         if base in _FLOATS:
             return base
@@ -302,6 +295,22 @@ def _checked_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -
             f"its parameters are: {count_parameters(specs).total:,}"
         )
     return layout
+
+
+@lru_cache(maxsize=65_536)
+def _type_of(
+    by: LlamaCppMix, role: Role, row_length: int, place: _Place, tied: bool, falcon: bool
+) -> BlockType:
+    """Type of a matrix or a table."""
+    if role in _UNQUANTIZED:
+        return TYPES["F32"]
+    if role in (Role.OUTPUT, Role.TOKEN_EMBEDDING):
+        name = by.table_type(role, row_length, tied=tied)
+        if falcon and (tied or role is Role.OUTPUT) and name not in _FLOATS:
+            name = "Q8_0"
+    else:
+        name = by.matrix_type(role, place, falcon=falcon)
+    return fitting_type(name, row_length)
 
 
 def _is_70b(num_layers: int, gqa: int) -> bool:

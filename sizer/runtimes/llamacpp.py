@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
@@ -73,8 +74,7 @@ class LlamaCpp:
 
     def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
         """Every tensor of the GGUF file with the block type llama-quantize gives it."""
-        unrolled = self.as_stored(architecture)
-        return mix(format_name).assign(unrolled, tensor_specs(unrolled))
+        return _stored(self.as_stored(architecture), format_name)
 
     def file_bytes(self, architecture: Architecture, stored: Sequence[StoredTensor]) -> FileBytes:
         """Bytes of the GGUF file by part."""
@@ -125,6 +125,12 @@ def _window_notes(a: Architecture) -> tuple[str, ...]:
             "as a library by default, the whole context)",
         )
     return (f"{window}, but llama.cpp keeps the whole context for a model of this kind",)
+
+
+# One model is asked for with many workloads and devices.
+@lru_cache(maxsize=64)
+def _stored(unrolled: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
+    return mix(format_name).assign(unrolled, tensor_specs(unrolled))
 
 
 def compute_buffer_bytes(architecture: Architecture, workload: Workload) -> int:
