@@ -46,11 +46,12 @@ class Workload:
             )
 
     @classmethod
-    def within(cls, context_tokens: int) -> Workload:
+    def within(cls, context_tokens: int, cache_type: str = "F16") -> Workload:
         """The usual prompt and answer in a context of that many tokens; half of it each where it is small."""
         half = max(1, context_tokens // 2)
         return cls(
             context_tokens=context_tokens,
             prompt_tokens=min(cls().prompt_tokens, half),
             generated_tokens=min(cls().generated_tokens, half),
+            cache_type=cache_type,
         )

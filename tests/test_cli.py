@@ -472,3 +472,12 @@ def test_bad_pruning_is_one_line(sizer: Any, options: tuple[str, ...], message: 
     result = sizer("estimate", "SmolLM2-135M", *options)
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert result.err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("engine", ["executorch", "mlx", "transformers", "transformers.js", "web-llm"])
+def test_solve_and_compare_take_each_runtimes_own_cache(sizer: Any, engine: str) -> None:
+    compared = sizer("compare", "SmolLM2-135M", "--runtime", engine, "--bits", "4", "--json")
+    assert compared.code == 0
+    assert compared.json["estimates"][0]["weights"]["runtime"] == engine
+    solved = sizer("solve", "--max-size", "40MB", "--runtime", engine, "--bits", "4", "--top", "2", "--json")
+    assert [e["weights"]["file_bytes"] <= 40_000_000 for e in solved.json["estimates"]] == [True, True]
