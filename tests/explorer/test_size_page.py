@@ -12,6 +12,7 @@ from sizer.device import device
 from sizer.estimate import Estimate, estimate
 from sizer.formats.gguf_layout import gguf_layout
 from sizer.registry import models
+from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 from sizer.workload import Workload
 
@@ -60,6 +61,24 @@ def test_every_known_model_is_shown_exactly(page: AppTest) -> None:
         expected = estimate(architecture=row.architecture, format="Q4_K_M").parameters.total
         assert f"({expected:,}) parameters" in caption(page), name
         assert caption(page).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("engine", [name for name in RUNTIME_NAMES if name != "llama.cpp"])
+def test_every_engine_has_its_own_formats_and_cache(
+    page: AppTest, smollm2: Architecture, engine: str
+) -> None:
+    page.selectbox(key="engine").set_value(engine).run()
+    known = runtime(engine)
+    chosen = page.selectbox(key="format").value
+    assert chosen in known.formats
+    assert tuple(page.selectbox(key="format").options) == known.formats
+    assert tuple(page.selectbox(key="cache").options) == known.cache_types
+    check(
+        page,
+        estimate(architecture=smollm2, format=chosen, runtime=engine, device=device("raspberry-pi-5")),
+    )
+    page.selectbox(key="engine").set_value("llama.cpp").run()
+    assert page.selectbox(key="format").value == "Q4_K_M"
 
 
 def test_format_device_context_and_cache(page: AppTest, smollm2: Architecture) -> None:
