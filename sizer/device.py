@@ -78,6 +78,7 @@ class Device:
     bandwidth_theoretical_bytes_per_s: Fact | None = None
     bandwidth_measured_bytes_per_s: Fact | None = None
     storage_read_bytes_per_s: Fact | None = None
+    sustained_speed_share: Fact | None = None  # decoding speed when hot, against that of the first tokens
     cache_bytes: Fact | None = None
     f32_ops_per_s: Fact | None = None
     f16_ops_per_s: Fact | None = None
@@ -109,13 +110,21 @@ class Device:
             return (f"{self.name}: no RAM or app limit known, so no memory budget",)
         size = format_bytes_binary(budget)
         if self.app_memory_bytes is not None:
-            return (f"{self.name}: one app may hold {size} ({self.app_memory_bytes.source})",)
+            return (f"{self.name}: one app may hold {size} ({self.app_memory_bytes.source})", *self._heat)
         assert self.ram_bytes is not None
         ram = format_bytes_binary(self.ram_bytes.value)
         return (
             f"{self.name}: {size}, {RAM_SHARE:.0%} of {ram} RAM, is taken as usable "
             "by one app (PocketPal's share); no app limit is known",
+            *self._heat,
         )
+
+    @property
+    def _heat(self) -> tuple[str, ...]:
+        share = self.sustained_speed_share
+        if share is None:
+            return ()
+        return (f"{self.name}: speeds are of the first tokens; when hot, {share.value:.0%} ({share.source})",)
 
     @property
     def facts(self) -> Mapping[str, Fact]:

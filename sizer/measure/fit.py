@@ -95,7 +95,7 @@ def _pooled(
         "decode_factor": conformal_of_groups(decode_errors.values()),
         "decode_median_held_out": _typical(flat),
         "decode_rows": len(flat),
-        "decode_devices": list(decode_errors),
+        "decode_devices": len(decode_errors),
         "ops_per_byte": found.ops_per_byte,
         "prefill_factor": conformal_of_groups(prefill.values()),
         "prefill_median_held_out": _typical([e for errors in prefill.values() for e in errors]),
