@@ -7,6 +7,8 @@ from typing import Any
 
 from sizer.architecture import Architecture
 from sizer.device import Device
+from sizer.energy import assumptions as energy_assumptions
+from sizer.energy import battery_share
 from sizer.energy import energy as energy_per_token
 from sizer.errors import UnknownName
 from sizer.formats.stored import FileBytes
@@ -87,9 +89,16 @@ class Estimate:
                 key: getattr(self.latency, key).to_dict() if self.latency else None
                 for key in ("load_s", "prefill_tokens_per_s", "time_to_first_token_s", "decode_tokens_per_s")
             },
-            "energy": {"joules_per_token": self.energy.to_dict()} if self.energy else None,
+            "energy": self._energy_document(),
             "assumptions": list(self.assumptions),
         }
+
+    def _energy_document(self) -> dict[str, Any] | None:
+        if self.energy is None or self.device is None:
+            return None
+        share = battery_share(self.device, self.energy)
+        document: dict[str, Any] = {"joules_per_token": self.energy.to_dict()}
+        return document | ({"battery_share_per_1000_tokens": share.to_dict()} if share else {})
 
 
 def estimate(
@@ -144,14 +153,21 @@ def estimate(
         file=file,
         memory=memory,
         latency=latency or None,
-        energy=energy_per_token(device=device, latency=latency) if device and latency else None,
+        energy=energy_per_token(
+            device=device,
+            latency=latency or None,
+            architecture=engine.as_stored(architecture),
+            stored=stored,
+        )
+        if device
+        else None,
         assumptions=(
             *assumptions,
             *_format_notes(format_name, bytes_by_type),
             *_tokenizer_notes(file),
             *memory.notes,
             *engine.assumptions(architecture, format_name),
-            *(device.assumptions if device else ()),
+            *((*device.assumptions, *energy_assumptions(device)) if device else ()),
         ),
     )
 

@@ -10,14 +10,14 @@ from enum import StrEnum, unique
 class Basis(StrEnum):
     """Where a predicted figure comes from, strongest first."""
 
-    MEASURED = "measured"  # this model, on this device
-    FITTED = "fitted"  # a model fitted to measurements on this device
+    MEASURED = "measured"  # constants measured on this very device by `sizer calibrate`
+    FITTED = "fitted"  # constants fitted to published measurements of such a device
     SPECIFICATION = "specification"  # the device's data sheet and a fit over other devices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A predicted figure; [low, high] is meant to hold 90 % of the time for this basis."""
+    """A predicted figure; [low, high] is meant to hold 80 % of the time for this basis."""
 
     value: float
     low: float

@@ -202,4 +202,5 @@ def _work(stored: Stored, sizes: Sizes, tied: NDArray[np.bool_], layers: Ints) -
         block_weights=layers * stored.layer_weights,
         head_weights=table,
         attention_ops_per_position=4 * layers * sizes["q_width"],
+        kv_elements=2 * layers * sizes["kv_width"],
     )

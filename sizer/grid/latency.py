@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sizer.device import Device
+from sizer.errors import InvalidQuantity
 from sizer.grid.columns import Floats, Ints
-from sizer.latency import Speed, profiles, speed_of
+from sizer.latency import own_profile, speed_of
+from sizer.profile import Profile
 from sizer.workload import Workload
 
 
@@ -35,6 +37,7 @@ class GridWork(NamedTuple):
     block_weights: Ints
     head_weights: Ints
     attention_ops_per_position: Ints
+    kv_elements: Ints
 
 
 def latency(
@@ -44,24 +47,27 @@ def latency(
 
     The formulas are those of sizer.latency.latency; only the width of the decode range depends on the row.
     """
-    inside, outside = _speeds(runtime, device)
+    own = own_profile(device, runtime)
+    low, high = own.bits_range if own is not None else (0.0, np.inf)
+    inside, outside = speed_of(device, runtime, low), speed_of(device, runtime, np.inf)
     if inside is None or outside is None:
         return {}
-    own = profiles().by_key.get((device.name, runtime))
-    low, high = own.bits_range if own is not None else (0.0, np.inf)
+    c = inside.constants
+    _refuse_costs_by_type(device, c)
     measured = (low <= work.bits_per_weight) & (work.bits_per_weight <= high)
     decode_factor = np.where(measured, inside.decode_factor, outside.decode_factor)
     depth = workload.prompt_tokens + workload.generated_tokens / 2
     kv_bytes = workload.batch_size * depth * kv_bytes_per_token
-    layers_s = inside.seconds_per_layer * work.executed_layers
-    decode = 1 / (layers_s + (work.step_bytes + kv_bytes) / inside.bytes_per_s)
+    step_s = c.seconds_fixed + c.seconds_per_layer * work.executed_layers
+    read = (work.step_bytes + c.kv_byte_cost * kv_bytes) / c.bytes_per_s
+    decode = 1 / (step_s + read + c.kv_element_s * work.kv_elements)
     prompt = workload.prompt_tokens
     batches = ceil(workload.batch_size * prompt / workload.ubatch_tokens)
     linear = 2.0 * (work.block_weights * float(prompt) + work.head_weights)
     ops = linear + work.attention_ops_per_position * (prompt * (prompt + 1) / 2)
-    compute_s = workload.batch_size * ops / inside.ops_per_s
-    read_s = batches * work.step_bytes / inside.bytes_per_s
-    prefill = prompt / (np.maximum(compute_s, read_s) + batches * layers_s)
+    compute_s = workload.batch_size * ops / c.ops_per_s
+    read_s = batches * work.step_bytes / c.bytes_per_s
+    prefill = prompt / (np.maximum(compute_s, read_s) + batches * step_s)
     return {
         "prefill_tokens_per_s": prefill,
         "prefill_low_tokens_per_s": prefill / inside.prefill_factor,
@@ -72,8 +78,18 @@ def latency(
     }
 
 
-def _speeds(runtime: str, device: Device) -> tuple[Speed | None, Speed | None]:
-    """Constants for widths of weights within the measured ones, and for widths beyond."""
-    own = profiles().by_key.get((device.name, runtime))
-    inside = own.bits_range[0] if own is not None else 0.0
-    return speed_of(device, runtime, inside), speed_of(device, runtime, float("inf"))
+def _refuse_costs_by_type(device: Device, constants: Profile) -> None:
+    """A grid knows bytes, not the types they are of: costs that depend on these are refused, not dropped."""
+    c = constants
+    costs = {
+        "byte_cost": bool(c.byte_cost),
+        "op_cost": bool(c.op_cost),
+        "float_byte_cost": c.float_byte_cost != 1,
+        "float_op_cost": c.float_op_cost != 1,
+        "float_kv_element_s": c.float_kv_element_s != 0,
+    }
+    if known := [name for name, given in costs.items() if given]:
+        raise InvalidQuantity(
+            f"device: the profile of {device.name!r} has {', '.join(known)}, costs by type that a grid does "
+            "not know; accepted: a device without them, or estimate() for each shape"
+        )

@@ -7,76 +7,108 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log
 from pathlib import Path
+from statistics import median
 
 from sizer.device import Device, load_devices
-from sizer.measure.regression import (
-    MEASUREMENTS,
-    Groups,
-    Row,
-    conformal,
-    decode_rows,
-    enough,
-    fit_decode,
-    fit_specification,
-    geometric_mean,
-    grouped,
+from sizer.measure.choice import (
+    SIMPLEST,
+    Chosen,
+    choose_features,
+    few_rows_errors,
+    fit_group,
     held_out_devices,
     held_out_models,
+    layer_seconds,
+    specification,
+)
+from sizer.measure.regression import (
+    MEASUREMENTS,
+    Costs,
+    Groups,
+    Key,
+    Row,
+    conformal,
+    conformal_of_groups,
+    decode_rows,
+    engine_layer_seconds,
+    enough,
+    geometric_mean,
+    grouped,
     mape,
     prefill_rows,
     read_rows,
-    runtime_layer_seconds,
-    shared_layer_seconds,
 )
 
 PROFILES = Path(__file__).parent.parent / "data" / "profiles.toml"
 
 _HEADER = """\
 # Written by python -m sizer.measure.fit from data/measurements.csv: change the rows and run it again.
-# decode: seconds/token = seconds_per_layer x executed layers + bytes read / bytes_per_s (relative LSQ).
-# *_mape: mean absolute relative error of tokens/s. Held out: each row predicted without its device's rows of
-# its model (profile), or each device without any of its rows, from its data sheet alone (pooled).
-# *_factor: low = value / factor, high = value x factor. Profiles: the ceil((n+1) x 0.9)-th smallest of n
-# held-out errors; with fewer than 9 that is the largest, expected to cover n / (n+1) only. A device read from
-# one source gets at least the factor over all devices of its runtime: one set-up hides how set-ups differ.
-# Pooled: the largest held-out error, as rows of one device err together and the devices are few.
+# decode: seconds/token = seconds_fixed + seconds_per_layer x executed layers + (bytes + (float_byte_cost - 1)
+# x bytes of 16- and 32-bit weights) / bytes_per_s + kv_element_s x elements of one cached position (an engine
+# that walks its whole static cache each step; + float_kv_element_s in models of 16- and 32-bit weights);
+# least absolute relative errors. [[model]]: the terms of each engine, the simplest near the best on models
+# held out.
+# *_factor: low = value / factor, high = value x factor, to hold 80 % of what was held out: profiles with
+# enough rows, each row predicted without its device's rows of its model; with few ("few = true"), from one
+# model's rows to the others' on devices that have several; [cpu] and [gpu], each device predicted from its
+# data sheet, without its rows. Rows of one source hide how set-ups differ: see how many sources a device has.
 """
 
 Value = str | bool | int | float | list[str]
+Choice = Mapping[tuple[str, str], Chosen]
 
 
 def profiles_text(rows: Sequence[Row], devices: Mapping[str, Device]) -> str:
     """The whole of profiles.toml."""
     groups = grouped(decode_rows(rows))
-    parts = [_HEADER, _table("[pooled]", _pooled(rows, groups, devices))]
-    for runtime in dict.fromkeys(name for _, name in groups):
-        layer = runtime_layer_seconds(groups, runtime)
-        parts.append(_table("[[runtime]]", {"name": runtime, "seconds_per_layer": layer}))
-    floor = _between_sources_factor(groups)
+    choice = choose_features(groups)
+    parts = [_HEADER]
+    parts += [_table(f"[{kind}]", _pooled(rows, groups, devices, kind)) for kind in ("cpu", "gpu")]
+    parts += [_table("[start]", _start(rows)), _table("[energy]", _power(rows, devices))]
+    for (runtime, kind), chosen in choice.items():
+        model: dict[str, Value] = {"runtime": runtime, "kind": kind, "terms": list(chosen.features)}
+        parts.append(_table("[[model]]", model | {"layer_of_engine": chosen.shared_layer}))
+    layers: dict[tuple[str, str], float] = {}
+    for found in groups.values():
+        row = found[0]
+        layers.setdefault(row.engine, engine_layer_seconds(groups, row.engine))
+        layers.setdefault(row.key[1:], layer_seconds(groups, row))
+    for (runtime, kind), layer in layers.items():
+        parts.append(_table("[[runtime]]", {"name": runtime, "kind": kind, "seconds_per_layer": layer}))
+    few = {kind: conformal_of_groups(errors) for kind, errors in few_rows_errors(groups).items()}
     for key in groups:
-        parts.append(_table("[[profile]]", _profile(rows, groups, key, floor, devices)))
+        parts.append(_table("[[profile]]", _profile(rows, groups, key, choice, few, devices)))
     return "\n".join(parts)
 
 
-def _pooled(rows: Sequence[Row], groups: Groups, devices: Mapping[str, Device]) -> dict[str, Value]:
-    specification = fit_specification(rows, devices)
-    decode_errors, prefill_errors = held_out_devices(rows, devices)
-    all_errors = [e for errors in decode_errors.values() for e in errors]
+def _pooled(
+    rows: Sequence[Row], groups: Groups, devices: Mapping[str, Device], kind: str
+) -> dict[str, Value]:
+    found = specification(rows, devices, kind)
+    decode, prefill = held_out_devices(rows, devices, kind)
+    decode_errors = {name: [e for _, e in errors] for name, errors in decode.items()}
+    flat = [e for errors in decode_errors.values() for e in errors]
+    layer = [engine_layer_seconds(groups, r[0].engine) for r in groups.values() if r[0].engine[1] == kind]
+    return {
+        "efficiency": found.efficiency,
+        "seconds_per_layer": geometric_mean(layer),
+        "decode_factor": conformal_of_groups(decode_errors.values()),
+        "decode_median_held_out": _typical(flat),
+        "decode_rows": len(flat),
+        "decode_devices": len(decode_errors),
+        "ops_per_byte": found.ops_per_byte,
+        "prefill_factor": conformal_of_groups(prefill.values()),
+        "prefill_median_held_out": _typical([e for errors in prefill.values() for e in errors]),
+        "prefill_rows": sum(len(errors) for errors in prefill.values()),
+    }
+
+
+def _start(rows: Sequence[Row]) -> dict[str, Value]:
     storage = [r.storage_read_bytes_per_s for r in rows if r.storage_read_bytes_per_s is not None]
     starts = [r for r in rows if r.load_s is not None]
     init = [r.load_s / r.work.step_bytes for r in starts if r.load_s is not None and r.work is not None]
     (init_runtime,) = {r.runtime for r in starts}
     return {
-        "efficiency": specification.efficiency,
-        "seconds_per_layer": shared_layer_seconds(g for g in groups.values() if enough(g)),
-        "decode_factor": _largest(all_errors),
-        "decode_mape_held_out": mape(all_errors),
-        "decode_rows": len(all_errors),
-        "decode_devices": list(decode_errors),
-        "ops_per_byte": specification.ops_per_byte,
-        "prefill_factor": _largest(prefill_errors),
-        "prefill_mape_held_out": mape(prefill_errors),
-        "prefill_rows": len(prefill_errors),
         "storage_read_bytes_per_s": geometric_mean(storage),
         "storage_factor": _spread(storage),
         "storage_rows": len(storage),
@@ -84,7 +116,6 @@ def _pooled(rows: Sequence[Row], groups: Groups, devices: Mapping[str, Device]) 
         "init_factor": _spread(init),
         "init_rows": len(init),
         "init_runtime": init_runtime,
-        **_power(rows, devices),
     }
 
 
@@ -95,7 +126,18 @@ def _power(rows: Sequence[Row], devices: Mapping[str, Device]) -> dict[str, Valu
         watts = known.load_power_watts if known else None
         if watts and row.joules_per_token is not None and row.decode_tokens_per_s is not None:
             errors.append(log(row.joules_per_token * row.decode_tokens_per_s / watts.value))
-    return {"power_factor": _largest(errors), "power_rows": len(errors)}
+    per_byte = [
+        row.joules_per_token / row.decode_bytes
+        for row in rows
+        if row.joules_per_token is not None and row.work is not None
+    ]
+    return {
+        "power_factor": _largest(errors),
+        "power_rows": len(errors),
+        "high_joules_per_byte": max(per_byte),
+        "joules_per_byte": geometric_mean(per_byte),
+        "per_byte_rows": len(per_byte),
+    }
 
 
 def _largest(errors: Iterable[float]) -> float:
@@ -106,82 +148,92 @@ def _spread(values: Sequence[float]) -> float:
     return _largest(log(v / geometric_mean(values)) for v in values)
 
 
+def _typical(errors: Sequence[float]) -> float:
+    return median(abs(exp(e) - 1) for e in errors)
+
+
 def _origins(rows: Iterable[Row]) -> int:
     """How many places (repository, page) the rows were read from."""
     return len({tuple(row.source.split()[:2]) for row in rows})
 
 
-def _between_sources_factor(groups: Groups) -> dict[str, float]:
-    """By runtime, the factor over all its fitted devices: one source alone hides how setups differ."""
-    errors: dict[str, list[float]] = {}
-    for key, rows in groups.items():
-        if enough(rows):
-            errors.setdefault(key[1], []).extend(_best_held_out(groups, key)[1])
-    return {runtime: conformal(found) for runtime, found in errors.items()}
-
-
-def _best_held_out(groups: Groups, key: tuple[str, str]) -> tuple[bool, list[float]]:
-    """Whether a device's own layer cost predicts its unseen models better than its runtime's; the errors."""
-    own = held_out_models(groups, key, own_layer=True)
-    pooled = held_out_models(groups, key, own_layer=False)
-    use_own = shared_layer_seconds([groups[key]]) > 0 and mape(own) < mape(pooled)
-    return use_own, own if use_own else pooled
-
-
 def _profile(
     rows: Sequence[Row],
     groups: Groups,
-    key: tuple[str, str],
-    floor: dict[str, float],
+    key: Key,
+    choice: Choice,
+    few: Mapping[str, float],
     devices: Mapping[str, Device],
 ) -> dict[str, Value]:
     group = groups[key]
+    engine = group[0].engine
     fitted = enough(group)
-    own_layer, held_out = _best_held_out(groups, key) if fitted else (False, [])
-    constants = fit_decode(groups, key, own_layer=own_layer)
+    costs = fit_group(groups, key, choice[engine] if fitted else SIMPLEST)
+    held_out = held_out_models(groups, key, choice[engine]) if fitted else []
+    factor = conformal(held_out) if fitted else few[engine[1]]
     bits = [r.work.bits_per_weight for r in group if r.work is not None]
-    factor = conformal(held_out) if fitted else 0.0
-    if fitted and _origins(group) == 1:
-        factor = max(factor, floor[key[1]])
     known = devices.get(key[0])
     table: dict[str, Value] = {
         "device": key[0],
         "soc": (known.soc if known else None) or "",
         "runtime": key[1],
+        "backend": key[2],
+        "basis": "fitted",
+        "few": not fitted,
         "rows": len(group),
         "models": len({r.model for r in group}),
         "sources": _origins(group),
-        "fitted": fitted,
-        "seconds_per_layer": constants.seconds_per_layer,
-        "seconds_per_layer_of": "device" if own_layer else "runtime",
-        "bytes_per_s": constants.bytes_per_s,
+        **_constants(costs),
         "bits_low": min(bits),
         "bits_high": max(bits),
-        "decode_mape_in_sample": mape(constants.error(r) for r in group),
         "decode_factor": factor,
     }
     if fitted:
+        table["decode_median_held_out"] = _typical(held_out)
         table["decode_mape_held_out"] = mape(held_out)
     return table | _prefill(prefill_rows(r for r in rows if r.key == key))
 
 
+def _constants(costs: Costs) -> dict[str, Value]:
+    """Costs of the features as the fields of a profile; only what is not its default."""
+    table: dict[str, Value] = {
+        "seconds_fixed": costs.get("fixed", 0.0),
+        "seconds_per_layer": costs.get("layers", 0.0),
+        "bytes_per_s": 1 / costs["bytes"],
+    }
+    if "float_bytes" in costs:
+        table["float_byte_cost"] = 1 + costs["float_bytes"] / costs["bytes"]
+    if "kv" in costs:
+        table["kv_element_s"] = costs["kv"]
+    if "float_kv" in costs:
+        table["float_kv_element_s"] = costs["float_kv"]
+    return table
+
+
 def _prefill(rows: Sequence[Row]) -> dict[str, Value]:
     if not rows:
-        return {"ops_per_s": 0.0, "prefill_rows": 0, "prefill_fitted": False, "prefill_factor": 0.0}
-    table: dict[str, Value] = {
-        "ops_per_s": geometric_mean(r.prefill_ops_per_s for r in rows),
-        "prefill_rows": len(rows),
-        "prefill_fitted": enough(rows),
-        "prefill_factor": 0.0,
-    }
+        return {}
+    rate, cost = _prefill_constants(rows)
+    table: dict[str, Value] = {"ops_per_s": rate, "float_op_cost": cost, "prefill_rows": len(rows)}
     if enough(rows):
         errors = []
         for row in rows:
-            rest = [r.prefill_ops_per_s for r in rows if r.model != row.model]
-            errors.append(log(geometric_mean(rest) / row.prefill_ops_per_s))
+            rest = [r for r in rows if r.model != row.model]
+            rest_rate, rest_cost = _prefill_constants(rest)
+            reached = rest_rate / (rest_cost if row.work is not None and row.work.is_float else 1.0)
+            errors.append(log(reached / row.prefill_ops_per_s))
         table["prefill_factor"] = conformal(errors)
-        table["prefill_mape_held_out"] = mape(errors)
+        table["prefill_median_held_out"] = _typical(errors)
     return table
+
+
+def _prefill_constants(rows: Sequence[Row]) -> tuple[float, float]:
+    """Operations per second, and how many times dearer one is with 16- and 32-bit weights."""
+    of_float = [r.prefill_ops_per_s for r in rows if r.work is not None and r.work.is_float]
+    others = [r.prefill_ops_per_s for r in rows if r.work is not None and not r.work.is_float]
+    if not of_float or not others or not enough(rows):  # few rows: variants of a chip, rather than types
+        return geometric_mean(of_float + others), 1.0
+    return geometric_mean(others), geometric_mean(others) / geometric_mean(of_float)
 
 
 def _table(head: str, values: Mapping[str, Value]) -> str:

@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from sizer.device import HOST, DeviceKind, Fact, device, load_devices, parse_devices, this_host
+from sizer.device import HOST, DeviceKind, Fact, device, load_devices, parse_devices, parse_file, this_host
 from sizer.errors import InvalidFile, UnknownName
+from sizer.prediction import Basis
 
 GIB = 2**30
 EXPECTED = {
+    "iphone-14",
+    "iphone-16-pro",
+    "iphone-17-pro",
+    "ipad-pro-m1",
+    "ipad-pro-m4",
+    "pixel-9",
+    "pixel-10",
+    "galaxy-s22",
+    "galaxy-s23",
+    "galaxy-s25",
+    "galaxy-a25",
+    "raspberry-pi-500-plus",
+    "orange-pi-5",
+    "jetson-orin-nx",
+    "jetson-agx-orin",
+    "macbook-air-m1",
+    "macbook-air-m2",
+    "macbook-air-m3",
+    "mac-mini-m4",
+    "macbook-pro-m5",
+    "core-i7-13700h",
+    "framework-13-ai-340",
+    "snapdragon-x-elite",
+    "steam-deck",
+    "geforce-gtx-1050-ti",
+    "geforce-rtx-4090",
+    "browser-wasm32",
+    "browser-webgpu",
     "raspberry-pi-5",
     "raspberry-pi-4",
     "iphone-15-pro",
@@ -106,6 +136,99 @@ def test_a_bad_table_is_named(old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(InvalidFile, match=message):
         parse_devices(GOOD.replace(old, new), "x.toml")
+
+
+def test_limits_with_and_without_the_entitlement_are_apart() -> None:
+    # truth/devices.csv: iPhone 13 Pro 3.12 and 4.20 GB
+    phone = device("iphone-13-pro")
+    assert phone.app_memory_bytes is not None
+    assert phone.app_memory_entitled_bytes is not None
+    assert (phone.app_memory_bytes.value, phone.app_memory_entitled_bytes.value) == (3.12e9, 4.2e9)
+    assert phone.memory_budget_bytes == 3_120_000_000
+
+
+FILE = """
+[device]
+name = "my-board"
+title = "My board"
+kind = "board"
+ram_bytes = { value = 1024, source = "a page", date = "2026-11" }
+
+[[profile]]
+runtime = "llama.cpp"
+source = "calibrate"
+date = "2026-11-22"
+seconds_fixed = 0
+seconds_per_layer = 1e-4
+bytes_per_s = 1e10
+byte_cost = { Q5_0 = 1.4 }
+bits_low = 4.5
+bits_high = 8.5
+decode_factor = 1.1
+"""
+
+
+def test_a_device_file_is_a_device_with_profiles_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "My-Board.toml"
+    path.write_text(FILE, encoding="utf-8")
+    found = device(str(path))
+    assert found.name == "my-board"
+    assert found.ram_bytes == Fact(1024, "a page", "2026-11")
+    (profile,) = found.profiles
+    assert (profile.runtime, profile.backend, profile.basis) == ("llama.cpp", "cpu", Basis.MEASURED)
+    assert (profile.bytes_per_s, profile.byte_cost, profile.ops_per_s) == (1e10, (("Q5_0", 1.4),), 0)
+    assert profile.bits_range == pytest.approx((3.6, 10.625))
+
+
+PROFILE = "[[profile]]" + FILE.split("[[profile]]")[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "my-board"', "", "device: needs a name of letters, .* got None"),
+        ('name = "my-board"', 'name = "../x"', "device: needs a name of letters"),
+        ('name = "my-board"', 'name = "host"', "name 'host' is reserved"),
+        ("[device]", "[board]", "unknown table 'board'; accepted: device, profile"),
+        ("[[profile]]", "[profile]", "expected \\[\\[profile\\]\\] tables"),
+        ("seconds_fixed", "seconds_fix", "profile 1: unknown key 'seconds_fix'; accepted: runtime"),
+        ("bytes_per_s = 1e10", "", "profile 1: bytes_per_s must be a number from 1 to 1e\\+16, got None"),
+        (
+            "bytes_per_s = 1e10",
+            "bytes_per_s = inf",
+            "bytes_per_s must be a number from 1 to 1e\\+16, got inf",
+        ),
+        ("bytes_per_s = 1e10", 'bytes_per_s = "fast"', "bytes_per_s must be a number .* got 'fast'"),
+        ("seconds_fixed = 0", "seconds_fixed = true", "seconds_fixed must be a number .* got True"),
+        ("decode_factor = 1.1", "decode_factor = 0.9", "decode_factor must be a number from 1 "),
+        ("bits_high = 8.5", "bits_high = 4", "bits_low 4.5 is above bits_high 4"),
+        ("Q5_0 = 1.4", "Q5_0 = 0", "byte_cost.Q5_0 must be a number"),
+        ("decode_factor = 1.1", "decode_factor = 1.1\nops_per_s = 1e9", "belong together"),
+        ('runtime = "llama.cpp"', 'runtime = "llama.cpp"\nbackend = "npu"', "backend: unknown value 'npu'"),
+        ('source = "calibrate"', 'source = " "', "source must be text"),
+        (PROFILE, PROFILE + PROFILE, "profile 2: a second one of llama.cpp on cpu"),
+        ('kind = "board"', 'kind = "board"\nbackend = 3', "backend: unknown value 3; accepted: cpu, metal"),
+        ("[device]", "[device", "not valid TOML"),
+    ],
+)
+def test_nonsense_in_a_device_file_is_named(old: str, new: str, message: str) -> None:
+    assert old in FILE
+    with pytest.raises(InvalidFile, match=f"^my.toml: .*{message}") as caught:
+        parse_file(FILE.replace(old, new), "my.toml")
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_a_device_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFile, match="gone.toml: no such device file"):
+        device(str(tmp_path / "gone.toml"))
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+    with pytest.raises(InvalidFile, match="folder.toml: no such device file"):
+        device(str(folder))
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidFile, match="binary.toml: cannot be read"):
+        device(str(binary))
 
 
 def test_two_devices_cannot_share_a_label() -> None:

@@ -13,6 +13,8 @@ from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrat
 from sizer.errors import InvalidArchitecture
 from sizer.hf_config import architecture_from_config, config_from_architecture
 from sizer.latency import prefill_seconds, work
+from sizer.prediction import Basis
+from sizer.profile import Profile
 from sizer.registry import models
 from sizer.runtimes.llamacpp_graph import knows
 from sizer.tensors import Role, count_parameters, tensor_specs
@@ -73,8 +75,23 @@ def test_a_model_without_experts_uses_all_its_weights() -> None:
     assert counts.active == counts.total
 
 
+# a device that only reads
+UNBOUND = Profile(
+    runtime="llama.cpp",
+    backend="cpu",
+    basis=Basis.FITTED,
+    seconds_fixed=0,
+    seconds_per_layer=0,
+    bytes_per_s=1e6,
+    bits_low=1,
+    bits_high=32,
+    decode_factor=1,
+    ops_per_s=1e30,
+)
+
+
 def _work(architecture: Architecture) -> Any:
-    return work(architecture, [(spec, 2 * spec.num_elements) for spec in tensor_specs(architecture)])
+    return work(architecture, [(spec, 2 * spec.num_elements, "F16") for spec in tensor_specs(architecture)])
 
 
 def test_a_step_reads_and_a_token_computes_the_chosen_experts() -> None:
@@ -91,7 +108,7 @@ def test_a_prompts_batch_reads_all_experts() -> None:
     assert mixed.unchosen_bytes == pytest.approx(2 * unused)
     assert _work(SMALL).unchosen_bytes == 0
     workload = Workload(prompt_tokens=512, ubatch_tokens=512)
-    read_s = prefill_seconds(mixed, workload, 0.0, 1e6, ops_per_s=1e30)
+    read_s = prefill_seconds(mixed, workload, UNBOUND)
     assert read_s == pytest.approx((mixed.step_bytes + 2 * unused) / 1e6)
 
 

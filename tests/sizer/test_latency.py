@@ -13,8 +13,9 @@ from sizer.device import Device, DeviceKind, Fact, device, load_devices
 from sizer.formats.ggml import TYPES
 from sizer.formats.llamacpp import mix
 from sizer.formats.stored import stored_tensor
-from sizer.latency import Latency, Work, decode_seconds, latency, prefill_seconds, profiles, work
+from sizer.latency import Latency, Work, decode_seconds, latency, op_cost, prefill_seconds, profiles, work
 from sizer.prediction import Basis
+from sizer.profile import Profile
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
 
@@ -59,7 +60,7 @@ def predicted(
 
 
 def f16_work(architecture: Architecture) -> Work:
-    return work(architecture, [(spec, 2 * spec.num_elements) for spec in tensor_specs(architecture)])
+    return work(architecture, [(spec, 2 * spec.num_elements, "F16") for spec in tensor_specs(architecture)])
 
 
 TINY = Architecture(
@@ -114,32 +115,93 @@ HAND = Work(
 )
 
 
+CONSTANTS = Profile(
+    runtime="llama.cpp",
+    backend="cpu",
+    basis=Basis.FITTED,
+    seconds_fixed=0.0,
+    seconds_per_layer=1e-4,
+    bytes_per_s=10e9,
+    bits_low=4.5,
+    bits_high=8.5,
+    decode_factor=1.1,
+    ops_per_s=10e9,
+)
+
+
 def test_decode_seconds_by_hand() -> None:
     # 10 x 0.1 ms + (100 + 20) MB / 10 GB/s = 1 ms + 12 ms
-    assert decode_seconds(HAND, 20e6, 1e-4, 10e9) == pytest.approx(0.013)
+    assert decode_seconds(HAND, 20e6, CONSTANTS) == pytest.approx(0.013)
+
+
+def test_what_types_and_the_static_cache_cost_by_hand() -> None:
+    model = HAND._replace(
+        float_bytes=60e6, kv_elements=1000, bytes_by_type=(("Q5_0", 40e6), ("F16", 60e6)), step_bytes=100e6
+    )
+    assert model.is_float
+    # 0.013 s + half as much again for 60 MB at 10 GB/s
+    assert decode_seconds(model, 20e6, CONSTANTS._replace(float_byte_cost=1.5)) == pytest.approx(0.016)
+    # + 0.4 x 40 MB at 10 GB/s
+    costs = CONSTANTS._replace(byte_cost=(("Q5_0", 1.4), ("Q8_0", 9.0)))
+    assert decode_seconds(model, 20e6, costs) == pytest.approx(0.013 + 0.0016)
+    # 1000 elements, 2 us each and 1 us more in a model of 16-bit weights; 20 MB of cache at double cost
+    cached = CONSTANTS._replace(
+        kv_element_s=2e-6, float_kv_element_s=1e-6, kv_byte_cost=2, seconds_fixed=1e-3
+    )
+    assert decode_seconds(model, 20e6, cached) == pytest.approx(0.013 + 0.003 + 0.002 + 0.001)
+    quantized = model._replace(float_bytes=40e6)
+    assert decode_seconds(quantized, 20e6, cached) == pytest.approx(0.013 + 0.002 + 0.002 + 0.001)
 
 
 def test_prefill_is_bound_by_compute_or_by_reading_the_weights() -> None:
     # 100 tokens: 2 x (50M x 100 + 10M) + 1000 x 5050 operations = 10.02505e9
     load = Workload(prompt_tokens=100)
     assert HAND.prompt_ops(100) == 10_025_050_000
-    assert prefill_seconds(HAND, load, 1e-4, 10e9, 10e9) == pytest.approx(1.002505 + 0.001)
+    assert prefill_seconds(HAND, load, CONSTANTS) == pytest.approx(1.002505 + 0.001)
     # one token on fast arithmetic: 100 MB / 10 GB/s and the layers
-    assert prefill_seconds(HAND, Workload(prompt_tokens=1), 1e-4, 10e9, 1e15) == pytest.approx(0.011)
+    fast = CONSTANTS._replace(ops_per_s=1e15)
+    assert prefill_seconds(HAND, Workload(prompt_tokens=1), fast) == pytest.approx(0.011)
+
+
+def test_operations_on_some_types_are_dearer() -> None:
+    model = HAND._replace(weights_by_type=(("Q4_K", 30), ("F32", 10)))
+    # 3/4 of the weights at double cost
+    assert op_cost(model, CONSTANTS._replace(op_cost=(("Q4_K", 2.0),))) == pytest.approx(1.75)
+    assert op_cost(model._replace(float_bytes=90e6), CONSTANTS._replace(float_op_cost=3)) == 3
 
 
 def test_a_device_known_by_its_sheet_uses_the_pooled_constants() -> None:
     known = profiles()
-    rate = known.pooled.efficiency * 20e9
+    rate = known.cpu.efficiency * 20e9
     found = predicted(SMOLLM2)
     stored = mix("Q4_K_M").assign(SMOLLM2, tensor_specs(SMOLLM2))
     kv_bytes = (128 + 64) * 2 * 30 * 3 * 64 * 2  # depth x K and V x layers x heads x head_dim x F16
-    seconds = 30 * known.seconds_per_layer["llama.cpp"] + (sum(t.num_bytes for t in stored) + kv_bytes) / rate
+    layer_s = known.seconds_per_layer["llama.cpp", "cpu"]
+    seconds = 30 * layer_s + (sum(t.num_bytes for t in stored) + kv_bytes) / rate
     assert found.decode_tokens_per_s.value == pytest.approx(1 / seconds)
     assert found.decode_tokens_per_s.basis is Basis.SPECIFICATION
     assert found.decode_tokens_per_s.high == pytest.approx(
-        found.decode_tokens_per_s.value * known.pooled.decode_factor
+        found.decode_tokens_per_s.value * known.cpu.decode_factor
     )
+
+
+def test_a_graphics_card_is_compared_with_graphics_cards() -> None:
+    card = replace(SHEET_ONLY, backend="cuda")
+    found, other = predicted(SMOLLM2, on=card), predicted(SMOLLM2)
+    assert found.decode_tokens_per_s.value > other.decode_tokens_per_s.value
+    assert found.decode_tokens_per_s.high == pytest.approx(
+        found.decode_tokens_per_s.value * profiles().gpu.decode_factor
+    )
+
+
+def test_constants_of_a_device_file_win_and_are_measured() -> None:
+    found = predicted(SMOLLM2, on=replace(device("raspberry-pi-5"), profiles=(CONSTANTS,)))
+    assert found.decode_tokens_per_s.basis is Basis.FITTED  # as the profile says
+    stored = mix("Q4_K_M").assign(SMOLLM2, tensor_specs(SMOLLM2))
+    kv_bytes = (128 + 64) * 2 * 30 * 3 * 64 * 2
+    seconds = 30 * 1e-4 + (sum(t.num_bytes for t in stored) + kv_bytes) / 10e9
+    assert found.decode_tokens_per_s.value == pytest.approx(1 / seconds)
+    assert found.decode_tokens_per_s.high == pytest.approx(found.decode_tokens_per_s.value * 1.1)
 
 
 def test_nothing_is_said_of_a_device_without_bandwidth_or_rows() -> None:
@@ -165,7 +227,7 @@ def test_the_time_to_the_first_token_is_the_prompt_over_the_prefill_rate() -> No
 
 
 def test_loading_reads_the_file_and_starts_the_engine() -> None:
-    pooled = profiles().pooled
+    pooled = profiles().start
     stored = mix("F16").assign(SMOLLM2, tensor_specs(SMOLLM2))
     file_bytes = sum(t.num_bytes for t in stored)
     read_s = file_bytes / pooled.storage_read_bytes_per_s
@@ -181,7 +243,7 @@ def test_a_format_outside_the_measured_bits_gets_the_wider_range() -> None:
     assert predicted(SMOLLM2, "F16", on=laptop).decode_tokens_per_s.basis is Basis.FITTED
     quantized = predicted(SMOLLM2, "Q4_K_M", on=laptop).decode_tokens_per_s
     assert quantized.basis is Basis.SPECIFICATION
-    assert quantized.high / quantized.value == pytest.approx(profiles().pooled.decode_factor)
+    assert quantized.high / quantized.value == pytest.approx(profiles().cpu.decode_factor)
 
 
 def test_a_device_borrows_the_rows_of_its_chip_but_not_their_basis() -> None:
@@ -309,3 +371,43 @@ def test_values_lie_strictly_inside_their_ranges(case: tuple[Architecture, str, 
         found.decode_tokens_per_s,
     ):
         assert 0 < figure.low < figure.value < figure.high
+
+
+MOBILELLM_125M = Architecture(
+    name="MobileLLM-125M",
+    vocab_size=32000,
+    num_layers=30,
+    hidden_size=576,
+    intermediate_size=1536,
+    num_heads=9,
+    num_kv_heads=3,
+    head_dim=64,
+)
+
+
+def _iphone_step_s(architecture: Architecture) -> float:
+    stored = [stored_tensor(spec, TYPES["F16"]) for spec in tensor_specs(architecture)]
+    found = latency(
+        runtime="executorch",
+        architecture=architecture,
+        stored=stored,
+        device=device("iphone-13"),
+        workload=Workload(prompt_tokens=1, generated_tokens=1),
+        file_bytes=sum(t.num_bytes for t in stored),
+    )
+    assert found is not None
+    return 1 / found.decode_tokens_per_s.value
+
+
+def test_sharing_layers_in_cache_is_nearly_free_and_storing_them_twice_is_not() -> None:
+    # MobileLLM, arXiv 2402.14905 table 7, iPhone 13: 15.6 ms, 16.0 ms (+2.6 %) and 29.0 ms (+86 %)
+    once = _iphone_step_s(MOBILELLM_125M)
+    shared = replace(MOBILELLM_125M, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
+    assert once == pytest.approx(0.0156, rel=0.02)
+    assert 1.0 < _iphone_step_s(shared) / once <= 1.05
+    assert 1.70 <= _iphone_step_s(replace(MOBILELLM_125M, num_layers=60)) / once <= 2.0
+
+
+def test_sharing_that_leaves_the_cache_costs_as_much_as_separate_layers() -> None:
+    again = replace(MOBILELLM_125M, sharing=LayerSharing(strategy=SharingStrategy.REPEAT_ALL, repeat=2))
+    assert _iphone_step_s(again) == pytest.approx(_iphone_step_s(replace(MOBILELLM_125M, num_layers=60)))

@@ -1,0 +1,340 @@
+"""The speed part of docs/accuracy.md: every measured row against what is predicted without its model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from math import exp, log
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sizer.device import Device, DeviceKind, load_devices
+from sizer.energy import arithmetic_joules
+from sizer.latency import prefill_seconds, profiles, speed_of
+from sizer.measure.choice import SIMPLEST, choose_features, fit_group, held_out_devices, held_out_models
+from sizer.measure.regression import (
+    Groups,
+    Key,
+    Row,
+    conformal,
+    conformal_of_groups,
+    decode_rows,
+    enough,
+    error,
+    grouped,
+    prefill_rows,
+    read_rows,
+)
+from sizer.workload import Workload
+
+_INTRODUCTION = """\
+Decoding speed of every row of `sizer/data/measurements.csv`, predicted without the rows of its model on its
+device (`fitted`), from one or two other models there (`fitted, few rows`), or, where a device has rows of one
+model only, without the device, from its data sheet (`specification`). The 80 % range of each row was learned
+from other models, or devices, as well. Error: |predicted / measured - 1|. The rows are all there are: none
+was set aside, and the choice of terms for each engine (`[[model]]` in `profiles.toml`) saw all of them."""
+_ENERGY = """\
+Measured joules per token, with the arithmetic at 7 nm (BitNet table 2) and the weights at 100 pJ a byte
+(MobileLLM), and, where the device's power is known, that power over the measured speed (on some devices that
+power is the row's own). Arithmetic and memory leave out what the rest of the machine takes; the high end of
+such a prediction is {high:.0f} pJ a byte, the most in this table."""
+_OTHERS = """\
+The same rows under llmfit's formula (bandwidth x 0.55 / bytes at the nominal width where it knows the
+bandwidth, else a constant per backend over the parameters) and LLM-Viewer's roofline (weights at the nominal
+width over the theoretical bandwidth), both computed here. Where no bandwidth is known, LLM-Viewer says
+nothing."""
+
+FITTED, FEW, SHEET = "fitted", "fitted, few rows", "specification"
+
+
+class Judged(NamedTuple):
+    """A measured decoding speed, what was predicted without its model, and whether the range held it."""
+
+    row: Row
+    basis: str
+    error: float  # log(predicted / measured)
+    inside: bool
+
+    @property
+    def predicted(self) -> float:
+        """Tokens per second."""
+        assert self.row.decode_tokens_per_s is not None
+        return self.row.decode_tokens_per_s * exp(self.error)
+
+
+def judge(rows: Sequence[Row]) -> tuple[list[Judged], list[Row]]:
+    """Every decode row that something can be said of without its own model, and the others.
+
+    Ranges, too, are learned from other models, or other devices, than the row's.
+    """
+    groups = grouped(decode_rows(rows))
+    choice = choose_features(groups)
+    sheet, sheet_factor = _by_sheet(rows)
+    few = _few(groups)
+    found: list[Judged] = []
+    without: list[Row] = []
+    for key, group in groups.items():
+        if enough(group):
+            errors = held_out_models(groups, key, choice[group[0].engine])
+            for row, e in zip(group, errors, strict=True):
+                rest = [o for r, o in zip(group, errors, strict=True) if r.model != row.model]
+                found.append(Judged(row, FITTED, e, abs(e) <= log(conformal(rest)) + 1e-12))
+        elif key in few:
+            others = [[e for _, e in errors] for other, errors in few.items() if other != key]
+            limit = log(conformal_of_groups(others))
+            found += [Judged(row, FEW, e, abs(e) <= limit) for row, e in few[key]]
+        else:
+            for row in group:
+                if id(row) in sheet:
+                    limit = log(sheet_factor[row.device])
+                    found.append(Judged(row, SHEET, sheet[id(row)], abs(sheet[id(row)]) <= limit))
+                else:
+                    without.append(row)
+    return found, without
+
+
+def _by_sheet(rows: Sequence[Row]) -> tuple[dict[int, float], dict[str, float]]:
+    """Error of each row predicted from its device's sheet, and the factor that the other devices teach."""
+    errors: dict[int, float] = {}
+    factors: dict[str, float] = {}
+    for kind in ("cpu", "gpu"):
+        found, _ = held_out_devices(rows, load_devices(), kind)
+        for name, judged in found.items():
+            errors |= {id(row): e for row, e in judged}
+            factors[name] = conformal_of_groups(
+                [[e for _, e in others] for other, others in found.items() if other != name]
+            )
+    return errors, factors
+
+
+def _few(groups: Groups) -> dict[Key, list[tuple[Row, float]]]:
+    """Rows of devices with few rows of several models, each predicted from those of the other models."""
+    found: dict[Key, list[tuple[Row, float]]] = {}
+    for key, rows in groups.items():
+        if enough(rows) or len({r.model for r in rows}) < 2:
+            continue
+        for row in rows:
+            rest = {**groups, key: [r for r in rows if r.model != row.model]}
+            found.setdefault(key, []).append((row, error(fit_group(rest, key, SIMPLEST), row)))
+    return found
+
+
+# llmfit's formula and tables: github AlexsJones/llmfit llmfit-core/src/fit.rs and models.rs (MIT), as a
+# public port has them. Bytes a weight and relative speed by the first digit of the type.
+_LLMFIT_BYTES = {"F": 2.0, "8": 1.0, "6": 0.75, "5": 0.625, "4": 0.5, "3": 0.375, "2": 0.25}
+_LLMFIT_SPEED = {"F": 0.6, "8": 0.8, "6": 0.95, "5": 1.0, "4": 1.15, "3": 1.25, "2": 1.35}
+_LLMFIT_K = {"cuda": 220, "rocm": 180, "vulkan": 150, "metal": 160}
+_LLMFIT_CPU_ONLY = 0.3
+
+
+def llmfit_tokens_per_s(row: Row, device: Device) -> float:
+    """Tokens per second as llmfit says: bandwidth x 0.55 / bytes, or a constant per backend / parameters."""
+    billions = max(row.weights / 1e9, 0.1)
+    digit = _digit(row)
+    sheet = device.bandwidth_theoretical_bytes_per_s
+    if row.backend in ("cuda", "rocm", "metal") and sheet and device.kind is not DeviceKind.BOARD:
+        return sheet.value / 1e9 / (billions * _LLMFIT_BYTES[digit]) * 0.55
+    if row.backend == "cpu":
+        x86 = device.soc is not None and device.soc.startswith(("Core", "Ryzen"))
+        constant, mode = (70 if x86 else 90), _LLMFIT_CPU_ONLY
+    else:
+        constant, mode = _LLMFIT_K.get(row.backend, 70), 1.0
+    cores = 1.0 if (device.soc or "").startswith("BCM") else 1.1  # eight or more
+    return constant / billions * _LLMFIT_SPEED[digit] * cores * mode
+
+
+def llm_viewer_tokens_per_s(row: Row, device: Device) -> float | None:
+    """Tokens per second of LLM-Viewer's roofline (github hahnyuan/LLM-Viewer, arXiv 2402.16363).
+
+    Decoding is bound by memory: the weights of all matrices at the nominal bits and the cache in 16 bits over
+    the theoretical bandwidth. None without one.
+    """
+    sheet = device.bandwidth_theoretical_bytes_per_s
+    if sheet is None or row.work is None:
+        return None
+    bits = {"F": 32 if row.format == "32 bits" else 16}.get(_digit(row), 0) or int(_digit(row))
+    read = (row.work.block_weights + row.work.head_weights) * bits / 8 + row.kv_bytes
+    return sheet.value / read
+
+
+def _digit(row: Row) -> str:
+    if row.format.endswith(" bits"):
+        bits = float(row.format.removesuffix(" bits"))
+        return "F" if bits >= 16 else "8" if bits > 7 else "4" if bits > 3 else "2"
+    return "F" if row.format.startswith("F") else row.format.lstrip("ITQ")[0]
+
+
+def prefill_judged(rows: Sequence[Row]) -> dict[str, list[float]]:
+    """Errors of prefill rates by backend, as the profiles on file predict them (not held out)."""
+    found: dict[str, list[float]] = {}
+    for row in prefill_rows(rows):
+        device = load_devices().get(row.device)
+        if device is None or row.work is None or row.prefill_tokens_per_s is None:
+            continue
+        own = [p for p in (speed_of(device, row.runtime, row.work.bits_per_weight),) if p]
+        if not own or own[0].constants.backend != row.backend:
+            continue
+        load = Workload(prompt_tokens=row.prompt_tokens)
+        rate = row.prompt_tokens / prefill_seconds(row.work, load, own[0].constants)
+        found.setdefault(row.backend, []).append(log(rate / row.prefill_tokens_per_s))
+    return found
+
+
+def latency_section() -> str:
+    """Markdown: errors and coverage by device and basis, energy, and every row beside two other formulas."""
+    rows = read_rows()
+    judged, without = judge(rows)
+    return "\n".join(
+        [
+            "## Speed",
+            "",
+            _INTRODUCTION,
+            "",
+            *_by_basis(judged),
+            "",
+            *_by_device(judged),
+            "",
+            "Prefill, as the profiles on file say (constants fitted to these rows): "
+            + "; ".join(
+                f"{backend} {len(found)} rows, median {_percent(_median(found))}"
+                for backend, found in prefill_judged(rows).items()
+            )
+            + ".",
+            "",
+            *_energy(rows),
+            "",
+            "### Beside llmfit and LLM-Viewer",
+            "",
+            _OTHERS,
+            "",
+            *_beside(judged),
+            "",
+            "### Every row",
+            "",
+            "Tokens per second.",
+            "",
+            *_every(judged),
+            "",
+            f"{len(without)} rows are of devices with one model and no known bandwidth: "
+            + "; ".join(f"{r.device} {r.model} {r.format}" for r in without)
+            + ".",
+            "",
+        ]
+    )
+
+
+def _by_basis(judged: Sequence[Judged]) -> list[str]:
+    lines = [
+        "| basis | rows | median error | 90 % within | inside the 80 % range |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for basis in (FITTED, FEW, SHEET):
+        some = [j for j in judged if j.basis == basis]
+        lines.append(f"| {basis} | {len(some)} | {_summary(some)} |")
+    lines.append(f"| all | {len(judged)} | {_summary(judged)} |")
+    return lines
+
+
+def _by_device(judged: Sequence[Judged]) -> list[str]:
+    lines = [
+        "| device | runtime | backend | basis | rows | median error | 90 % within | inside the 80 % range |",
+        "|---|---|---|---|---:|---:|---:|---:|",
+    ]
+    for key in dict.fromkeys((*j.row.key, j.basis) for j in judged):
+        some = [j for j in judged if (*j.row.key, j.basis) == key]
+        lines.append(f"| {' | '.join(key)} | {len(some)} | {_summary(some)} |")
+    return lines
+
+
+def _energy(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "### Energy",
+        "",
+        _ENERGY.format(high=profiles().energy.high_joules_per_byte * 1e12),
+        "",
+        "| device | model | measured J | arithmetic and bytes J | power / speed J | pJ a byte |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        if row.joules_per_token is None or row.work is None or row.decode_tokens_per_s is None:
+            continue
+        device = load_devices().get(row.device)
+        watts = device.load_power_watts if device else None
+        counted = arithmetic_joules(row.work) + row.work.step_bytes * 100e-12
+        over = f"{watts.value / row.decode_tokens_per_s:.3g}" if watts else ""
+        per_byte = row.joules_per_token / row.decode_bytes * 1e12
+        lines.append(
+            f"| {row.device} | {row.model} {row.format} | {row.joules_per_token:.3g} | {counted:.3g} "
+            f"| {over} | {per_byte:.0f} |"
+        )
+    return lines
+
+
+def _beside(judged: Sequence[Judged]) -> list[str]:
+    lines = ["| rows | number | sizer | llmfit | LLM-Viewer |", "|---|---:|---:|---:|---:|"]
+    known = [(j, *_others(j.row)) for j in judged]
+    for title, some in (
+        ("all", known),
+        ("CPU", [k for k in known if k[0].row.backend == "cpu"]),
+        ("GPU", [k for k in known if k[0].row.backend != "cpu"]),
+        ("below 1B", [k for k in known if k[0].row.weights < 1e9]),
+    ):
+        ours = [j.error for j, _, _ in some]
+        llmfit = [e for _, e, _ in some if e is not None]
+        viewer = [e for _, _, e in some if e is not None]
+        lines.append(
+            f"| {title} | {len(some)} | {_percent(_median(ours))} | {_percent(_median(llmfit))} "
+            f"| {_percent(_median(viewer))} ({len(viewer)} rows) |"
+        )
+    return lines
+
+
+def _others(row: Row) -> tuple[float | None, float | None]:
+    """log(predicted / measured) of llmfit and LLM-Viewer."""
+    device = load_devices().get(row.device)
+    assert row.decode_tokens_per_s is not None
+    if device is None:
+        return None, None
+    viewer = llm_viewer_tokens_per_s(row, device)
+    return (
+        log(llmfit_tokens_per_s(row, device) / row.decode_tokens_per_s),
+        log(viewer / row.decode_tokens_per_s) if viewer else None,
+    )
+
+
+def _every(judged: Sequence[Judged]) -> list[str]:
+    lines = [
+        "| device | engine | model | measured | sizer | error | in range | llmfit | LLM-Viewer | source |",
+        "|---|---|---|---:|---:|---:|---|---:|---:|---|",
+    ]
+    for j in judged:
+        row, measured = j.row, j.row.decode_tokens_per_s or 0.0
+        llmfit, viewer = (f"{measured * exp(e):.3g}" if e is not None else "" for e in _others(row))
+        lines.append(
+            f"| {row.device} | {row.runtime}, {row.backend} | {row.model} {row.format} | {measured:.4g} "
+            f"| {j.predicted:.3g} | {exp(j.error) - 1:+.0%} | {'yes' if j.inside else 'no'} | {llmfit} "
+            f"| {viewer} | {row.source.replace('|', '/')} |"
+        )
+    return lines
+
+
+def _summary(some: Sequence[Judged]) -> str:
+    misses = sorted(abs(exp(j.error) - 1) for j in some)
+    last = misses[min(len(misses) - 1, int(0.9 * len(misses)))]
+    inside = sum(j.inside for j in some) / len(some)
+    return f"{_percent(median(misses))} | {_percent(last)} | {inside:.0%}"
+
+
+def _median(errors: Iterable[float]) -> float:
+    return median(abs(exp(e) - 1) for e in errors)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+if __name__ == "__main__":
+    print(latency_section())
