@@ -16,7 +16,7 @@ from benchmarks import other_calculators as others
 from sizer.architecture import Architecture
 from sizer.errors import SizerError
 from sizer.formats.gguf import gguf_name
-from sizer.formats.llamacpp import StoredTensor
+from sizer.formats.stored import StoredTensor
 from sizer.memory import kv_cache_bytes
 from sizer.registry import CatalogueModel, models
 from sizer.runtimes.llamacpp import LlamaCpp, compute_buffer_bytes
@@ -41,6 +41,7 @@ SAME_SHAPE = {
     "lfm2-350m (unsloth)": "LFM2-350M",
     "stablelm-2-zephyr-1_6b (stabilityai)": "stablelm-2-1_6b",
     "openelm-450m-instruct": "OpenELM-450M",
+    "mistral-7b": "Mistral-7B-v0.1",
     "pythia-160m (quantfactory)": "pythia-160m",
     "bloom-560m (quantfactory)": "bloom-560m",
 }
@@ -59,6 +60,7 @@ LLAMA_31_8B = Architecture(
     tie_embeddings=False,
 )
 ROPE_FACTORS = 64
+UNIT_BYTES = {"GiB": 2**30, "GB": 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +160,7 @@ def _file_answers(
         theirs = (accelerate_bytes(config_says.name, bits), others.llm_analysis_bytes(config_says, bits))
     if not published["file_bytes"]:
         return (file.tensor_bytes, None, *theirs)
-    held_out = file.total - file.tokenizer.value + tokenizer_of_others(a.vocab_size)
+    held_out = file.total - file.tokenizer_bytes + tokenizer_of_others(a.vocab_size)
     return (file.total, held_out, *theirs)
 
 
@@ -182,6 +184,27 @@ def bits_per_weight() -> list[tuple[str, float, float]]:
         weights = sum(tensor.spec.num_elements for tensor in stored) + ROPE_FACTORS
         found.append((row["quant"], float(row["bits_per_weight"]), 8 * total / weights))
     return found
+
+
+def printed_sizes() -> list[tuple[str, float, float, str]]:
+    """Files whose size is printed in two or three digits: name, size, ours, the unit of both."""
+    engine = LlamaCpp()
+    found = []
+    for row in csv_rows("truth/gguf_sizes.csv"):
+        size, _, unit = row["size_as_printed"].partition(" ")
+        a = _printed_of(row)
+        if row["file_bytes"] or unit not in UNIT_BYTES or a is None or row["quant"] not in engine.formats:
+            continue
+        file = engine.file_bytes(a, engine.store(a, row["quant"]))
+        found.append((f"{row['model']} {row['quant']}", float(size), file.total / UNIT_BYTES[unit], unit))
+    return found
+
+
+def _printed_of(row: dict[str, str]) -> Architecture | None:
+    if row["model"] == "Llama-3-8B":  # of the same shape, without factors
+        return LLAMA_31_8B
+    known = known_model(row["config_model"] or row["model"])
+    return known.architecture if known else None
 
 
 def memory() -> dict[str, list[tuple[float, float]]]:

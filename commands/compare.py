@@ -10,6 +10,7 @@ from commands.console import out, out_json
 from commands.sizing import chosen_format
 from sizer.device import Device, device
 from sizer.estimate import estimate
+from sizer.runtimes import runtime
 from sizer.workload import Workload
 
 
@@ -40,7 +41,7 @@ def compare_command(
     from sizer.readers import read_model
 
     format_name, _ = chosen_format(runtime_name, bits, format)
-    workload = Workload.within(context)
+    workload = Workload.within(context, runtime(runtime_name).cache_types[0])
     devices: list[Device | None] = [device(name) for name in device_names or []]
     rows = [
         [

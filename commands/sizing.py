@@ -2,24 +2,26 @@
 
 # No postponed annotations here: Typer evaluates the text of each one twice, which takes a tenth of the start.
 
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import notice, out_json
+from commands.console import out_json
 from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
 from sizer.device import device
-from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, SizerError
+from sizer.errors import InvalidArchitecture, InvalidQuantity
 from sizer.estimate import Estimate, estimate
 from sizer.runtimes import runtime
 from sizer.solve import DEEP_AND_THIN, SHALLOW_AND_WIDE, architecture_near
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_count, parse_count
 from sizer.workload import Workload
+
+if TYPE_CHECKING:
+    from sizer.training import TrainingMemory
 
 _ESTIMATE_HELP = """Size a model, real or hypothetical: file, memory, speed, energy.
 
@@ -33,6 +35,8 @@ Examples:
   sizer estimate MobileLLM-125M --format Q4_K_M --context 4096 --json
   sizer estimate --num-layers 12 --hidden-size 768 --num-heads 12 --num-kv-heads 4 --bits 8
   sizer estimate MobileLLM-125M --sharing immediate --repeat 2 --advice
+  sizer estimate SmolLM2-135M --sparsity 0.5 --sparsity-pattern structured
+  sizer estimate SmolLM2-135M --lora-rank 8 --bits 4 --sequence-length 1024 --checkpointing
   echo '{"model": "SmolLM2-135M", "format": "Q8_0"}' | sizer estimate --batch -
 """
 
@@ -74,16 +78,41 @@ def estimate_command(
     flash_attention: Annotated[
         bool, typer.Option("--flash-attention/--no-flash-attention", help="No score rows kept in memory.")
     ] = True,
+    weights_in_memory: Annotated[
+        str, typer.Option(help="mapped, loaded (--no-mmap), repacked-avx2, repacked-avx512, repacked-arm.")
+    ] = "mapped",
     advice: Annotated[
         bool, typer.Option("--advice", help="Also say what small changes of shape would do.")
     ] = False,
+    training: Annotated[bool, typer.Option("--training", help="Also the memory of a training step.")] = False,
+    lora_rank: Annotated[int | None, typer.Option(help="Train adapters of this rank (LoRA).")] = None,
+    lora_targets: Annotated[
+        str | None, typer.Option(help="attention, all-linear, or names. [q_proj,v_proj]")
+    ] = None,
+    sequence_length: Annotated[
+        int | None, typer.Option(help="Tokens of a training sequence. [context]")
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations. [no]"),
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adamw8bit or sgd. [adamw]")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of training: amp, fp32, bf16, bf16-master. [amp]")
+    ] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Share of the blocks' weights pruned away.")] = None,
+    sparsity_pattern: Annotated[
+        str | None, typer.Option(help="unstructured, 2:4 or structured. [unstructured]")
+    ] = None,
     batch: Annotated[
         str | None, typer.Option(help="File (or -) of JSON lines in; one estimate a line out.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     if batch is not None:
-        raise typer.Exit(_batch(batch))
+        from commands.batch import run_batch
+
+        raise typer.Exit(run_batch(batch))
     asked = {
         "prompt_tokens": prompt,
         "generated_tokens": generate,
@@ -91,8 +120,9 @@ def estimate_command(
         "batch_size": batch_size,
         "ubatch_tokens": ubatch,
         "flash_attention": flash_attention,
+        "weights_in_memory": weights_in_memory,
     }
-    workload = _workload(
+    workload = chosen_workload(
         {key: value for key, value in asked.items() if value is not None}, cache_type, runtime_name
     )
     shape = {
@@ -109,21 +139,38 @@ def estimate_command(
     }
     given = {key: value for key, value in shape.items() if value is not None}
     architecture, shape_notes = _architecture(model_name, params, config, given, wide=wide)
-    format_name, format_notes = chosen_format(runtime_name, bits, format)
-    result = estimate(
-        architecture=architecture,
-        format=format_name,
-        runtime=runtime_name,
-        workload=workload,
-        device=device(device_name) if device_name is not None else None,
-        assumptions=(*shape_notes, *format_notes),
-    )
+    train = {
+        "training": training or None,
+        "lora_rank": lora_rank,
+        "lora_targets": lora_targets,
+        "sequence_length": sequence_length,
+        "checkpointing": checkpointing,
+        "optimizer": optimizer,
+        "precision": precision,
+    }
+    format_name, format_notes = trained_format(runtime_name, bits, format, train)
+    known_device = device(device_name) if device_name is not None else None
+
+    def sized(shape: Architecture) -> Estimate:
+        return estimate(
+            architecture=shape,
+            format=format_name,
+            runtime=runtime_name,
+            workload=workload,
+            device=known_device,
+            assumptions=(*shape_notes, *format_notes),
+        )
+
+    result, extras = chosen_pruning(sized, architecture, sparsity, sparsity_pattern)
+    trained = chosen_training(result, train, bits, format)
+    if trained is not None:
+        extras["training"] = trained.to_dict()
     if json_output:
-        out_json(result.to_dict() | (_advice(result) if advice else {}))
+        out_json(result.to_dict() | extras | (_advice(result) if advice else {}))
     else:
         from reports.estimate_text import advice_text, estimate_table
 
-        print(estimate_table(result), end="")
+        print(estimate_table(result, training=trained), end="")
         if advice:
             from sizer.advice import alignment_advice, sensitivities
 
@@ -133,6 +180,45 @@ def estimate_command(
 
 
 estimate_command.__doc__ = _ESTIMATE_HELP
+
+
+def chosen_pruning(
+    sized: Callable[[Architecture], Estimate],
+    architecture: Architecture,
+    fraction: object,
+    pattern: object,
+) -> tuple[Estimate, dict[str, Any]]:
+    """The estimate, pruned if that was asked for, and what to add to its document."""
+    if fraction is None and pattern is None:
+        return sized(architecture), {}
+    from commands.pruning import estimate_pruned
+
+    result, pruned = estimate_pruned(sized, architecture, fraction, pattern)
+    return result, {"sparsity": pruned.to_dict()}
+
+
+def trained_format(
+    runtime_name: str, bits: float | None, format_name: str | None, train: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    """Name of the format the model is deployed in, whatever its weights are in while adapters are trained."""
+    if train.get("lora_rank") is not None:
+        from commands.training import deployed_format
+
+        format_name = deployed_format(runtime_name, format_name)
+    return chosen_format(runtime_name, bits, format_name)
+
+
+def chosen_training(
+    result: Estimate, train: Mapping[str, Any], bits: float | None, format_name: str | None
+) -> "TrainingMemory | None":
+    """Memory of a training step if one was asked for; nothing is loaded where none was."""
+    if all(value is None for value in train.values()):
+        return None
+    from commands.training import training_is_asked, training_of
+
+    return (
+        training_of(result, train, bits=bits, format_name=format_name) if training_is_asked(train) else None
+    )
 
 
 def _advice(result: Estimate) -> dict[str, Any]:
@@ -224,95 +310,7 @@ def chosen_format(
     return chosen, (f"{4.0 if bits is None else bits:g} bits means {engine.name}'s customary {chosen}",)
 
 
-def _batch(source: str) -> int:
-    """Estimates for JSON lines, in order; 2 if any line was bad."""
-    if source == "-":
-        failed = _batch_lines(sys.stdin)
-    else:
-        try:
-            with Path(source).open(encoding="utf-8") as stream:
-                failed = _batch_lines(stream)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise InvalidFile(f"batch: cannot read {source!r}: {reason}; accepted: a file or -") from None
-    if failed:
-        notice(f"error: {failed} bad line(s) in {source}")
-    return 2 if failed else 0
-
-
-def _batch_lines(lines: Iterable[str]) -> int:
-    """Print the estimate of every line; the number of lines that were bad."""
-    import json
-
-    failed = 0
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            document: dict[str, Any] = _batch_line(line).to_dict()
-        except SizerError as error:
-            document, failed = {"error": str(error)}, failed + 1
-        # flushed: the reader at the other end of a pipe may wait for each answer
-        print(json.dumps(document, allow_nan=False), flush=True)
-    return failed
-
-
-# Keys of a batch line that become the workload, beside "context".
-_WORKLOAD_KEYS = {
-    "context": "context_tokens",
-    "prompt": "prompt_tokens",
-    "generate": "generated_tokens",
-    "batch_size": "batch_size",
-    "ubatch": "ubatch_tokens",
-    "flash_attention": "flash_attention",
-}
-_TEXT_KEYS = ("runtime", "format", "device", "cache_type")
-_BATCH_KEYS = sorted({"config", "model", "bits", "sharing", *_TEXT_KEYS, *_WORKLOAD_KEYS})
-
-
-def _batch_line(line: str) -> Estimate:
-    import json
-
-    from sizer.hf_config import architecture_from_config, sharing_from_config
-    from sizer.readers import read_model
-
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):
-        raise InvalidFile("line: not JSON; accepted: one JSON object a line") from None
-    if not isinstance(request, Mapping):
-        raise InvalidFile(f"line: not a JSON object; accepted: one with {', '.join(_BATCH_KEYS)}")
-    if unknown := sorted(set(request) - set(_BATCH_KEYS)):
-        raise InvalidFile(f"{unknown[0]}: unknown key; accepted: {', '.join(_BATCH_KEYS)}")
-    if isinstance(request.get("config"), Mapping):
-        architecture = architecture_from_config(request["config"])
-    elif isinstance(request.get("model"), str):
-        architecture = read_model(request["model"])
-    else:
-        raise InvalidFile("config: missing; accepted: an object of config.json keys, or a model's name")
-    if request.get("sharing") is not None:
-        architecture = replace(architecture, sharing=sharing_from_config(request["sharing"]))
-    texts = {key: request.get(key) for key in _TEXT_KEYS}
-    for key, value in texts.items():
-        if value is not None and not isinstance(value, str):
-            raise InvalidQuantity(f"{key}: must be text, got {value!r}")
-    bits = request.get("bits")
-    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int | float)):
-        raise InvalidQuantity(f"bits: must be a number, got {bits!r}")
-    runtime_name = texts["runtime"] or "llama.cpp"
-    format_name, notes = chosen_format(runtime_name, bits, texts["format"])
-    given = {field: request[key] for key, field in _WORKLOAD_KEYS.items() if request.get(key) is not None}
-    return estimate(
-        architecture=architecture,
-        format=format_name,
-        runtime=runtime_name,
-        workload=_workload(given, texts["cache_type"], runtime_name),
-        device=device(texts["device"]) if texts["device"] is not None else None,
-        assumptions=notes,
-    )
-
-
-def _workload(given: dict[str, Any], cache_type: str | None, runtime_name: str) -> Workload:
+def chosen_workload(given: dict[str, Any], cache_type: str | None, runtime_name: str) -> Workload:
     """Workload as asked for; prompt and generation shrink to a small context unless they are given."""
     context = given.get("context_tokens", Workload().context_tokens)
     if isinstance(context, int):
@@ -321,4 +319,6 @@ def _workload(given: dict[str, Any], cache_type: str | None, runtime_name: str) 
         given.setdefault("generated_tokens", usual.generated_tokens)
     if not isinstance(given.get("flash_attention", True), bool):
         raise InvalidQuantity(f"flash_attention: must be true or false, got {given['flash_attention']!r}")
+    if isinstance(how := given.get("weights_in_memory"), str):
+        given["weights_in_memory"] = how.strip().lower()
     return Workload(**given, cache_type=(cache_type or runtime(runtime_name).cache_types[0]).upper())

@@ -10,6 +10,7 @@ from commands.console import out, out_json
 from commands.sizing import chosen_format
 from sizer.budget import Budget
 from sizer.device import device
+from sizer.runtimes import runtime
 from sizer.units import parse_bytes
 from sizer.workload import Workload
 
@@ -52,7 +53,7 @@ def solve_command(
         format=format_name,
         runtime=runtime_name,
         device=device(device_name) if device_name is not None else None,
-        workload=Workload.within(context),
+        workload=Workload.within(context, runtime(runtime_name).cache_types[0]),
         vocab_size=vocab_size,
         tie_embeddings=tie_embeddings,
     )[:top]

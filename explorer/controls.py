@@ -99,11 +99,11 @@ def number(control: Number) -> int:
     )
 
 
-def choice(control: Choice, **options: Any) -> str:
-    """Draw a choice as a menu; returns what is chosen."""
+def choice(control: Choice, *, among: Sequence[str] = (), **options: Any) -> str:
+    """Draw a choice as a menu, of some of its options only where these are given; returns what is chosen."""
     chosen: str = st.selectbox(
         control.label,
-        control.options,
+        among or control.options,
         key=control.key,
         help=control.help or None,
         persist_state="session",

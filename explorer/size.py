@@ -12,12 +12,13 @@ from reports.wording import count_text, shape_text
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import device as device_by_name
 from sizer.device import load_devices
-from sizer.errors import SizerError
+from sizer.errors import InvalidQuantity, SizerError
 from sizer.estimate import Estimate, estimate
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import gguf_layout
 from sizer.registry import model as model_by_name
 from sizer.registry import models
-from sizer.runtimes import runtime
+from sizer.runtimes import RUNTIME_NAMES, runtime
+from sizer.runtimes.base import Runtime
 from sizer.solve import architecture_near, nearest_divisor
 from sizer.units import parse_count
 from sizer.workload import CACHE_TYPES, Workload
@@ -27,17 +28,18 @@ NO_DEVICE = "none"
 FIRST_MODEL = "SmolLM2-135M"
 
 _FIRST = model_by_name(FIRST_MODEL).architecture
-_RUNTIME = "llama.cpp"
 
 START = Choice("start", "Start from", FROM_CATALOGUE, (FROM_CATALOGUE, FROM_COUNT, BY_HAND))
-_SIZABLE = [name for name, row in models().items() if not unknown_layout(row.architecture)]
+# Shapes that the widths of this page can say.
+_SHOWN = ("llama", "gptneox")
+_SIZABLE = [name for name, row in models().items() if gguf_layout(row.architecture) in _SHOWN]
 MODEL = Choice("model", "Model", FIRST_MODEL, tuple(sorted(_SIZABLE, key=str.lower)))
 COUNT = Text(
     "count", "Parameters", "125M", "A number with K, M or B; the nearest deep and thin shape is taken."
 )
-FORMAT = Choice(
-    "format", "Format", "Q4_K_M", runtime(_RUNTIME).formats, "The type of file made by llama-quantize."
-)
+ENGINE = Choice("engine", "Engine", "llama.cpp", RUNTIME_NAMES, "What runs the model on the device.")
+_FORMATS = dict.fromkeys(name for engine in RUNTIME_NAMES for name in runtime(engine).formats)
+FORMAT = Choice("format", "Format", "Q4_K_M", tuple(_FORMATS), "How the engine's file stores the weights.")
 DEVICE = Choice("device", "Device", "raspberry-pi-5", (NO_DEVICE, *load_devices()))
 CONTEXT = Number("context", "Context (tokens)", 2048, 256, 131072, 256)
 CACHE = Choice("cache", "Cache type", "F16", CACHE_TYPES)
@@ -63,7 +65,7 @@ SHARING = Choice("sharing", "Sharing", "none", tuple(s.value for s in SharingStr
 REPEAT = Number("repeat", "Runs of a block", 2, 2, 8, 1)
 
 CONTROLS = (
-    *(START, MODEL, COUNT, FORMAT, DEVICE, CONTEXT, CACHE),
+    *(START, MODEL, COUNT, ENGINE, FORMAT, DEVICE, CONTEXT, CACHE),
     *(LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, TIED, SHARING, REPEAT),
 )
 
@@ -74,6 +76,7 @@ _WIDTH_BEFORE = "width_before"
 def page() -> None:
     """Draw the page."""
     restore(CONTROLS)
+    _keep_to_engine()
     st.session_state.setdefault(_WIDTH_BEFORE, st.session_state[WIDTH.key])
     with st.sidebar:
         base = _base()
@@ -86,6 +89,31 @@ def page() -> None:
     else:
         _show(sized)
     share(CONTROLS)
+
+
+def _keep_to_engine() -> None:
+    """A format or cache that the engine does not have gives way to its usual one."""
+    state, engine = st.session_state, runtime(st.session_state[ENGINE.key])
+    if state[FORMAT.key] not in engine.formats:
+        state[FORMAT.key] = _usual_format(engine)
+    if state[CACHE.key] not in engine.cache_types:
+        state[CACHE.key] = engine.cache_types[0]
+
+
+def _take_usual() -> None:
+    """Another engine: its usual format and cache."""
+    state, engine = st.session_state, runtime(st.session_state[ENGINE.key])
+    state[FORMAT.key], state[CACHE.key] = _usual_format(engine), engine.cache_types[0]
+
+
+def _usual_format(engine: Runtime) -> str:
+    """What the engine's users mean by 4 bits, or by the most bits below."""
+    for bits in (4, 3, 2):
+        try:
+            return engine.format_for_bits(bits)
+        except InvalidQuantity:
+            continue
+    return engine.formats[0]
 
 
 def _base() -> Architecture:
@@ -152,11 +180,12 @@ def _keep_kv_heads() -> None:
 def _draw_controls() -> None:
     st.subheader("Deploy", divider="gray")
     choice(DEVICE, format_func=_device_title)
+    engine = runtime(choice(ENGINE, on_change=_take_usual))
     left, right = st.columns(2)
     with left:
-        choice(FORMAT)
+        choice(FORMAT, among=engine.formats)
     with right:
-        choice(CACHE)
+        choice(CACHE, among=engine.cache_types)
     number(CONTEXT)
     st.subheader("Shape", divider="gray")
     slider(LAYERS)
@@ -203,7 +232,7 @@ def _estimate(base: Architecture) -> Estimate:
     return estimate(
         architecture=architecture,
         format=state[FORMAT.key],
-        runtime=_RUNTIME,
+        runtime=state[ENGINE.key],
         workload=Workload(context_tokens=state[CONTEXT.key], cache_type=state[CACHE.key]),
         device=None if state[DEVICE.key] == NO_DEVICE else device_by_name(state[DEVICE.key]),
     )

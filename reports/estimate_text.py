@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sizer.advice import Change
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
+    from sizer.training import TrainingMemory
 
 TEXT_WIDTH = 100
 
@@ -53,12 +54,14 @@ def estimate_sections(estimate: Estimate) -> tuple[Section, ...]:
     )
 
 
-def estimate_table(estimate: Estimate, width: int = TEXT_WIDTH) -> str:
+def estimate_table(
+    estimate: Estimate, width: int = TEXT_WIDTH, training: TrainingMemory | None = None
+) -> str:
     """The estimate as plain text of at most `width` columns (wider only where a name is): sections, notes.
 
     Laid out here and not by rich: importing rich takes longer than the whole estimate.
     """
-    sections = estimate_sections(estimate)
+    sections = (*estimate_sections(estimate), *((training_section(training),) if training else ()))
     rows = [row for section in sections for row in section.rows]
     titles = [len(section.title) for section in sections]
     label_width = max(*titles, *(len(row.label) + 2 for row in rows)) + 2
@@ -71,7 +74,7 @@ def estimate_table(estimate: Estimate, width: int = TEXT_WIDTH) -> str:
             lines += _hanging(left, row.remark, width)
         lines.append("")
     lines.append("Assumptions")
-    for note in estimate.assumptions:
+    for note in (*estimate.assumptions, *(training.assumptions if training else ())):
         lines += _hanging("  - ", note, width)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -205,6 +208,31 @@ def _memory(estimate: Estimate) -> Section:
         )
     load = estimate.workload
     title = f"Memory, context {memory.context_tokens:,}, cache {load.cache_type}"
+    return Section(title, "bytes", tuple(rows))
+
+
+_METHODS = {"full": "all weights", "lora": "LoRA", "qlora": "QLoRA"}
+
+
+def training_section(training: TrainingMemory) -> Section:
+    """Memory of a training step by part; parts that are nothing are left out."""
+    plan = training.plan
+    learns = f", rank {plan.lora_rank}, on {', '.join(training.adapted)}" if plan.lora_rank else ""
+    rows = [Row("trained weights", f"{training.trainable_parameters:,}", f"{_METHODS[plan.method]}{learns}")]
+    rows += [
+        Row(name.removesuffix("_bytes").replace("_", " "), f"{size:,}", format_bytes_binary(size))
+        for name, size in training.parts.items()
+        if size
+    ]
+    rows.append(Row("total", f"{training.total_bytes:,}", format_bytes_binary(training.total_bytes)))
+    if training.budget_bytes is not None:
+        fit = fit_text(training.total_bytes, training.budget_bytes)
+        rows.append(Row("fits", "yes" if training.fits else "no", fit))
+    recomputed = ", checkpointing" if plan.checkpointing else ""
+    title = (
+        f"Training, {plan.batch_size} x {plan.sequence_tokens:,} tokens, {plan.precision.value}, "
+        f"{plan.optimizer.value}{recomputed}"
+    )
     return Section(title, "bytes", tuple(rows))
 
 

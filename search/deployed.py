@@ -5,6 +5,7 @@ from __future__ import annotations
 from search.results import Candidate
 from sizer.device import device as device_by_name
 from sizer.estimate import Estimate, estimate
+from sizer.runtimes import runtime as runtime_by_name
 from sizer.workload import Workload
 
 
@@ -21,7 +22,7 @@ def deployed_estimate(
         architecture=candidate.architecture,
         format=candidate.format,
         runtime=runtime,
-        workload=Workload.within(context_tokens),
+        workload=Workload.within(context_tokens, runtime_by_name(runtime).cache_types[0]),
         device=device_by_name(device) if device else None,
         assumptions=assumptions,
     )

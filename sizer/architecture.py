@@ -141,6 +141,8 @@ class Architecture:
     conv_layers: tuple[int, ...] = ()  # LFM2: layers with a short convolution instead of attention
     conv_kernel: int = 3
     conv_bias: bool = False
+    sliding_window: int | None = None  # positions that a sliding layer looks back on; others see all
+    sliding_layers: tuple[int, ...] = ()
     # OpenELM: of each layer where they differ, as many query heads to a KV head as num_heads to num_kv_heads;
     # num_heads and intermediate_size are then the largest
     layer_num_heads: tuple[int, ...] = ()
@@ -178,11 +180,14 @@ class Architecture:
 
     def _check_layers(self) -> None:
         """Fields that say something of each layer must speak of layers that are there."""
-        if any(not 0 <= layer < self.num_layers for layer in self.conv_layers):
-            raise InvalidArchitecture(
-                f"conv_layers must be layers from 0 to {self.num_layers - 1}, "
-                f"got {shown(list(self.conv_layers))}"
-            )
+        for name in ("conv_layers", "sliding_layers"):
+            layers = getattr(self, name)
+            if any(not 0 <= layer < self.num_layers for layer in layers):
+                raise InvalidArchitecture(
+                    f"{name} must be layers from 0 to {self.num_layers - 1}, got {shown(list(layers))}"
+                )
+        if self.sliding_layers and self.sliding_window is None:
+            raise InvalidArchitecture("sliding_window: missing, but sliding_layers has layers that need it")
         group = self.num_heads // self.num_kv_heads
         for name, largest, multiple in (
             ("layer_num_heads", self.num_heads, group),
@@ -290,7 +295,19 @@ class Architecture:
 
     def unrolled(self) -> Architecture:
         """The same computation with every executed layer stored on its own (what llama.cpp needs)."""
-        return replace(self, num_layers=self.executed_layers, sharing=LayerSharing())
+        if self.sharing.repeat == 1:
+            return self
+        sliding = frozenset(self.sliding_layers)
+        return replace(
+            self,
+            num_layers=self.executed_layers,
+            sharing=LayerSharing(),
+            sliding_layers=tuple(
+                i for i, block in enumerate(self.sharing.order(self.num_layers)) if block in sliding
+            )
+            if sliding
+            else (),
+        )
 
 
 _EXPERT_FIELDS = (

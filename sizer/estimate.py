@@ -120,6 +120,10 @@ def estimate(
     load = workload or Workload(cache_type=engine.cache_types[0])
     if load.cache_type not in engine.cache_types:
         raise UnknownName.of(f"{engine.name} cache type", load.cache_type, engine.cache_types)
+    if load.weights_in_memory not in engine.weights_in_memory:
+        raise UnknownName.of(
+            f"weights_in_memory of {engine.name}", load.weights_in_memory, engine.weights_in_memory
+        )
     stored = engine.store(architecture, format_name)
     file = engine.file_bytes(architecture, stored)
     memory = engine.memory(architecture, stored, load)
@@ -161,6 +165,7 @@ def estimate(
             *assumptions,
             *_format_notes(format_name, bytes_by_type),
             *_tokenizer_notes(file),
+            *memory.notes,
             *engine.assumptions(architecture, format_name),
             *((*device.assumptions, *energy_assumptions(device)) if device else ()),
         ),

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture, UnknownName, shown
-from sizer.families.config_keys import Config, Reader, flag, head_dim, integer, sharing_from_config
+from sizer.families.config_keys import (
+    Config,
+    Reader,
+    flag,
+    head_dim,
+    integer,
+    sharing_from_config,
+    sliding,
+)
 
 __all__ = ["FAMILIES", "architecture_from_config", "config_from_architecture", "sharing_from_config"]
 
@@ -45,6 +54,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     acts = {kind: act for act, kind in _ACTIVATIONS.items() if act != "swish"}
     if a.beyond_llama:
         raise InvalidArchitecture(f"config: no known model_type can say {', '.join(a.beyond_llama)}")
+    if a.sliding_layers:
+        raise InvalidArchitecture("config: sliding_layers cannot be said; accepted: full attention")
     if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
         raise InvalidArchitecture(
             f"config: no known model_type has mlp {a.mlp.value}, norm {a.norm.value} and position "
@@ -137,18 +148,28 @@ def _minicpm(config: Config, name: str) -> Architecture:
 
 
 def _mistral(config: Config, name: str) -> Architecture:
-    return _decoder(config, name, tie_default=False)
+    a = _decoder(config, name, tie_default=False)
+    return replace(a, **sliding(config, a.num_layers, 4096, lambda layer: True))
 
 
 def _qwen2(config: Config, name: str) -> Architecture:
-    return _decoder(config, name, tie_default=False, bias=True)
+    return _sliding_qwen(config, _decoder(config, name, tie_default=False, bias=True))
 
 
 def _qwen3(config: Config, name: str) -> Architecture:
     bias = flag(config, "attention_bias", False)
-    return _decoder(
+    a = _decoder(
         config, name, tie_default=False, bias=bias, output_bias=bias, qk_norm=True, head_dim_default=128
     )
+    return _sliding_qwen(config, a)
+
+
+def _sliding_qwen(config: Config, a: Architecture) -> Architecture:
+    """Qwen2Config, Qwen3Config: windows only with use_sliding_window, from layer max_window_layers on."""
+    if not flag(config, "use_sliding_window", False):
+        return a
+    first = integer(config, "max_window_layers", 28)
+    return replace(a, **sliding(config, a.num_layers, 4096, lambda layer: layer >= first))
 
 
 def _loaded(kind: str) -> Reader:

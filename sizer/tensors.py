@@ -156,7 +156,7 @@ class TensorSpec:
 
 
 # A search or a solve asks for the same few lists again and again (hundreds of tensors each).
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def tensor_specs(architecture: Architecture) -> tuple[TensorSpec, ...]:
     """Every weight tensor once; shared blocks once; a tied head not at all (its embedding is a matmul)."""
     return tuple(_specs(architecture))
@@ -188,7 +188,9 @@ def _specs(a: Architecture) -> Iterator[TensorSpec]:
     for layer in range(a.num_layers):
         yield from _block(a, layer)
     if a.final_norm:
-        yield from _norm(a, Role.OUTPUT_NORM, "model.norm", a.hidden_size, None)
+        # LFM2 and its GGUF files call it the embedding's
+        role = Role.EMBEDDING_NORM if a.conv_layers else Role.OUTPUT_NORM
+        yield from _norm(a, role, "model.norm", a.hidden_size, None)
     if not a.tie_embeddings:
         yield from _matrix(Role.OUTPUT, "lm_head", a.vocab_size, a.embedding_width, None, bias=a.head_bias)
     elif a.head_bias:

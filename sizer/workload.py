@@ -8,11 +8,12 @@ from sizer.errors import InvalidQuantity, UnknownName
 
 CACHE_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL")
 QUANTIZED_CACHE_TYPES = CACHE_TYPES[3:]
+WEIGHTS_IN_MEMORY = ("mapped", "loaded", "repacked-avx2", "repacked-avx512", "repacked-arm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Tokens of prompt, generation and context, sequences at once, and how the KV cache is kept."""
+    """Tokens of prompt, generation and context, sequences at once; how KV cache and weights are kept."""
 
     prompt_tokens: int = 128
     generated_tokens: int = 128
@@ -21,6 +22,7 @@ class Workload:
     ubatch_tokens: int = 512
     cache_type: str = "F16"
     flash_attention: bool = True
+    weights_in_memory: str = "mapped"
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -31,6 +33,8 @@ class Workload:
                 raise InvalidQuantity(f"{f.name} must be a whole number from 1 to 2**31, got {value!r}")
         if self.cache_type not in CACHE_TYPES:
             raise UnknownName.of("cache type", self.cache_type, CACHE_TYPES)
+        if self.weights_in_memory not in WEIGHTS_IN_MEMORY:
+            raise UnknownName.of("weights_in_memory", str(self.weights_in_memory), WEIGHTS_IN_MEMORY)
         if self.prompt_tokens + self.generated_tokens > self.context_tokens:
             raise InvalidQuantity(
                 f"context_tokens: prompt {self.prompt_tokens} + generated {self.generated_tokens} tokens "
@@ -42,11 +46,12 @@ class Workload:
             )
 
     @classmethod
-    def within(cls, context_tokens: int) -> Workload:
+    def within(cls, context_tokens: int, cache_type: str = "F16") -> Workload:
         """The usual prompt and answer in a context of that many tokens; half of it each where it is small."""
         half = max(1, context_tokens // 2)
         return cls(
             context_tokens=context_tokens,
             prompt_tokens=min(cls().prompt_tokens, half),
             generated_tokens=min(cls().generated_tokens, half),
+            cache_type=cache_type,
         )

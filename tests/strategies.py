@@ -45,6 +45,13 @@ def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
     )
 
 
+def as_llama(architecture: Architecture) -> Architecture:
+    """The same sizes with Llama's blocks, for what is known of no other shape."""
+    flags = ("qk_norm", "qkv_bias", "attention_output_bias", "mlp_bias", "sub_norms", "shared_mlp")
+    off: dict[str, Any] = dict.fromkeys(flags, False)
+    return replace(architecture, mlp=MlpKind.SWIGLU, norm=NormKind.RMSNORM, **off)
+
+
 @st.composite
 def any_architectures(draw: st.DrawFn, *, max_layers: int = 6) -> Architecture:
     """A valid model of any family: Llama-shaped, or with fields beyond it."""

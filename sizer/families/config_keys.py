@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sizer.architecture import MAX_WIDTH, Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
+from sizer.architecture import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    Architecture,
+    LayerSharing,
+    MlpKind,
+    SharingStrategy,
+    parse_enum,
+)
 from sizer.errors import InvalidArchitecture, shown
 
 Config = Mapping[str, Any]
@@ -82,6 +90,30 @@ def activation(config: Config, key: str, default: str, *, gated: bool) -> MlpKin
     if not isinstance(name, str) or name not in kinds:
         raise InvalidArchitecture(f"{key}: unknown value {shown(name)}; accepted: {', '.join(sorted(kinds))}")
     return kinds[name]
+
+
+def sliding(
+    config: Config, layers: int, default: int | None, slides: Callable[[int], bool]
+) -> dict[str, Any]:
+    """`sliding_window` and `sliding_layers`: the layers `layer_types` names, or those of the family's rule.
+
+    A `sliding_window` of null or 0 means none; `default` is the window where the key is left out.
+    """
+    if config.get("sliding_window", default) in (None, 0):
+        return {}
+    types = config.get("layer_types")
+    if types is None:
+        sliding_layers = tuple(layer for layer in range(min(layers, MAX_LAYERS)) if slides(layer))
+    else:
+        known = ("sliding_attention", "full_attention")
+        if not isinstance(types, list) or len(types) != layers or any(t not in known for t in types):
+            raise InvalidArchitecture(
+                f'layer_types: expected "sliding_attention" or "full_attention" for each of {layers} layers'
+            )
+        sliding_layers = tuple(layer for layer, kind in enumerate(types) if kind == "sliding_attention")
+    if not sliding_layers:
+        return {}
+    return {"sliding_window": size(config, "sliding_window", default or 1), "sliding_layers": sliding_layers}
 
 
 def sharing_from_config(value: object) -> LayerSharing:

@@ -17,6 +17,8 @@ from sizer.families.config_keys import (
     head_dim,
     integer,
     sharing_from_config,
+    size,
+    sliding,
 )
 
 # Phi3Config, GemmaConfig, ...: vocab_size, hidden_size, intermediate_size, layers, heads, positions.
@@ -58,6 +60,7 @@ def _phi3(config: Config, name: str) -> Architecture:
         tie_embeddings=flag(config, "tie_word_embeddings", False),
         fused_qkv=True,
         fused_gate_up=True,
+        **sliding(config, sizes["num_layers"], None, lambda layer: True),
     )
 
 
@@ -75,9 +78,15 @@ def _gemma(config: Config, name: str) -> Architecture:
     model_type = config["model_type"]
     kv_heads, activation_key = _GEMMAS[model_type]
     bias = flag(config, "attention_bias", False)
+    sizes = _sizes(config)
+    windows = {}
+    if model_type != "gemma":
+        # every other layer slides, or five of six (layer_types of Gemma*Config)
+        period = 2 if model_type == "gemma2" else size(config, "sliding_window_pattern", 6)
+        windows = sliding(config, sizes["num_layers"], 4096, lambda layer: bool((layer + 1) % period))
     return Architecture(
         name=name,
-        **_sizes(config),
+        **sizes,
         num_kv_heads=integer(config, "num_key_value_heads", kv_heads),
         head_dim=integer(config, "head_dim", 256),
         mlp=activation(config, activation_key, "gelu_pytorch_tanh", gated=True),
@@ -86,6 +95,7 @@ def _gemma(config: Config, name: str) -> Architecture:
         attention_output_bias=bias,
         qk_norm=model_type == "gemma3_text",
         block_norms=BlockNorms.PRE if model_type == "gemma" else BlockNorms.BOTH,
+        **windows,
     )
 
 

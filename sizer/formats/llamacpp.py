@@ -1,19 +1,22 @@
 """llama.cpp's quantization mixes: which ggml block type each tensor of a GGUF file gets.
 
-Port of `llama_tensor_get_type` in llama.cpp `src/llama-quant.cpp` (commit c392e509), without an importance
-matrix, and of the fallback as the build in llama-cpp-python 0.3.36 has it (Q2_K and Q3_K fall back to Q4_0
-there; older builds chose IQ4_NL, of the same size). Compared tensor by tensor with what that build chose.
+Port of `llama_tensor_get_type` in llama.cpp `src/llama-quant.cpp` as the build in llama-cpp-python 0.3.36
+has it, without an importance matrix, and compared tensor by tensor with what that build chose. Older builds
+differ in two things: Q2_K and Q3_K fell back to IQ4_NL (of Q4_0's size), and one fused matrix of query, key
+and value had rules of its own (Q5_K in Q4_K_M) where it now has those of a value matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
-from sizer.architecture import Architecture, NormKind, PositionKind
+from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
-from sizer.formats.stored import StoredTensor
+from sizer.formats.gguf_layout import gguf_layout, unknown_layout
+from sizer.formats.stored import StoredTensor, stored_tensor
 from sizer.tensors import Role, TensorSpec, count_parameters
 
 
@@ -65,6 +68,8 @@ BASE_TYPES: Mapping[str, str] = {
     "TQ2_0": "TQ2_0",
 }
 
+_FLOATS = ("F32", "F16", "BF16")
+
 _FALLBACK: Mapping[str, str] = {
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
@@ -94,36 +99,37 @@ def _first(fraction: int, name: str, otherwise: str | None = None) -> _Rule:
     return lambda p: name if p.number < p.of // fraction else otherwise
 
 
+def _middle(name: str) -> _Rule:
+    return lambda p: name if p.of // 8 <= p.number < 7 * p.of // 8 else None
+
+
 def _if_grouped(name: str, otherwise: str | None = None) -> _Rule:
     return lambda p: name if p.gqa >= 4 else otherwise
 
 
 # Types that differ from the mix's base type, by role and mix. None: the base type after all.
+_VALUE_RULES: Mapping[str, _Rule] = {
+    "Q2_K": _if_grouped("Q4_K", "Q3_K"),
+    "Q2_K_S": _if_grouped("Q4_K"),
+    "Q3_K_M": lambda p: "Q5_K" if p.number < 2 else "Q4_K",
+    "Q3_K_L": _always("Q5_K"),
+    "Q4_K_S": lambda p: "Q5_K" if p.number < 4 else None,
+    "Q4_K_M": _if_more_bits("Q6_K"),
+    "Q5_K_M": _if_more_bits("Q6_K"),
+    "IQ3_XXS": _if_grouped("Q4_K", "IQ3_S"),
+    "IQ3_XS": _if_grouped("Q4_K"),
+    "IQ3_S": _if_grouped("Q4_K"),
+    "IQ3_M": _always("Q4_K"),
+    "IQ4_NL": _if_grouped("Q5_K"),
+    "IQ4_XS": _if_grouped("Q5_K"),
+    **dict.fromkeys(("IQ2_S", "IQ2_M"), _if_grouped("Q4_K", "IQ3_S")),
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS"), _if_grouped("Q4_K", "Q2_K")),
+}
 _RULES: Mapping[Role, Mapping[str, _Rule]] = {
-    Role.VALUE: {
-        "Q2_K": _if_grouped("Q4_K", "Q3_K"),
-        "Q2_K_S": _if_grouped("Q4_K"),
-        "Q3_K_M": lambda p: "Q5_K" if p.number < 2 else "Q4_K",
-        "Q3_K_L": _always("Q5_K"),
-        "Q4_K_S": lambda p: "Q5_K" if p.number < 4 else None,
-        "Q4_K_M": _if_more_bits("Q6_K"),
-        "Q5_K_M": _if_more_bits("Q6_K"),
-        "IQ3_XXS": _if_grouped("Q4_K", "IQ3_S"),
-        "IQ3_XS": _if_grouped("Q4_K"),
-        "IQ3_S": _if_grouped("Q4_K"),
-        "IQ3_M": _always("Q4_K"),
-        "IQ4_NL": _if_grouped("Q5_K"),
-        "IQ4_XS": _if_grouped("Q5_K"),
-        **dict.fromkeys(("IQ2_S", "IQ2_M"), _if_grouped("Q4_K", "IQ3_S")),
-        **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS"), _if_grouped("Q4_K", "Q2_K")),
-    },
+    Role.VALUE: _VALUE_RULES,
+    Role.QKV: _VALUE_RULES,
     Role.QUERY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
     Role.KEY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
-    Role.QKV: {
-        **dict.fromkeys(("Q3_K_M", "Q3_K_L", "IQ3_M"), _always("Q4_K")),
-        "Q4_K_M": _always("Q5_K"),
-        "Q5_K_M": _always("Q6_K"),
-    },
     Role.ATTENTION_OUTPUT: {
         "Q2_K": _always("Q3_K"),
         "Q3_K_M": _always("Q4_K"),
@@ -148,10 +154,24 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
         **dict.fromkeys(("IQ2_S", "IQ2_M"), _first(8, "IQ3_S")),
         **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS"), _first(8, "Q2_K")),
     },
-    Role.GATE: {"IQ3_XS": lambda p: "IQ3_XXS" if p.of // 8 <= p.number < 7 * p.of // 8 else None},
-    Role.UP: {"IQ3_XS": lambda p: "IQ3_XXS" if p.of // 8 <= p.number < 7 * p.of // 8 else None},
+    Role.GATE: {"IQ3_XS": _middle("IQ3_XXS")},
+    **dict.fromkeys((Role.UP, Role.GATE_UP), {"IQ3_XS": _middle("IQ3_XXS")}),
 }
 
+# Falcon's own rules for the two roles, beside the IQ1 and IQ2 families, which ask for no model.
+_FALCON_RULES: Mapping[Role, Mapping[str, _Rule]] = {
+    **_RULES,
+    Role.ATTENTION_OUTPUT: {
+        "Q3_K_L": _always("Q4_K"),
+        **{name: _RULES[Role.ATTENTION_OUTPUT][name] for name in ("IQ1_S", "IQ1_M", "IQ2_S", "IQ2_M")},
+    },
+    Role.DOWN: {
+        **{name: rule for name, rule in _RULES[Role.DOWN].items() if name != "Q4_K_S"},
+        "Q3_K_M": lambda p: "Q5_K" if p.number < p.of // 16 else "Q4_K" if _more_bits(p) else None,
+        "Q3_K_L": _always("Q4_K"),
+        "Q4_K_M": lambda p: "Q6_K" if p.number < p.of // 16 else "Q5_K" if _more_bits(p) else None,
+    },
+}
 
 # Experts' matrices follow the rules of their kind; routers stay as the converter writes them.
 _EXPERT_KINDS: Mapping[Role, Role] = {
@@ -162,16 +182,7 @@ _EXPERT_KINDS: Mapping[Role, Role] = {
     Role.DOWN_EXPERTS: Role.DOWN,
     Role.DOWN_SHARED: Role.DOWN,
 }
-_UNQUANTIZED = (Role.POSITION_EMBEDDING, Role.ROUTER, Role.SHARED_ROUTER)
-# Fields of a mixture of experts whose layout is known, where every layer has experts.
-_KNOWN_OF_EXPERTS = (
-    "num_experts",
-    "num_experts_per_tok",
-    "moe_intermediate_size",
-    "shared_expert_intermediate_size",
-    "shared_expert_gate",
-    "qk_norm_all_heads",  # OLMoE
-)
+_UNQUANTIZED = (Role.POSITION_EMBEDDING, Role.CONV, Role.ROUTER, Role.SHARED_ROUTER)
 # Mixes in which attention's output has 5 bits where there are 8 experts.
 _FIVE_BIT_OUTPUT = (
     *("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XS", "IQ3_XXS", "IQ3_S", "IQ3_M", "IQ4_NL"),
@@ -189,9 +200,11 @@ class LlamaCppMix(NamedTuple):
 
         Raises InvalidArchitecture for a shape whose layout in a GGUF file has not been checked.
         """
-        _check_layout(architecture, specs)
+        layout = _checked_layout(architecture, specs)
         gqa = architecture.num_heads // architecture.num_kv_heads
-        is_70b = architecture.num_layers == 80 and gqa > 1
+        if 0 in architecture.conv_layers:
+            gqa = 0  # llama_hparams::n_gqa asks the first layer, which has no KV heads
+        is_70b = _is_70b(architecture.num_layers, gqa)
         counts: dict[Role, int] = {}
         for spec in specs:
             if len(spec.shape) > 1:
@@ -199,35 +212,42 @@ class LlamaCppMix(NamedTuple):
         seen: dict[Role, int] = {}
         stored = []
         for spec in specs:
-            index = 0
-            if len(spec.shape) > 1:
-                index = seen.get(spec.role, 0)
-                seen[spec.role] = index + 1
+            if len(spec.shape) == 1:
+                stored.append(stored_tensor(spec, TYPES["F32"]))
+                continue
+            index = seen.get(spec.role, 0)
+            seen[spec.role] = index + 1
             place = _Place(index, counts.get(spec.role, 0), gqa, is_70b, architecture.num_experts)
             if spec.role in _EXPERT_KINDS and spec.layer is not None:
                 place = place._replace(number=self._expert_number(architecture, spec, spec.layer))
-            stored.append(StoredTensor(spec, self._type_of(spec, place, tied=architecture.tie_embeddings)))
+            of_model = architecture.tie_embeddings, layout == "falcon"
+            kind = _type_of(self, spec.role, spec.row_length, place, *of_model)
+            stored.append(stored_tensor(spec, kind))
         return tuple(stored)
 
-    def _type_of(self, spec: TensorSpec, place: _Place, *, tied: bool) -> BlockType:
-        if len(spec.shape) == 1 or spec.role in _UNQUANTIZED:
-            return TYPES["F32"]
+    def table_type(self, role: Role, row_length: int, *, tied: bool) -> str:
+        """Type of the head or the token embedding, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
-        if base in ("F32", "F16", "BF16"):
-            return TYPES[base]
-        if spec.role is Role.OUTPUT or (tied and spec.role is Role.TOKEN_EMBEDDING):
-            name = self._head_type(base, spec.row_length)
-        elif spec.role is Role.TOKEN_EMBEDDING:
-            name = self._lookup_type(base)
-        else:
-            role = _EXPERT_KINDS.get(spec.role, spec.role)
-            rule = _RULES.get(role, {}).get(self.name)
-            name = (rule(place) if rule else None) or base
-            if place.is_70b and role is Role.VALUE and name in ("Q3_K", "Q4_K"):
-                name = "Q5_K"
-            if place.experts:
-                name = self._with_experts(role, place, name)
-        return _fallback(name, spec.row_length)
+        if base in _FLOATS:
+            return base
+        return self._head_type(base, row_length) if tied or role is Role.OUTPUT else self._lookup_type(base)
+
+    def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
+        """Type of each layer's matrix of that role, before a fallback for the length of its rows."""
+        is_70b = _is_70b(num_layers, gqa)
+        return tuple(self.matrix_type(role, _Place(i, num_layers, gqa, is_70b)) for i in range(num_layers))
+
+    def matrix_type(self, role: Role, place: _Place, *, falcon: bool = False) -> str:
+        """Type of a matrix of the blocks, before a fallback for the length of its rows."""
+        base = BASE_TYPES[self.name]
+        if base in _FLOATS:
+            return base
+        role = _EXPERT_KINDS.get(role, role)
+        rule = (_FALCON_RULES if falcon else _RULES).get(role, {}).get(self.name)
+        name = (rule(place) if rule else None) or base
+        if place.is_70b and role in (Role.VALUE, Role.QKV) and name in ("Q3_K", "Q4_K"):
+            name = "Q5_K"
+        return self._with_experts(role, place, name) if place.experts else name
 
     def _expert_number(self, architecture: Architecture, spec: TensorSpec, layer: int) -> int:
         """The layer; mixes of few bits count a layer's routed and shared experts one after the other."""
@@ -265,32 +285,40 @@ class LlamaCppMix(NamedTuple):
         return "Q4_K" if self.name in ("TQ1_0", "TQ2_0") else base
 
 
-def unknown_layout(architecture: Architecture) -> tuple[str, ...]:
-    """Facts of a shape that a GGUF file may store in ways not verified; empty for a known layout.
-
-    One fused query, key and value is known of GPT-NeoX (Pythia's files), not of Falcon's grouped heads.
-    """
-    a = architecture
-    unknown = list(a.beyond_llama)
-    if a.norm is NormKind.LAYERNORM and not a.mlp.gated and a.num_kv_heads == a.num_heads:
-        unknown = [name for name in unknown if name != "fused_qkv"]
-    if a.num_experts:
-        unknown = [name for name in unknown if name not in _KNOWN_OF_EXPERTS]
-    if a.position is not PositionKind.ROPE:
-        unknown.append(f"position {a.position.value}")
-    return tuple(unknown)
-
-
-def _check_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -> None:
-    """Refuse a layout that is not known: no byte count is guessed, but the parameters are said."""
-    if unknown := unknown_layout(architecture):
+def _checked_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -> str:
+    """Name of the layout; a shape that llama.cpp does not run is refused, but its parameters are said."""
+    layout = gguf_layout(architecture)
+    if layout is None:
         raise InvalidArchitecture(
-            f"model: llama.cpp's layout of {architecture.name!r} is not known yet (it has "
-            f"{', '.join(unknown)}); its parameters are: {count_parameters(specs).total:,}"
+            f"model: llama.cpp does not run the kind of {architecture.name!r} (no model there joins "
+            f"{', '.join(unknown_layout(architecture))} with the rest of this shape); "
+            f"its parameters are: {count_parameters(specs).total:,}"
         )
+    return layout
 
 
-def _fallback(name: str, row_length: int) -> BlockType:
+@lru_cache(maxsize=65_536)
+def _type_of(
+    by: LlamaCppMix, role: Role, row_length: int, place: _Place, tied: bool, falcon: bool
+) -> BlockType:
+    """Type of a matrix or a table."""
+    if role in _UNQUANTIZED:
+        return TYPES["F32"]
+    if role in (Role.OUTPUT, Role.TOKEN_EMBEDDING):
+        name = by.table_type(role, row_length, tied=tied)
+        if falcon and (tied or role is Role.OUTPUT) and name not in _FLOATS:
+            name = "Q8_0"
+    else:
+        name = by.matrix_type(role, place, falcon=falcon)
+    return fitting_type(name, row_length)
+
+
+def _is_70b(num_layers: int, gqa: int) -> bool:
+    return num_layers == 80 and gqa > 1
+
+
+def fitting_type(name: str, row_length: int) -> BlockType:
+    """The type of that name, or the one llama.cpp falls back to where rows do not divide into its blocks."""
     if not TYPES[name].fits(row_length):
         name = _FALLBACK.get(name, name)
     return TYPES[name] if TYPES[name].fits(row_length) else TYPES["F16"]

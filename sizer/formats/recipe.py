@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.formats.groups import BF16, F16, F32
-from sizer.formats.stored import StorageType, StoredTensor
+from sizer.formats.stored import StorageType, StoredTensor, stored_tensor
 from sizer.tensors import Access, Role, TensorSpec, tensor_specs
 
 
@@ -30,7 +30,7 @@ class Recipe(NamedTuple):
         """Every stored tensor of an architecture with its type."""
         if self.unties and architecture.tie_embeddings:
             architecture = replace(architecture, tie_embeddings=False)
-        return tuple(StoredTensor(spec, self.type_of(spec)) for spec in tensor_specs(architecture))
+        return tuple(stored_tensor(spec, self.type_of(spec)) for spec in tensor_specs(architecture))
 
     def type_of(self, spec: TensorSpec) -> StorageType:
         """Type one tensor is stored as."""

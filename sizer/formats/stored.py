@@ -23,15 +23,27 @@ class StorageType(Protocol):
 
 
 class StoredTensor(NamedTuple):
-    """A tensor and the type it is stored as."""
+    """A tensor, the type it is stored as, and bytes of its data without the file's alignment."""
 
     spec: TensorSpec
     type: StorageType
+    num_bytes: int
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the tensor's data, without the file's alignment."""
-        return self.type.tensor_bytes(self.spec)
+
+# The layers of a model, and the models of a search, have the same few shapes again and again.
+_SIZES: dict[tuple[StorageType, tuple[int, ...]], int] = {}
+_MOST_SIZES = 65_536
+
+
+def stored_tensor(spec: TensorSpec, kind: StorageType) -> StoredTensor:
+    """A tensor stored as that type."""
+    key = (kind, spec.shape)
+    size = _SIZES.get(key)
+    if size is None:
+        if len(_SIZES) >= _MOST_SIZES:
+            _SIZES.clear()
+        size = _SIZES[key] = kind.tensor_bytes(spec)
+    return StoredTensor(spec, kind, size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,6 +133,7 @@ def _architecture(header: GgufHeader, name: str, family: _Family, tensors: Tenso
         conv_layers=conv_layers,
         conv_kernel=_integer(header, f"{name}.shortconv.l_cache") if conv_layers else 3,
         conv_bias=any(f"blk.{layer}.shortconv.conv.bias" in tensors for layer in conv_layers[:1]),
+        **_windows(header, name, layers),
         **(_experts(header, name, block) if header.metadata.get(f"{name}.expert_count") else {}),
     )
 
@@ -176,6 +177,19 @@ def _experts(header: GgufHeader, name: str, block: _Block) -> dict[str, Any]:
         "shared_expert_intermediate_size": _integer(header, shared_key, 0),
         "shared_expert_gate": block.has("ffn_gate_inp_shexp"),
     }
+
+
+# Layers of llama.cpp's models in a cycle of windows, the last without one (src/models: set_swa_pattern).
+_WINDOW_CYCLES = {"gemma2": 2, "gemma3": 6, "olmo2": 4}
+
+
+def _windows(header: GgufHeader, name: str, layers: int) -> dict[str, Any]:
+    """Sliding windows where llama.cpp uses them: of all layers but each cycle's last."""
+    cycle, key = _WINDOW_CYCLES.get(name), f"{name}.attention.sliding_window"
+    if cycle is None or not header.metadata.get(key):
+        return {}
+    sliding = tuple(layer for layer in range(layers) if (layer + 1) % cycle)
+    return {"sliding_window": _integer(header, key), "sliding_layers": sliding} if sliding else {}
 
 
 def _require_same_count(header: GgufHeader, name: str, architecture: Architecture) -> None:

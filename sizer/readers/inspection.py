@@ -11,7 +11,7 @@ from typing import Any
 from sizer.architecture import Architecture
 from sizer.errors import SizerError
 from sizer.formats.gguf import gguf_name
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
 from sizer.readers.config_json import read_config_json
 from sizer.readers.file_tensor import FileTensor, TypeTotal, totals_by_type
 from sizer.readers.gguf_architecture import architecture_from_gguf

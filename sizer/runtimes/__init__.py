@@ -12,6 +12,7 @@ from sizer.runtimes.base import Runtime
 _RUNTIMES = {
     "llama.cpp": ("llamacpp", "LlamaCpp"),
     "bitnet.cpp": ("bitnetcpp", "BitnetCpp"),
+    "executorch": ("executorch", "ExecuTorch"),
     "mlx": ("mlx", "Mlx"),
     "transformers": ("pytorch", "Transformers"),
     "transformers.js": ("browser", "TransformersJs"),

@@ -27,6 +27,10 @@ class Runtime(Protocol):
         """Types its KV cache can have, the usual one first."""
 
     @property
+    def weights_in_memory(self) -> tuple[str, ...]:
+        """Ways it can hold weights that a workload may ask for, the usual one first."""
+
+    @property
     def memory_limit_bytes(self) -> int | None:
         """Bytes this engine can hold on any device, such as WebAssembly's 4 GiB; None without a limit."""
 

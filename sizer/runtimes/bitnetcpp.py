@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture
 from sizer.formats import bitnetcpp, gguf
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import unknown_layout
 from sizer.formats.stored import FileBytes, StoredTensor
 from sizer.memory import MemoryBreakdown
 from sizer.runtimes.llamacpp import LlamaCpp

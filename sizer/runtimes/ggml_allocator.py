@@ -19,7 +19,12 @@ class FreeBlocks:
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int | None]] = [(0, None)]
-        self.peak_bytes = 0
+        self.ends = [0]  # of everything ever taken
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes the buffer must have."""
+        return max(self.ends)
 
     def take(self, num_bytes: int) -> int:
         """Start of a range of that many bytes, from the smallest block it fits in (the last of equals)."""
@@ -33,7 +38,7 @@ class FreeBlocks:
             del self.ranges[best]
         else:
             self.ranges[best] = (start + size, end)
-        self.peak_bytes = max(self.peak_bytes, start + size)
+        self.ends.append(start + size)
         return start
 
     def give(self, start: int, num_bytes: int) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
 from sizer.formats import gguf
+from sizer.formats.gguf_layout import gguf_layout, windowed_layers
 from sizer.formats.llamacpp import BASE_TYPES, mix
 from sizer.formats.stored import FileBytes, StoredTensor
-from sizer.memory import MemoryBreakdown, cache_cells, kv_cache_bytes
+from sizer.memory import MemoryBreakdown, cache_cells, convolution_state_bytes, kv_cache_bytes
 from sizer.runtimes import llamacpp_graph
+from sizer.runtimes.llamacpp_weights import weights_bytes, weights_note
 from sizer.tensors import tensor_specs
-from sizer.workload import CACHE_TYPES, Workload
+from sizer.workload import CACHE_TYPES, WEIGHTS_IN_MEMORY, Workload
 
 # What people run at each width; llama.cpp's own default at 4 bits is Q4_K_M (tools/quantize/README.md).
 _CUSTOMARY = {
@@ -29,10 +33,10 @@ _CUSTOMARY = {
 
 # Fixed process memory and per-entry vocabulary structures: gguf-parser-go v0.25.0,
 # file_estimate__llamacpp.go:428-453 (5 MiB; 4+4 bytes of scores and types, 32+24+32 of token maps).
-_PROCESS_BYTES = 5 * 2**20
-_VOCABULARY_ENTRY_BYTES = 4 + 4 + 32 + 24 + 32
+PROCESS_BYTES = 5 * 2**20
+VOCABULARY_ENTRY_BYTES = 4 + 4 + 32 + 24 + 32
 
-_FLOAT_BYTES = 4
+FLOAT_BYTES = 4
 
 
 class LlamaCpp:
@@ -40,6 +44,7 @@ class LlamaCpp:
 
     name = "llama.cpp"
     cache_types = ("F16", *(name for name in CACHE_TYPES if name != "F16"))
+    weights_in_memory = WEIGHTS_IN_MEMORY
     memory_limit_bytes = None
 
     @property
@@ -61,13 +66,15 @@ class LlamaCpp:
         return _CUSTOMARY[bits]
 
     def as_stored(self, architecture: Architecture) -> Architecture:
-        """Unrolled: a GGUF file holds a shared block as many times as it runs."""
-        return architecture.unrolled()
+        """Unrolled: a GGUF file holds a shared block as often as it runs, and OpenELM's gate and up apart."""
+        unrolled = architecture.unrolled()
+        if gguf_layout(architecture) == "openelm":
+            return replace(unrolled, fused_gate_up=False)
+        return unrolled
 
     def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
         """Every tensor of the GGUF file with the block type llama-quantize gives it."""
-        unrolled = self.as_stored(architecture)
-        return mix(format_name).assign(unrolled, tensor_specs(unrolled))
+        return _stored(self.as_stored(architecture), format_name)
 
     def file_bytes(self, architecture: Architecture, stored: Sequence[StoredTensor]) -> FileBytes:
         """Bytes of the GGUF file by part."""
@@ -77,30 +84,53 @@ class LlamaCpp:
         self, architecture: Architecture, stored: Sequence[StoredTensor], workload: Workload
     ) -> MemoryBreakdown:
         """Bytes held on a CPU: mapped weights count as held (the system may drop and re-read their pages)."""
+        how = workload.weights_in_memory
         return MemoryBreakdown(
             context_tokens=workload.context_tokens,
-            weights_bytes=sum(tensor.num_bytes for tensor in stored),
-            kv_cache_bytes=kv_cache_bytes(architecture, workload),
+            weights_bytes=weights_bytes(stored, how),
+            kv_cache_bytes=kv_cache_bytes(architecture, workload, len(windowed_layers(architecture)))
+            + convolution_state_bytes(architecture, workload),
             compute_bytes=compute_buffer_bytes(architecture, workload),
             # one row of logits per sequence (llama_context::output_reserve)
-            output_bytes=workload.batch_size * architecture.vocab_size * _FLOAT_BYTES,
-            overhead_bytes=_PROCESS_BYTES + _VOCABULARY_ENTRY_BYTES * architecture.vocab_size,
+            output_bytes=workload.batch_size * architecture.vocab_size * FLOAT_BYTES,
+            overhead_bytes=PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * architecture.vocab_size,
+            notes=(weights_note(stored, how),),
         )
 
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
-        """Notes on mapped weights, an approximate compute buffer and shared blocks."""
-        notes = ["weights are memory-mapped and counted as held; the system can drop and re-read their pages"]
+        """Notes on an approximate compute buffer, sliding windows and shared blocks."""
+        notes = []
         if not llamacpp_graph.knows(architecture):
             notes.append(
-                "the compute buffer is approximate: llama.cpp's graph is followed for models of the Llama, "
-                "Qwen2 and Qwen3 kind only"
+                "the compute buffer is approximate (up to 30 % off for LFM2 and OpenELM): llama.cpp's graph "
+                "is not followed for a model of this kind"
             )
+        notes.extend(_window_notes(architecture))
         if architecture.sharing.repeat > 1:
             notes.append(
                 f"llama.cpp stores shared blocks once per run: {architecture.executed_layers} blocks in the "
                 f"file for {architecture.num_layers} trained ones"
             )
         return tuple(notes)
+
+
+def _window_notes(a: Architecture) -> tuple[str, ...]:
+    """What llama.cpp's cache makes of a model's sliding windows, where it has any."""
+    if not a.sliding_layers:
+        return ()
+    window = f"{len(a.sliding_layers)} of {a.num_layers} layers look back on {a.sliding_window} positions"
+    if windowed_layers(a):
+        return (
+            f"{window}: llama.cpp's tools cache that many and a micro-batch for them (with --swa-full, and "
+            "as a library by default, the whole context)",
+        )
+    return (f"{window}, but llama.cpp keeps the whole context for a model of this kind",)
+
+
+# One model is asked for with many workloads and devices.
+@lru_cache(maxsize=64)
+def _stored(unrolled: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
+    return mix(format_name).assign(unrolled, tensor_specs(unrolled))
 
 
 def compute_buffer_bytes(architecture: Architecture, workload: Workload) -> int:
@@ -126,4 +156,4 @@ def approximate_compute_buffer_bytes(architecture: Architecture, workload: Workl
     attention = a.hidden_size + 4 * a.q_width + mask
     if not workload.flash_attention:
         attention += a.num_heads * cells
-    return _FLOAT_BYTES * tokens * max(logits, feed_forward, attention)
+    return FLOAT_BYTES * tokens * max(logits, feed_forward, attention)

@@ -9,7 +9,7 @@ from sizer.formats import recipe
 from sizer.formats.recipe import Recipe
 from sizer.formats.stored import StoredTensor
 from sizer.memory import kv_bytes_per_token
-from sizer.workload import Workload
+from sizer.workload import WEIGHTS_IN_MEMORY, Workload
 
 
 class RecipeRuntime:
@@ -19,6 +19,7 @@ class RecipeRuntime:
     recipes: Mapping[str, Recipe]
     customary: Mapping[float, str]  # format its users mean by that many bits
     cache_types: tuple[str, ...] = ("F16",)
+    weights_in_memory: tuple[str, ...] = WEIGHTS_IN_MEMORY[:1]
     memory_limit_bytes: int | None = None
 
     @property

@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 from sizer.architecture import Architecture
 from sizer.device import device
 from sizer.estimate import Estimate, estimate
-from sizer.formats.llamacpp import unknown_layout
+from sizer.formats.gguf_layout import gguf_layout
 from sizer.registry import models
+from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 from sizer.workload import Workload
 
@@ -52,12 +53,32 @@ def test_opens_on_a_known_model(page: AppTest, smollm2: Architecture) -> None:
 
 
 def test_every_known_model_is_shown_exactly(page: AppTest) -> None:
-    sizable = {name: row for name, row in models().items() if not unknown_layout(row.architecture)}
+    sizable = {
+        name: row for name, row in models().items() if gguf_layout(row.architecture) in ("llama", "gptneox")
+    }
     for name, row in sizable.items():
         page.selectbox(key="model").set_value(name).run()
         expected = estimate(architecture=row.architecture, format="Q4_K_M").parameters.total
         assert f"({expected:,}) parameters" in caption(page), name
         assert caption(page).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("engine", [name for name in RUNTIME_NAMES if name != "llama.cpp"])
+def test_every_engine_has_its_own_formats_and_cache(
+    page: AppTest, smollm2: Architecture, engine: str
+) -> None:
+    page.selectbox(key="engine").set_value(engine).run()
+    known = runtime(engine)
+    chosen = page.selectbox(key="format").value
+    assert chosen in known.formats
+    assert tuple(page.selectbox(key="format").options) == known.formats
+    assert tuple(page.selectbox(key="cache").options) == known.cache_types
+    check(
+        page,
+        estimate(architecture=smollm2, format=chosen, runtime=engine, device=device("raspberry-pi-5")),
+    )
+    page.selectbox(key="engine").set_value("llama.cpp").run()
+    assert page.selectbox(key="format").value == "Q4_K_M"
 
 
 def test_format_device_context_and_cache(page: AppTest, smollm2: Architecture) -> None:

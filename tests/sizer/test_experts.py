@@ -32,10 +32,10 @@ def _counts(name: str) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("name", "total", "active"),
     [
-        ("OLMoE-1B-7B-0924", 6.9e9, 1.3e9),  # arXiv 2409.02060, table 1
+        ("OLMoE-1B-7B-0924", 6.9e9, 1.3e9),  # arXiv 2409.02060: "7B", "1B"; cards say 1.3B
         ("Mixtral-8x7B-v0.1", 46.7e9, 12.9e9),  # arXiv 2401.04088: "47B", "13B"; Mistral's announcement
-        ("Qwen1.5-MoE-A2.7B", 14.3e9, 2.7e9),  # card: "14.3B parameters in total and 2.7B activated"
-        ("Qwen3-30B-A3B", 30.5e9, 3.3e9),  # card: "30.5B in total and 3.3B activated"
+        ("Qwen1.5-MoE-A2.7B", 14.3e9, 2.7e9),  # its name, and the count of its card
+        ("Qwen3-30B-A3B", 30.5e9, 3.3e9),  # keras-hub qwen3_moe_presets.py: "30.5", "3.3"
     ],
 )
 def test_total_and_active_are_what_is_published(name: str, total: float, active: float) -> None:

@@ -12,7 +12,7 @@ from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import Device, DeviceKind, Fact, device, load_devices
 from sizer.formats.ggml import TYPES
 from sizer.formats.llamacpp import mix
-from sizer.formats.stored import StoredTensor
+from sizer.formats.stored import stored_tensor
 from sizer.latency import Latency, Work, decode_seconds, latency, op_cost, prefill_seconds, profiles, work
 from sizer.prediction import Basis
 from sizer.profile import Profile
@@ -328,7 +328,7 @@ def test_more_bytes_are_not_faster(architecture: Architecture, name: str) -> Non
     specs = tensor_specs(architecture)
     speeds = []
     for block in ("Q4_0", "Q8_0", "F16", "F32"):
-        stored = [StoredTensor(spec, TYPES[block]) for spec in specs]
+        stored = [stored_tensor(spec, TYPES[block]) for spec in specs]
         found = latency(
             runtime="llama.cpp",
             architecture=architecture,
@@ -386,7 +386,7 @@ MOBILELLM_125M = Architecture(
 
 
 def _iphone_step_s(architecture: Architecture) -> float:
-    stored = [StoredTensor(spec, TYPES["F16"]) for spec in tensor_specs(architecture)]
+    stored = [stored_tensor(spec, TYPES["F16"]) for spec in tensor_specs(architecture)]
     found = latency(
         runtime="executorch",
         architecture=architecture,

@@ -123,7 +123,7 @@ def known(architecture: Architecture) -> Architecture:
 @settings(max_examples=60)
 @given(architectures(max_layers=14).map(known), workloads())
 def test_a_shorter_graph_of_the_same_cycle_has_the_size_of_all_layers(a: Architecture, w: Workload) -> None:
-    assert compute_bytes(a, w) == reserve(a, w, a.executed_layers)[0]
+    assert compute_bytes(a, w) == max(reserve(a, w, a.executed_layers)[0])
 
 
 @settings(max_examples=60)

@@ -65,7 +65,7 @@ def test_every_runtime_estimates_and_says_what_it_assumes(name: str) -> None:
     assert sum(document["weights"]["bytes_by_type"].values()) == document["weights"]["tensor_bytes"]
 
 
-@pytest.mark.parametrize("name", ["mlx", "transformers", "transformers.js", "web-llm"])
+@pytest.mark.parametrize("name", ["executorch", "mlx", "transformers", "transformers.js", "web-llm"])
 def test_shared_blocks_are_stored_once_but_cached_for_each_run(name: str) -> None:
     engine = runtime(name)
     shared = replace(SMOL, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
@@ -106,11 +106,21 @@ def test_a_cache_type_the_engine_lacks_is_refused() -> None:
         _sized("SmolLM2-135M", "4bit", 2048, "Q8_0", "mlx")
 
 
+def test_ways_to_hold_weights_that_only_llama_cpp_has_are_refused() -> None:
+    with pytest.raises(UnknownName, match="unknown weights_in_memory of mlx 'loaded'; .*known: mapped"):
+        estimate(
+            architecture=SMOL,
+            format="4bit",
+            runtime="mlx",
+            workload=Workload(cache_type="BF16", weights_in_memory="loaded"),
+        )
+
+
 def test_unknown_runtimes_list_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="unknown runtime 'mlxx'; did you mean mlx"):
         runtime("mlxx")
 
 
 def test_bitnet_cpp_refuses_what_llama_cpp_cannot_hold_but_says_the_parameters() -> None:
-    with pytest.raises(InvalidArchitecture, match="bitnet.cpp does not run 'bloom-3b' .*3,002,557,440"):
-        runtime("bitnet.cpp").store(model("bloom-3b").architecture, "I2_S")
+    with pytest.raises(InvalidArchitecture, match="bitnet.cpp does not run 'opt-1.3b' .*1,315,758,080"):
+        runtime("bitnet.cpp").store(model("opt-1.3b").architecture, "I2_S")

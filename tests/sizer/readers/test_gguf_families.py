@@ -166,6 +166,8 @@ def _write(
         keys["expert_feed_forward_length"] = a.moe_intermediate_size
     if a.shared_expert_intermediate_size:
         keys["expert_shared_feed_forward_length"] = a.shared_expert_intermediate_size
+    if a.sliding_window:
+        keys["attention.sliding_window"] = a.sliding_window
     if a.conv_layers:
         keys["shortconv.l_cache"] = a.conv_kernel
         keys["attention.head_count_kv"] = [
@@ -207,6 +209,7 @@ def test_the_keys_are_those_of_the_gguf_package() -> None:
         "attention.head_count_kv",
         "attention.key_length",
         "attention.value_length",
+        "attention.sliding_window",
         "expert_count",
         "expert_used_count",
         "expert_feed_forward_length",
