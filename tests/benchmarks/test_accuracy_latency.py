@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cache
 from math import exp, log
 from statistics import median
+from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.accuracy_figure import latency_figure
 from benchmarks.accuracy_latency import (
     FITTED,
     SHEET,
@@ -82,3 +84,17 @@ def test_both_formulas_are_further_off_than_this_calculator() -> None:
     ]
     assert median(abs(ratio - 1) for ratio in llmfit) > 3 * ours
     assert log(max(llmfit)) > 1
+
+
+def test_the_figure_has_a_point_for_each_row_where_it_belongs() -> None:
+    judged, _ = judged_rows()
+    root = ElementTree.fromstring(latency_figure(judged))
+    circles = [c for c in root.iter() if c.tag.endswith("circle") and len(c)]
+    assert len(circles) == len(judged)
+    for circle, found in zip(circles, judged, strict=True):
+        x, y = float(circle.attrib["cx"]), float(circle.attrib["cy"])
+        assert 56 <= x <= 492
+        assert 28 <= y <= 464
+        # above the diagonal (less y) means predicted too fast
+        if abs(found.error) > 0.1:
+            assert (520 - y > x) == (found.error > 0)

@@ -198,6 +198,7 @@ PROFILE = "[[profile]]" + FILE.split("[[profile]]")[1]
             "bytes_per_s = inf",
             "bytes_per_s must be a number from 1 to 1e\\+16, got inf",
         ),
+        ("bytes_per_s = 1e10", "bytes_per_s = nan", "bytes_per_s must be a number from 1 .* got nan"),
         ("bytes_per_s = 1e10", 'bytes_per_s = "fast"', "bytes_per_s must be a number .* got 'fast'"),
         ("seconds_fixed = 0", "seconds_fixed = true", "seconds_fixed must be a number .* got True"),
         ("decode_factor = 1.1", "decode_factor = 0.9", "decode_factor must be a number from 1 "),

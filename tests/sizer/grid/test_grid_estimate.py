@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sizer.architecture import Architecture, NormKind
-from sizer.device import Device, device, load_devices
+from sizer.device import Device, device, load_devices, parse_file
 from sizer.errors import InvalidArchitecture, InvalidQuantity, UnknownName
 from sizer.estimate import Estimate, estimate
 from sizer.formats.llamacpp import BASE_TYPES
@@ -201,3 +201,30 @@ def _kinds() -> list[Architecture]:
 @pytest.mark.parametrize("like", _kinds(), ids=lambda a: a.name)
 def test_catalogue_models_as_grids_of_one(like: Architecture) -> None:
     assert_same(estimate_grid(Grid.of(like), format="Q4_K_M", device=device("raspberry-pi-5")), 0)
+
+
+PRICED = """
+[device]
+name = "my-board"
+title = "My board"
+kind = "board"
+[[profile]]
+runtime = "llama.cpp"
+source = "a test"
+date = "2026-11-22"
+seconds_fixed = 1e-3
+seconds_per_layer = 1e-4
+bytes_per_s = 1e10
+kv_byte_cost = 1.5
+bits_low = 4
+bits_high = 9
+decode_factor = 1.1
+"""
+
+
+def test_a_device_file_speaks_of_a_grid_as_of_one_shape_or_not_at_all() -> None:
+    board = parse_file(PRICED, "my-board.toml")
+    assert_same(estimate_grid(Grid.of(M125), format="Q4_K_M", device=board), 0)
+    priced = parse_file(PRICED + "byte_cost = { Q5_0 = 1.4 }\n", "my-board.toml")
+    with pytest.raises(InvalidQuantity, match="profile of .my-board. has byte_cost, costs by type"):
+        estimate_grid(Grid.of(M125), format="Q4_K_M", device=priced)
