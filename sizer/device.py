@@ -24,7 +24,7 @@ RAM_SHARE = 0.65
 
 _FILE_SUFFIX = ".toml"
 _FILE_BYTES = 1_000_000
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 _DEVICES = Path(__file__).parent / "data" / "devices.toml"
 
@@ -278,7 +278,7 @@ def parse_file(text: str, origin: str) -> Device:
             raise InvalidFile(f"{origin}: unknown table {key!r}; accepted: device, profile")
     table = tables.get("device")
     name = table.get("name") if isinstance(table, dict) else None
-    if not isinstance(table, dict) or not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
+    if not isinstance(table, dict) or not isinstance(name, str) or not re.fullmatch(_FILE_NAME, name):
         raise InvalidFile(
             f"{origin}: device: needs a name of letters, digits, '.', '_' and '-', got {name!r}"
         )

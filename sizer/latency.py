@@ -171,12 +171,12 @@ def profiles() -> Profiles:
         start=Start(**_only(Start, table["start"])),
         energy=Energies(**_only(Energies, table["energy"])),
         seconds_per_layer={(row["name"], row["kind"]): row["seconds_per_layer"] for row in table["runtime"]},
-        blocks=tuple((*_LABELS.findall(block), block) for block in blocks),
+        blocks=tuple((*re.findall(_LABELS, block), block) for block in blocks),
     )
 
 
 # the first three keys of each profile: reading all as TOML takes longer than an estimate
-_LABELS = re.compile(r'^(?:device|soc|runtime) = "(.*)"$', re.MULTILINE)
+_LABELS = r'(?m)^(?:device|soc|runtime) = "(.*)"$'
 
 
 def _only(kind: type[Pooled] | type[Start] | type[Energies], table: Mapping[str, Any]) -> dict[str, Any]:
