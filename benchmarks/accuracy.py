@@ -27,6 +27,7 @@ from tests.sizer.test_memory import oracle_workload
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "accuracy.md"
+FIGURE = ROOT / "docs" / "images" / "accuracy-speed.svg"
 TOKENIZERS = ROOT / "sizer" / "data" / "tokenizers.toml"
 MIB = 2**20
 
@@ -247,9 +248,11 @@ def _total(stored: Iterable[StoredTensor]) -> int:
 
 
 if __name__ == "__main__":
+    from benchmarks.accuracy_figure import latency_figure
     from benchmarks.accuracy_page import document
 
     if not SHARED.is_dir():
         sys.exit(f"accuracy: the published numbers are read from {SHARED}, which is not there")
-    TARGET.write_text(document(), encoding="utf-8")
-    print(f"wrote {TARGET.relative_to(ROOT)}")
+    for target, text in ((TARGET, document()), (FIGURE, latency_figure())):
+        target.write_text(text, encoding="utf-8")
+        print(f"wrote {target.relative_to(ROOT)}")

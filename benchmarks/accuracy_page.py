@@ -9,6 +9,7 @@ from statistics import median
 
 from benchmarks import accuracy
 from benchmarks.accuracy import Comparison
+from benchmarks.accuracy_latency import latency_section
 
 NONE = "—"
 TOOLS = ("sizer", "accelerate", "llm-analysis")
@@ -114,6 +115,10 @@ def document() -> str:
             *_memory_table(),
             "",
             _QUANTIZER.format(whole=whole, files=files, equal=equal, tensors=tensors),
+            latency_section().rstrip(),
+            "",
+            "![Predicted against measured speeds](images/accuracy-speed.svg)",
+            "",
         ]
     )
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import accuracy
 from benchmarks.accuracy import Comparison
+from benchmarks.accuracy_figure import latency_figure
 from tests.shared_facts import csv_rows, json_lines, needs_shared
 
 
@@ -17,6 +18,8 @@ def test_the_page_is_what_the_command_writes(root: Path) -> None:
     from benchmarks.accuracy_page import document
 
     assert document() == (root / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    figure = root / "docs" / "images" / "accuracy-speed.svg"
+    assert latency_figure() == figure.read_text(encoding="utf-8")
 
 
 @needs_shared
