@@ -25,6 +25,8 @@ _COMMANDS = {
     "models": ("commands.catalogue", "models_command"),
     "formats": ("commands.catalogue", "formats_command"),
     "inspect": ("commands.inspect", "inspect_command"),
+    "calibrate": ("commands.calibrate", "calibrate_command"),
+    "export-bench-models": ("commands.bench_models", "export_bench_models_command"),
     "search": ("commands.searching", "app"),
     "app": ("commands.explorer", "app_command"),
 }

@@ -43,6 +43,10 @@ class NoFit(SizerError):
     """Nothing satisfies the budget; exit code 1, not 2."""
 
 
+class MeasurementError(SizerError):
+    """A measurement that cannot be made: a package is missing, a runtime crashed, results say nothing."""
+
+
 class StudyError(SizerError):
     """A search study that does not exist, is locked, or cannot be written."""
 

@@ -8,6 +8,7 @@ and MLP in parallel, as Pythia has.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from operator import index
 from typing import NamedTuple
@@ -30,7 +31,17 @@ def compute_bytes(architecture: Architecture, workload: Workload) -> int:
     return max(allocation_ends(architecture, workload, architecture.executed_layers))
 
 
-def allocation_ends(architecture: Architecture, workload: Workload, total: int) -> list[int]:
+@lru_cache(maxsize=4096)
+def touched_compute_bytes(architecture: Architecture, workload: Workload) -> int:
+    """Bytes of that buffer which reading the workload's prompt writes to: logits of one row a sequence."""
+    tokens = min(workload.ubatch_tokens, workload.prompt_tokens * workload.batch_size)
+    smaller = replace(workload, ubatch_tokens=tokens)
+    return max(allocation_ends(architecture, smaller, architecture.executed_layers, workload.batch_size))
+
+
+def allocation_ends(
+    architecture: Architecture, workload: Workload, total: int, outputs: int | None = None
+) -> list[int]:
     """Where each allocation for a model of `total` layers ends, in bytes; the buffer must hold the largest.
 
     Middle layers are alike and the allocator sees nothing but the free ranges, so once these recur at the
@@ -42,7 +53,7 @@ def allocation_ends(architecture: Architecture, workload: Workload, total: int) 
     # layers with and without a window differ, so all are laid out; a plain number even of a symbol
     layers = index(total if windowed_layers(architecture) else min(total, 3))
     while True:
-        ends, ranges = reserve(architecture, workload, layers)
+        ends, ranges = reserve(architecture, workload, layers, outputs)
         if layers == total:
             return ends
         seen = [earlier for earlier in range(layers - 1) if ranges[earlier] == ranges[-1]]
@@ -53,10 +64,13 @@ def allocation_ends(architecture: Architecture, workload: Workload, total: int) 
 
 
 def reserve(
-    architecture: Architecture, workload: Workload, layers: int
+    architecture: Architecture, workload: Workload, layers: int, outputs: int | None = None
 ) -> tuple[list[int], list[FreeRanges]]:
-    """Ends of all allocations for a model of so many layers, and the free ranges before each of them."""
-    graph = _Graph(architecture, workload, layers)
+    """Ends of all allocations for a model of so many layers, and the free ranges before each of them.
+
+    `outputs` are the tokens that have logits, by default all of the micro-batch.
+    """
+    graph = _Graph(architecture, workload, layers, outputs)
     buffer = Buffer()
     ranges = buffer.run(graph.nodes, frozenset(graph.layer_starts))
     return buffer.free.ends, ranges
@@ -93,7 +107,9 @@ class _Graph:
     `-b` is taken to be at least `-ub`, so that every token of the micro-batch can have logits.
     """
 
-    def __init__(self, architecture: Architecture, workload: Workload, layers: int) -> None:
+    def __init__(
+        self, architecture: Architecture, workload: Workload, layers: int, outputs: int | None
+    ) -> None:
         a, w = architecture, workload
         self.a = a
         self.w = w
@@ -103,7 +119,7 @@ class _Graph:
         self.layer_starts: list[int] = []
         tokens = min(w.ubatch_tokens, w.context_tokens * w.batch_size)
         self.tokens = tokens + -tokens % w.batch_size  # as many for every sequence
-        self.outputs = tokens
+        self.outputs = tokens if outputs is None else outputs
         t = self.tokens
         windowed = frozenset(windowed_layers(a))
         self.is_windowed = [layer in windowed for layer in range(layers)]

@@ -1,0 +1,158 @@
+"""`sizer calibrate` and `sizer export-bench-models`: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli
+from sizer.measure import bench_export, llamacpp_bench
+from sizer.measure.bench_models import bench_models
+from tests.sizer.test_calibrate import SMALL, fake
+from tests.sizer.test_llama_bench import REAL
+
+
+@pytest.fixture
+def sizer(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the command line in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_results_of_a_phone_become_a_file(sizer: Any, tmp_path: Path) -> None:
+    code, out, err = sizer(
+        "calibrate", "--from-llama-bench", str(REAL), "--name", "my-phone", "--kind", "phone"
+    )
+    assert (code, err) == (0, "")
+    assert "Q8_0" in out
+    assert "GB/s" in out
+    assert "use it as --device my-phone.toml" in out
+    table = tomllib.loads((tmp_path / "my-phone.toml").read_text(encoding="utf-8"))
+    assert (table["device"]["name"], table["device"]["kind"]) == ("my-phone", "phone")
+
+
+def test_json_is_one_document(sizer: Any, tmp_path: Path) -> None:
+    code, out, _ = sizer("calibrate", "--from-llama-bench", str(REAL), "--out", "p.toml", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["schema"] == "sizer.calibration/1"
+    assert found["file"] == "p.toml"
+    assert found["held_out"]["decode"]["models"] > 0
+    (profile,) = tomllib.loads((tmp_path / "p.toml").read_text(encoding="utf-8"))["profile"]
+    assert found["bytes_per_s"]["Q8_0"] == pytest.approx(
+        profile["bytes_per_s"] / profile["byte_cost"]["Q8_0"], rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--runtime", "executorch"), "unknown runtime to calibrate 'executorch'; known: llama.cpp"),
+        (("--name", "a b"), "cannot name a device"),
+        (("--kind", "toaster"), "unknown kind of device 'toaster'"),
+        (("--from-llama-bench", "none.json"), "cannot read 'none.json': No such file"),
+        (("--out", "no/where.toml"), "is no directory"),
+        (("--max-time", "soon"), "max-time: cannot read 'soon'"),
+        (("--max-time", "30h"), "max-time: must be at most 24h"),
+        (("--threads", "0"), "threads: must be from 1 to 512"),
+    ],
+)
+def test_bad_input_is_one_line(
+    sizer: Any, arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llamacpp_bench, "find_spec", lambda name: object())
+    monkeypatch.setattr(llamacpp_bench, "version", lambda name: "1")
+    code, out, err = sizer("calibrate", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert [line.startswith("error: ") for line in err.splitlines()].count(True) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_one_line(sizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llamacpp_bench, "find_spec", lambda name: None)
+    code, out, err = sizer("calibrate")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert 'pip install "sizer[calibrate]"' in err
+
+
+def test_this_machine_with_a_fake_runtime(
+    sizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commands import calibrate as command
+    from sizer.measure import calibrate as measured
+
+    monkeypatch.setattr(command, "require_runtime", lambda: "1")
+    monkeypatch.setattr(command, "measure_in_process", fake)
+    monkeypatch.setattr(measured, "bench_models", lambda: SMALL)
+    code, out, err = sizer("calibrate", "--name", "here", "--threads", "2")
+    assert code == 0, err
+    assert "eta" in err
+    assert "decode: median error" in out
+    assert "each predicted without its shape" in out
+    assert (tmp_path / "here.toml").exists()
+
+
+def test_an_interrupt_is_130_and_leaves_no_file(
+    sizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commands import calibrate as command
+    from sizer.measure import calibrate as measured
+
+    def interrupted(task: Any, threads: int) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "require_runtime", lambda: "1")
+    monkeypatch.setattr(command, "measure_in_process", interrupted)
+    monkeypatch.setattr(measured, "bench_models", lambda: SMALL)
+    assert sizer("calibrate", "--name", "here")[0] == 130
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_prints_commands_and_undoes(
+    sizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_export, "bench_models", lambda: SMALL)
+    code, out, _ = sizer("export-bench-models", "bench")
+    assert code == 0
+    for text in (
+        "adb push bench/. ",
+        "-o jsonl",
+        "> results.jsonl",
+        "sizer calibrate --from-llama-bench results.jsonl",
+        "left free there",
+        "--remove",
+        *(m.file_name for m in SMALL),
+    ):
+        assert text in out
+    code, out, _ = sizer("export-bench-models", "bench", "--json")
+    found = json.loads(out)
+    assert found["total_bytes"] == sum(p.stat().st_size for p in (tmp_path / "bench").iterdir())
+    assert found["free_bytes"] > 0
+    code, out, _ = sizer("export-bench-models", "bench", "--remove")
+    assert code == 0
+    assert f"{len(SMALL)} files removed" in out
+    assert not (tmp_path / "bench").exists()
+
+
+def test_export_does_not_write_over_other_files(sizer: Any, tmp_path: Path) -> None:
+    mine = tmp_path / bench_models()[0].file_name
+    mine.write_text("mine", encoding="utf-8")
+    code, _, err = sizer("export-bench-models", ".")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "exists and is not the file this command writes" in err
+    assert [p.name for p in tmp_path.iterdir()] == [mine.name]
+    assert mine.read_text(encoding="utf-8") == "mine"
