@@ -138,7 +138,7 @@ def bench_file_bytes(model: BenchModel) -> int:
 
 def random_file_bytes(architecture: Architecture, stored: Sequence[StoredTensor]) -> int:
     """Exact bytes of the file `write_random_model` writes: the calculator's parts, and this metadata."""
-    metadata = _metadata_bytes(architecture)
+    metadata = metadata_bytes(architecture)
     head = FIXED_HEADER_BYTES + metadata + directory_bytes([t.spec for t in stored])
     sizes = [head, *(tensor.num_bytes for tensor in stored)]
     return sum(size + -size % ALIGNMENT for size in sizes)
@@ -178,7 +178,7 @@ def _metadata(a: Architecture) -> tuple[tuple[str, str, Any], ...]:
     )
 
 
-def _metadata_bytes(architecture: Architecture) -> int:
+def metadata_bytes(architecture: Architecture) -> int:
     """Bytes of key, value type and value of every entry (ggml docs/gguf.md)."""
     total = 0
     for key, kind, value in _metadata(architecture):

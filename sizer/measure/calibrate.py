@@ -115,7 +115,7 @@ def calibrate_from_bench(results: BenchResults, *, name: str, kind: DeviceKind) 
         date=date,
         soc=results.processor.strip() or None,
         facts=facts,
-        fit=fit_speed(results.samples),
+        fit=fit_speed(results.samples, backend=results.backend),
     )
 
 

@@ -34,7 +34,7 @@ class DeviceFile:
     def text(self) -> str:
         """The file as TOML."""
         fit, costs = self.fit, self.fit.costs
-        bits = [s.model.bits_per_weight for s in fit.samples]
+        bits = [s.model.work.bits_per_weight for s in fit.samples]
         device = {
             "name": self.name,
             "title": self.title,

@@ -1,10 +1,10 @@
 """Fits the costs of one device to timed models: per layer, per byte and per operation of each stored type.
 
 decode: seconds a token = fixed + per layer x executed layers + sum over types(bytes x cost of a byte) + KV
-cache. prefill: seconds = sum over types(operations x cost of an operation) + attention + per layer x layers.
-Relative least squares with costs of at least zero. Each cost is drawn towards a prior, weakly: a type's
-towards the average type's, a layer's towards the runtime's; so a mix of two types in one file, or a single
-model, gives sensible costs, and many files override the prior.
+cache. prefill: seconds = sum over types(operations x cost of an operation) + fixed + per layer x layers.
+These are the formulas of sizer.latency. Relative least squares with costs of at least zero. Each cost is
+drawn towards a prior, weakly: a type's towards the average type's, a layer's towards the runtime's; so a mix
+of two types in one file, or a single model, gives sensible costs, and many files override the prior.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sizer.architecture import Architecture
 from sizer.errors import MeasurementError
 from sizer.formats.stored import StoredTensor
-from sizer.latency import profiles, work
+from sizer.latency import Work, kind_of, profiles, work
 from sizer.measure.regression import conformal
 from sizer.memory import kv_bytes_per_token
 
@@ -26,45 +26,33 @@ from sizer.memory import kv_bytes_per_token
 _NOISE = 0.03
 _TYPE_SPREAD = 0.5
 _LAYER_SPREAD = 1.0
+_LEAST_SHARE = 0.02
 # A token's fixed cost is near zero, give or take this share of the fastest token seen.
 _FIXED_SHARE = 0.1
 # Held-out errors of fewer shapes than this say too little of shapes in general.
 RANGE_SHAPES = 3
 
 
-class TypeWork(NamedTuple):
-    """What one stored type takes part in: bytes read per decoded token, weights of blocks and of the head."""
-
-    step_bytes: float
-    block_weights: int
-    head_weights: int
-
-    def prompt_ops(self, prompt_tokens: int) -> float:
-        """Operations on these weights to read a prompt; the head meets its last token only."""
-        return 2.0 * (self.block_weights * prompt_tokens + self.head_weights)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWork:
-    """What a model asks of a device, by stored type."""
+    """What a model asks of a device."""
 
     name: str
     shape: str  # models of one shape are left out together
-    executed_layers: int
-    by_type: Mapping[str, TypeWork]
-    bits_per_weight: float  # of the weights read
+    work: Work
     kv_bytes_per_token: int
-    attention_ops_per_position: int
     file_bytes: int
 
     @property
-    def step_bytes(self) -> float:
-        """Weight bytes read per decoded token."""
-        return sum(t.step_bytes for t in self.by_type.values())
+    def step_bytes(self) -> Mapping[str, float]:
+        """Weight bytes read per decoded token, by stored type."""
+        return dict(self.work.bytes_by_type)
 
-    def attention_ops(self, prompt_tokens: int) -> float:
-        """Operations of attention to read a prompt: each token looks back on all before it."""
-        return self.attention_ops_per_position * prompt_tokens * (prompt_tokens + 1) / 2
+    def prompt_ops(self, prompt_tokens: int) -> Mapping[str, float]:
+        """Operations to read a prompt by stored type: head and attention in proportion, as predictions do."""
+        weights = dict(self.work.weights_by_type)
+        share = self.work.prompt_ops(prompt_tokens) / max(sum(weights.values()), 1)
+        return {name: share * count for name, count in weights.items()}
 
 
 def model_work(
@@ -77,19 +65,11 @@ def model_work(
 ) -> ModelWork:
     """The work of a model as llama.cpp stores and runs it (every executed layer on its own)."""
     unrolled = architecture.unrolled()
-    whole = work(unrolled, ((t.spec, t.num_bytes) for t in stored))
-    by_type = {}
-    for type_name in dict.fromkeys(t.type.name for t in stored):
-        part = work(unrolled, ((t.spec, t.num_bytes) for t in stored if t.type.name == type_name))
-        by_type[type_name] = TypeWork(part.step_bytes, part.block_weights, part.head_weights)
     return ModelWork(
         name=name,
         shape=architecture.name,
-        executed_layers=whole.executed_layers,
-        by_type=by_type,
-        bits_per_weight=whole.bits_per_weight,
+        work=work(unrolled, ((t.spec, t.num_bytes, t.type.name) for t in stored)),
         kv_bytes_per_token=kv_bytes_per_token(unrolled, cache_type),
-        attention_ops_per_position=whole.attention_ops_per_position,
         file_bytes=file_bytes,
     )
 
@@ -132,18 +112,16 @@ class Costs:
 
     def decode_s(self, model: ModelWork, kv_bytes: float = 0.0) -> float:
         """Seconds per decoded token."""
-        read = sum(t.step_bytes * self.type_byte_s.get(n, self.byte_s) for n, t in model.by_type.items())
-        return self.fixed_s + self.layer_s * model.executed_layers + read + kv_bytes * self.byte_s
+        read = sum(n * self.type_byte_s.get(name, self.byte_s) for name, n in model.step_bytes.items())
+        return self.fixed_s + self.layer_s * model.work.executed_layers + read + kv_bytes * self.byte_s
 
     def prefill_s(self, model: ModelWork, prompt_tokens: int, batches: int = 1) -> float:
         """Seconds to read a prompt in that many micro-batches."""
         assert self.op_s is not None
-        computed = sum(
-            t.prompt_ops(prompt_tokens) * self.type_op_s.get(n, self.op_s) for n, t in model.by_type.items()
-        )
-        computed += model.attention_ops(prompt_tokens) * self.op_s
-        layers_s = self.layer_s * model.executed_layers
-        return max(computed, batches * model.step_bytes * self.byte_s) + batches * layers_s
+        ops = model.prompt_ops(prompt_tokens)
+        computed = sum(n * self.type_op_s.get(name, self.op_s) for name, n in ops.items())
+        layers_s = self.fixed_s + self.layer_s * model.work.executed_layers
+        return max(computed, batches * model.work.step_bytes * self.byte_s) + batches * layers_s
 
     def load_s(self, model: ModelWork) -> float:
         """Seconds to start with the file in the system's cache."""
@@ -169,23 +147,23 @@ class SpeedFit:
     @property
     def decode_factor(self) -> float:
         """Factor of the range of decode speeds; the pooled one of all devices where the shapes are few."""
-        return self._factor(self.decode_errors, profiles().pooled.decode_factor)
+        return self._factor(self.decode_errors, profiles().cpu.decode_factor)
 
     @property
     def prefill_factor(self) -> float:
         """Factor of the range of prefill speeds."""
-        return self._factor(self.prefill_errors, profiles().pooled.prefill_factor)
+        return self._factor(self.prefill_errors, profiles().cpu.prefill_factor)
 
     @property
     def load_factor(self) -> float:
         """Factor of the range of start-up times."""
-        return self._factor(self.load_errors, profiles().pooled.init_factor)
+        return self._factor(self.load_errors, profiles().start.init_factor)
 
     def _factor(self, errors: Mapping[str, float], otherwise: float) -> float:
         return conformal(list(errors.values())) if self.shapes >= RANGE_SHAPES and errors else otherwise
 
 
-def fit_speed(samples: Sequence[Sample], *, runtime: str = "llama.cpp") -> SpeedFit:
+def fit_speed(samples: Sequence[Sample], *, runtime: str = "llama.cpp", backend: str = "cpu") -> SpeedFit:
     """Costs from samples, with held-out errors; MeasurementError without a single decode speed."""
     if not any(s.decode_s is not None for s in samples):
         raise MeasurementError("calibrate: no decode speed among the measurements; accepted: at least one")
@@ -194,9 +172,9 @@ def fit_speed(samples: Sequence[Sample], *, runtime: str = "llama.cpp") -> Speed
         rest = [s for s in samples if s.model.shape != shape]
         if not any(s.decode_s is not None for s in rest):
             continue
-        costs = _costs(rest, runtime)
-        known = {name for s in rest for name in s.model.by_type}
-        for sample in (s for s in samples if s.model.shape == shape and known.issuperset(s.model.by_type)):
+        costs = _costs(rest, runtime, backend)
+        known = {name for s in rest for name in s.model.step_bytes}
+        for sample in (s for s in samples if s.model.shape == shape and known.issuperset(s.model.step_bytes)):
             for errors, predicted, measured in zip(
                 held_out,
                 _predictions(costs, sample),
@@ -206,7 +184,7 @@ def fit_speed(samples: Sequence[Sample], *, runtime: str = "llama.cpp") -> Speed
                 if predicted is not None and measured is not None:
                     errors[_label(sample)] = log(predicted / measured)
     return SpeedFit(
-        costs=_costs(samples, runtime),
+        costs=_costs(samples, runtime, backend),
         samples=tuple(samples),
         decode_errors=held_out[0],
         prefill_errors=held_out[1],
@@ -229,15 +207,16 @@ def _predictions(costs: Costs, sample: Sample) -> tuple[float | None, ...]:
     )
 
 
-def _costs(samples: Sequence[Sample], runtime: str) -> Costs:
-    known = profiles()
-    prior_layer = known.seconds_per_layer.get(runtime, known.pooled.seconds_per_layer)
+def _costs(samples: Sequence[Sample], runtime: str, backend: str) -> Costs:
+    known, kind = profiles(), kind_of(backend)
+    pooled = known.cpu if kind == "cpu" else known.gpu
+    prior_layer = known.seconds_per_layer.get((runtime, backend), pooled.seconds_per_layer)
     decoded = [(s, s.decode_s) for s in samples if s.decode_s is not None]
     byte_s, type_byte_s, (fixed_s, layer_s) = _by_type(
         decoded,
-        amount=lambda s, name: s.model.by_type[name].step_bytes,
+        amounts=lambda s: s.model.step_bytes,
         plain=lambda s: s.kv_bytes,
-        others=lambda s: (1.0, s.model.executed_layers),
+        others=lambda s: (1.0, s.model.work.executed_layers),
         priors=(
             _Prior(0.0, _FIXED_SHARE * min(t for _, t in decoded)),
             _Prior(prior_layer, _LAYER_SPREAD * prior_layer),
@@ -245,7 +224,13 @@ def _costs(samples: Sequence[Sample], runtime: str) -> Costs:
     )
     # what the layers cost is known from decoding; what is left of a prompt is operations
     prompts = [
-        (s, max(s.prefill_s - s.batches * layer_s * s.model.executed_layers, s.prefill_s / 10))
+        (
+            s,
+            max(
+                s.prefill_s - s.batches * (fixed_s + layer_s * s.model.work.executed_layers),
+                s.prefill_s / 10,
+            ),
+        )
         for s in samples
         if s.prefill_s is not None
     ]
@@ -254,8 +239,8 @@ def _costs(samples: Sequence[Sample], runtime: str) -> Costs:
     if prompts:
         op_s, type_op_s, _ = _by_type(
             prompts,
-            amount=lambda s, name: s.model.by_type[name].prompt_ops(s.prompt_tokens),
-            plain=lambda s: s.model.attention_ops(s.prompt_tokens),
+            amounts=lambda s: s.model.prompt_ops(s.prompt_tokens),
+            plain=lambda s: 0.0,
             others=lambda s: (),
             priors=(),
         )
@@ -296,7 +281,7 @@ class _Prior(NamedTuple):
 def _by_type(
     timed: Sequence[tuple[Sample, float]],
     *,
-    amount: Callable[[Sample, str], float],
+    amounts: Callable[[Sample], Mapping[str, float]],
     plain: Callable[[Sample], float],
     others: Callable[[Sample], Sequence[float]],
     priors: Sequence[_Prior],
@@ -305,10 +290,10 @@ def _by_type(
 
     `plain` is what costs as the average type. First one cost for all types, then each type's around it.
     """
-    names = list(dict.fromkeys(name for s, _ in timed for name in s.model.by_type))
+    names = list(dict.fromkeys(name for s, _ in timed for name in amounts(s)))
 
     def total(sample: Sample) -> float:
-        return plain(sample) + sum(amount(sample, name) for name in sample.model.by_type)
+        return plain(sample) + sum(amounts(sample).values())
 
     rows = [[total(s) / t, *(x / t for x in others(s))] for s, t in timed]
     ones = [1.0] * len(rows)
@@ -316,15 +301,14 @@ def _by_type(
     mean, *_ = nonnegative_least_squares(rows + pulls, ones + [p.target for p in priors])
     # bytes that explain nothing at all: the layers' cost may take all the time but a tenth
     mean = mean or fmean(0.1 * t / total(s) for s, t in timed)
-    detailed = [
-        [*(amount(s, n) / t if n in s.model.by_type else 0.0 for n in names), *(x / t for x in others(s))]
-        for s, t in timed
-    ]
+    detailed = [[*(amounts(s).get(n, 0.0) / t for n in names), *(x / t for x in others(s))] for s, t in timed]
     targets = [1.0 - plain(s) * mean / t for s, t in timed]
     every = [*(_Prior(mean, _TYPE_SPREAD * mean) for _ in names), *priors]
     detailed += [p.row(at, len(every)) for at, p in enumerate(every)]
     found = nonnegative_least_squares(detailed, targets + [p.target for p in every])
-    return mean, dict(zip(names, found, strict=False)), found[len(names) :]
+    # what explains nothing would else cost nothing, which no device file takes
+    costs = [max(cost, _LEAST_SHARE * mean) for cost in found[: len(names)]]
+    return mean, dict(zip(names, costs, strict=True)), found[len(names) :]
 
 
 def nonnegative_least_squares(rows: Sequence[Sequence[float]], targets: Sequence[float]) -> list[float]:

@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
-from sizer.device import DeviceKind, Fact
+from sizer.device import DeviceKind, Fact, device
 from sizer.errors import InvalidFile, InvalidQuantity, MeasurementError, UnknownName
+from sizer.estimate import estimate
+from sizer.formats.llamacpp import mix
 from sizer.measure import disk, llamacpp_bench
 from sizer.measure.bench_export import export, remove
 from sizer.measure.bench_models import (
+    SHAPES,
     BenchModel,
     bench_file_bytes,
     bench_models,
@@ -41,6 +44,10 @@ from sizer.measure.llamacpp_bench import (
     sample_of,
     time_models,
 )
+from sizer.measure.speed_fit import model_work
+from sizer.prediction import Basis
+from sizer.tensors import tensor_specs
+from sizer.workload import Workload
 from tests.sizer.test_llama_bench import REAL
 from tests.sizer.test_speed_fit import TRUE
 
@@ -95,6 +102,26 @@ def test_the_device_file_holds_the_costs_that_were_measured() -> None:
     assert 1 <= profile["decode_factor"] < 1.1
     assert 1 <= profile["prefill_factor"] < 1.2
     assert profile["init_s"] == pytest.approx(TRUE.init_s, rel=0.05)
+
+
+def test_the_device_file_predicts_as_it_was_fitted(tmp_path: Path) -> None:
+    """Through --device: an estimate of a bench shape is what the costs say, with basis measured."""
+    path = tmp_path / "my-board.toml"
+    found = calibrated()
+    path.write_text(found.text(), encoding="utf-8")
+    board = device(str(path))
+    workload = Workload(context_tokens=512, prompt_tokens=128, generated_tokens=24)
+    architecture = SHAPES["middle"]
+    predicted = estimate(architecture=architecture, format="Q4_K_M", device=board, workload=workload).latency
+    assert predicted is not None
+    stored = mix("Q4_K_M").assign(architecture, tensor_specs(architecture))
+    work = model_work("x", architecture, stored, file_bytes=1)
+    decode = found.fit.costs.decode_s(work, 140 * work.kv_bytes_per_token)
+    assert predicted.decode_tokens_per_s.value == pytest.approx(1 / decode, rel=1e-4)
+    assert predicted.decode_tokens_per_s.basis is Basis.MEASURED
+    prefill = found.fit.costs.prefill_s(work, 128)
+    assert predicted.time_to_first_token_s.value == pytest.approx(prefill, rel=1e-4)
+    assert predicted.prefill_tokens_per_s.basis is Basis.MEASURED
 
 
 def test_rounds_are_shuffled_and_stop_in_time() -> None:

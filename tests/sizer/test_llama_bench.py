@@ -54,12 +54,10 @@ def test_real_output_is_read() -> None:
 def test_bytes_and_weights_agree_with_what_llama_cpp_counted() -> None:
     """model_size and model_n_params are llama.cpp's own sums over the file it loaded."""
     for sample, entry in zip(read_llama_bench(REAL).samples, entries(), strict=True):
-        work = sample.model
-        lookups = 0 if work.name.startswith(("sizer-bench", "SmolLM2")) else 1
-        assert lookups == 0
+        work = sample.model.work
         assert work.step_bytes == entry["model_size"]
-        weights = sum(t.block_weights + t.head_weights for t in work.by_type.values())
-        assert 0 <= entry["model_n_params"] - weights <= 2048  # the last norm is of neither
+        # tied: the table is the head; the last norm is of neither
+        assert 0 <= entry["model_n_params"] - work.block_weights - work.head_weights <= 2048
 
 
 def test_json_and_jsonl_and_loops_of_either_are_one(tmp_path: Path) -> None:
@@ -203,8 +201,8 @@ def test_known_models_are_found_by_their_counts(
     (sample,) = read_llama_bench(write(tmp_path / "r.json", [entry])).samples
     architecture = model(name).architecture
     expected = mix(format_name).assign(architecture, tensor_specs(architecture))
-    assert set(sample.model.by_type) == {t.type.name for t in expected}
-    assert sample.model.executed_layers == architecture.num_layers
+    assert set(sample.model.step_bytes) == {t.type.name for t in expected}
+    assert sample.model.work.executed_layers == architecture.num_layers
 
 
 def test_an_unknown_model_is_left_out_and_named(tmp_path: Path) -> None:

@@ -62,26 +62,19 @@ def mixed(format_name: str, **shape: int) -> ModelWork:
 
 
 def test_work_by_type_adds_up_to_the_whole() -> None:
-    work = mixed("Q4_K_M", layers=10, width=512, mlp=1536, kv_heads=4)
-    assert set(work.by_type) == {"F32", "Q4_K", "Q6_K"}
-    architecture = bench_shape("unseen", layers=10, width=512, mlp=1536, kv_heads=4)
-    matrices = sum(
-        s.num_elements for s in tensor_specs(architecture) if s.layer is not None and len(s.shape) > 1
-    )
-    vectors = sum(
-        s.num_elements for s in tensor_specs(architecture) if s.layer is not None and len(s.shape) == 1
-    )
-    assert sum(t.block_weights for t in work.by_type.values()) == matrices + vectors
-    assert sum(t.head_weights for t in work.by_type.values()) == 32000 * 512
-    # by hand: Q4_K is 144 bytes for 256 weights; keys, values, K and V of 10 layers in F16
-    assert work.by_type["Q4_K"].step_bytes % 144 == 0
-    assert work.kv_bytes_per_token == 2 * 10 * 256 * 2
+    model = mixed("Q4_K_M", layers=10, width=512, mlp=1536, kv_heads=4)
+    assert set(model.step_bytes) == {"F32", "Q4_K", "Q6_K"}
+    assert sum(model.step_bytes.values()) == model.work.step_bytes
+    assert sum(model.prompt_ops(100).values()) == pytest.approx(model.work.prompt_ops(100))
+    # by hand: Q4_K is 144 bytes for 256 weights; 10 layers, keys and values, KV width 256, 16 bits
+    assert model.step_bytes["Q4_K"] % 144 == 0
+    assert model.kv_bytes_per_token == 10 * 2 * 256 * 2
 
 
 def test_decode_seconds_by_hand() -> None:
     work = works()[0]
     assert work.name == "deep-Q8_0"
-    read = work.by_type["Q8_0"].step_bytes / 15e9 + work.by_type["F32"].step_bytes / 12e9
+    read = work.step_bytes["Q8_0"] / 15e9 + work.step_bytes["F32"] / 12e9
     kv = 100 * 48 * 2 * 128 * 2  # positions, layers, keys and values, KV width, 16 bits
     assert TRUE.decode_s(work, kv) == pytest.approx(2e-4 + 48 * 6e-5 + read + kv / 12e9, rel=1e-12)
 
@@ -130,12 +123,12 @@ def test_one_model_alone_gives_sensible_costs() -> None:
     """One mix cannot tell its types or its layers apart: they stay near the average and the runtime's."""
     fit = fit_speed([sample(mixed("Q4_K_M", layers=20, width=768, mlp=2048, kv_heads=4))])
     costs = fit.costs
-    prior = profiles().seconds_per_layer["llama.cpp"]
+    prior = profiles().seconds_per_layer["llama.cpp", "cpu"]
     assert 0.3 * prior < costs.layer_s < 1.5 * prior
     assert 5e9 < 1 / costs.byte_s < 20e9
     assert all(0.5 < cost / costs.byte_s < 2 for cost in costs.type_byte_s.values())
     assert fit.decode_errors == {}
-    assert fit.decode_factor == profiles().pooled.decode_factor
+    assert fit.decode_factor == profiles().cpu.decode_factor
 
 
 def test_without_prefill_or_start_up_there_are_no_such_costs() -> None:
@@ -156,7 +149,7 @@ def test_prompts_longer_than_a_micro_batch_run_the_layers_again() -> None:
     two = Sample(model=work, prompt_tokens=513, prefill_s=1.0)
     assert (one.batches, two.batches) == (1, 2)
     extra = TRUE.prefill_s(work, 512, 2) - TRUE.prefill_s(work, 512, 1)
-    assert extra == pytest.approx(48 * TRUE.layer_s)
+    assert extra == pytest.approx(TRUE.fixed_s + 48 * TRUE.layer_s)
 
 
 @settings(max_examples=50)
