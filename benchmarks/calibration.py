@@ -98,11 +98,8 @@ def main() -> None:
             threads=threads,
             budget_s=parse_seconds(options.max_time),
             rounds=12,
-            report=lambda p: print(
-                f"\r{p.done}/{p.total} eta {format_seconds(p.left_s)}  ", end="", file=sys.stderr
-            ),
+            report=_report,
         )
-        print(file=sys.stderr)
         host = measure_host()
         found = DeviceFile(
             name="here",
@@ -129,7 +126,8 @@ def main() -> None:
             rows.append(_row(one, task, timings, sized))
     _print(found, timed, rows)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        timings = {task.model.name: [t._asdict() for t in of_one] for task, of_one in timed}
+        options.json.write_text(json.dumps({"models": rows, "timings": timings}, indent=1), encoding="utf-8")
 
 
 def _report(progress: Progress) -> None:
