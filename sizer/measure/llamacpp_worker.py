@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _ERRORS_ONLY = 1  # llama.cpp's log level (common/log.h)
-_FIRST_TOKEN = 300  # past the special tokens and bytes of a bench model's vocabulary
-_TOKENS = 4096  # prompts cycle through that many
+_FIRST_TOKEN, _TOKENS = 3, 256  # prompts cycle through the bytes of a bench model's vocabulary
 
 
 def resident_bytes() -> dict[str, int] | None:

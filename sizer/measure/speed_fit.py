@@ -27,6 +27,8 @@ _NOISE = 0.03
 _TYPE_SPREAD = 0.5
 _LAYER_SPREAD = 1.0
 _LEAST_SHARE = 0.02
+# The average type's cost, which types are drawn to, and what it makes of them settle in a few rounds.
+_AVERAGINGS = 5
 # A token's fixed cost is near zero, give or take this share of the fastest token seen.
 _FIXED_SHARE = 0.1
 # Held-out errors of fewer shapes than this say too little of shapes in general.
@@ -301,14 +303,17 @@ def _by_type(
     mean, *_ = nonnegative_least_squares(rows + pulls, ones + [p.target for p in priors])
     # bytes that explain nothing at all: the layers' cost may take all the time but a tenth
     mean = mean or fmean(0.1 * t / total(s) for s, t in timed)
+    shares = {n: sum(amounts(s).get(n, 0.0) / total(s) for s, _ in timed) for n in names}
     detailed = [[*(amounts(s).get(n, 0.0) / t for n in names), *(x / t for x in others(s))] for s, t in timed]
-    targets = [1.0 - plain(s) * mean / t for s, t in timed]
-    every = [*(_Prior(mean, _TYPE_SPREAD * mean) for _ in names), *priors]
-    detailed += [p.row(at, len(every)) for at, p in enumerate(every)]
-    found = nonnegative_least_squares(detailed, targets + [p.target for p in every])
-    # what explains nothing would else cost nothing, which no device file takes
-    costs = [max(cost, _LEAST_SHARE * mean) for cost in found[: len(names)]]
-    return mean, dict(zip(names, costs, strict=True)), found[len(names) :]
+    for _ in range(_AVERAGINGS):
+        targets = [1.0 - plain(s) * mean / t for s, t in timed]
+        every = [*(_Prior(mean, _TYPE_SPREAD * mean) for _ in names), *priors]
+        pulls = [p.row(at, len(every)) for at, p in enumerate(every)]
+        found = nonnegative_least_squares(detailed + pulls, targets + [p.target for p in every])
+        # what explains nothing would else cost nothing, which no device file takes
+        costs = {n: max(cost, _LEAST_SHARE * mean) for n, cost in zip(names, found, strict=False)}
+        mean = sum(shares[n] * cost for n, cost in costs.items()) / sum(shares.values())
+    return mean, costs, found[len(names) :]
 
 
 def nonnegative_least_squares(rows: Sequence[Sequence[float]], targets: Sequence[float]) -> list[float]:
