@@ -126,8 +126,8 @@ def main() -> None:
             rows.append(_row(one, task, timings, sized))
     _print(found, timed, rows)
     if options.json:
-        timings = {task.model.name: [t._asdict() for t in of_one] for task, of_one in timed}
-        options.json.write_text(json.dumps({"models": rows, "timings": timings}, indent=1), encoding="utf-8")
+        taken = {task.model.name: [t._asdict() for t in of_one] for task, of_one in timed}
+        options.json.write_text(json.dumps({"models": rows, "timings": taken}, indent=1), encoding="utf-8")
 
 
 def _report(progress: Progress) -> None:

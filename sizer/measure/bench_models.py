@@ -16,7 +16,7 @@ from sizer.architecture import Architecture
 from sizer.errors import MeasurementError
 from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import ALIGNMENT, FIXED_HEADER_BYTES, directory_bytes, gguf_name
-from sizer.formats.stored import StoredTensor
+from sizer.formats.stored import StoredTensor, stored_tensor
 from sizer.tensors import tensor_specs
 
 PREFIX = "sizer-bench"
@@ -101,7 +101,7 @@ class BenchModel(NamedTuple):
         """Every tensor of the file: matrices in the one type, vectors in F32."""
         matrix, vector = TYPES[self.type_name], TYPES["F32"]
         specs = tensor_specs(self.architecture)
-        return tuple(StoredTensor(s, vector if len(s.shape) == 1 else matrix) for s in specs)
+        return tuple(stored_tensor(s, vector if len(s.shape) == 1 else matrix) for s in specs)
 
 
 def bench_models() -> tuple[BenchModel, ...]:
