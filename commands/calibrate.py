@@ -58,7 +58,7 @@ def calibrate_command(
     """Measure a device's speed and write it to a file that --device takes.
 
     Without --from-llama-bench: runs models with random weights in llama.cpp on this machine's CPU (package
-    xllamacpp, extra `calibrate`), about five minutes and 1.3 GB of temporary files. Close other programs.
+    xllamacpp, extra `calibrate`), up to five minutes and 1.8 GB of temporary files. Close other programs.
 
     \b
     Examples:
