@@ -11,7 +11,6 @@ import typer
 
 from commands.console import out_json
 from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrategy, parse_enum
-from sizer.device import device
 from sizer.errors import InvalidArchitecture, InvalidQuantity
 from sizer.estimate import Estimate, estimate
 from sizer.runtimes import runtime
@@ -149,7 +148,11 @@ def estimate_command(
         "precision": precision,
     }
     format_name, format_notes = trained_format(runtime_name, bits, format, train)
-    known_device = device(device_name) if device_name is not None else None
+    known_device = None
+    if device_name is not None:
+        from sizer.device import device
+
+        known_device = device(device_name)
 
     def sized(shape: Architecture) -> Estimate:
         return estimate(

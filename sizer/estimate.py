@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sizer.architecture import Architecture
-from sizer.device import Device
-from sizer.energy import assumptions as energy_assumptions
-from sizer.energy import battery_share
-from sizer.energy import energy as energy_per_token
 from sizer.errors import UnknownName
-from sizer.formats.stored import FileBytes
-from sizer.latency import Latency
-from sizer.latency import latency as predict_latency
+from sizer.formats.stored import FileBytes, StoredTensor
 from sizer.memory import MemoryBreakdown
-from sizer.prediction import Prediction
 from sizer.runtimes import runtime as runtime_by_name
 from sizer.tensors import ParameterCounts, count_parameters, tensor_specs
 from sizer.units import format_bytes
 from sizer.workload import Workload
+
+if TYPE_CHECKING:  # speed and energy are loaded for a device only: they take a third of the time to start
+    from sizer.device import Device
+    from sizer.latency import Latency
+    from sizer.prediction import Prediction
+    from sizer.runtimes.base import Runtime
 
 SCHEMA = "sizer.estimate/1"
 
@@ -96,6 +95,8 @@ class Estimate:
     def _energy_document(self) -> dict[str, Any] | None:
         if self.energy is None or self.device is None:
             return None
+        from sizer.energy import battery_share
+
         share = battery_share(self.device, self.energy)
         document: dict[str, Any] = {"joules_per_token": self.energy.to_dict()}
         return document | ({"battery_share_per_1000_tokens": share.to_dict()} if share else {})
@@ -129,15 +130,10 @@ def estimate(
     memory = engine.memory(architecture, stored, load)
     limits = (engine.memory_limit_bytes, device.memory_budget_bytes if device else None)
     if known := [limit for limit in limits if limit is not None]:
-        memory = replace(memory, budget_bytes=min(known))
-    latency = device and predict_latency(
-        runtime=engine.name,
-        architecture=engine.as_stored(architecture),
-        stored=stored,
-        device=device,
-        workload=load,
-        file_bytes=file.total,
-    )
+        memory = memory._replace(budget_bytes=min(known))
+    on_device = _OnDevice(None, None, ())
+    if device is not None:
+        on_device = _on_device(device, engine, architecture, stored, load, file.total)
     bytes_by_type: dict[str, int] = {}
     for tensor in stored:
         bytes_by_type[tensor.type.name] = bytes_by_type.get(tensor.type.name, 0) + tensor.num_bytes
@@ -152,24 +148,49 @@ def estimate(
         stored_weights=sum(tensor.spec.num_elements for tensor in stored),
         file=file,
         memory=memory,
-        latency=latency or None,
-        energy=energy_per_token(
-            device=device,
-            latency=latency or None,
-            architecture=engine.as_stored(architecture),
-            stored=stored,
-        )
-        if device
-        else None,
+        latency=on_device.latency,
+        energy=on_device.energy,
         assumptions=(
             *assumptions,
             *_format_notes(format_name, bytes_by_type),
             *_tokenizer_notes(file),
             *memory.notes,
             *engine.assumptions(architecture, format_name),
-            *((*device.assumptions, *energy_assumptions(device)) if device else ()),
+            *on_device.notes,
         ),
     )
+
+
+class _OnDevice(NamedTuple):
+    """What only a device tells: speed, energy, notes on both."""
+
+    latency: Latency | None
+    energy: Prediction | None
+    notes: tuple[str, ...]
+
+
+def _on_device(
+    device: Device,
+    engine: Runtime,
+    architecture: Architecture,
+    stored: tuple[StoredTensor, ...],
+    workload: Workload,
+    file_bytes: int,
+) -> _OnDevice:
+    from sizer import energy
+    from sizer.latency import latency
+
+    executed = engine.as_stored(architecture)
+    speed = latency(
+        runtime=engine.name,
+        architecture=executed,
+        stored=stored,
+        device=device,
+        workload=workload,
+        file_bytes=file_bytes,
+    )
+    joules = energy.energy(device=device, latency=speed, architecture=executed, stored=stored)
+    return _OnDevice(speed, joules, (*device.assumptions, *energy.assumptions(device)))
 
 
 def _tokenizer_notes(file: FileBytes) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from math import ceil, inf
 from pathlib import Path
@@ -23,8 +22,7 @@ from sizer.workload import Workload
 _PROFILES = Path(__file__).parent / "data" / "profiles.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
+class Latency(NamedTuple):
     """Predicted speed of one sequence: seconds to load and to the first token, tokens/s of both phases."""
 
     load_s: Prediction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
@@ -13,8 +13,7 @@ from sizer.workload import Workload
 CACHE_CELLS_MULTIPLE = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryBreakdown:
+class MemoryBreakdown(NamedTuple):
     """Bytes a process holds at full context, by part; parts sum to `total_bytes`."""
 
     context_tokens: int

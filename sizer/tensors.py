@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from sizer.architecture import Architecture, BlockNorms, NormKind, PositionKind
 
@@ -332,8 +333,7 @@ def _norm(a: Architecture, role: Role, name: str, width: int, layer: int | None)
         yield TensorSpec(name=f"{name}.{part}", shape=(width,), role=role, layer=layer, access=Access.VECTOR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParameterCounts:
+class ParameterCounts(NamedTuple):
     """Number of weights by part of the model; parts sum to `total`.
 
     `active` counts tables and head whole, as published counts do.

@@ -421,9 +421,10 @@ def test_version(sizer: Any) -> None:
     assert sizer("--version").out == f"sizer {__version__}\n"
 
 
-COMMANDS = ["estimate", "inspect", "compare", "solve", "devices", "models", "formats", "app"] + [
-    f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")
-]
+COMMANDS = [
+    *("estimate", "inspect", "compare", "solve", "devices", "models", "formats", "app"),
+    *("calibrate", "export-bench-models"),
+] + [f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from sizer.tensors import TensorSpec
@@ -46,8 +45,7 @@ def stored_tensor(spec: TensorSpec, kind: StorageType) -> StoredTensor:
     return StoredTensor(spec, kind, size)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerBytes:
+class TokenizerBytes(NamedTuple):
     """Bytes of a file's metadata and tokenizer: the expected number and the range seen."""
 
     name: str
@@ -56,8 +54,7 @@ class TokenizerBytes:
     high: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileBytes:
+class FileBytes(NamedTuple):
     """Bytes of a model file by part; parts sum to `total`. No tokenizer: it is a file of its own."""
 
     tensor_bytes: int

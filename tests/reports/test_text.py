@@ -25,7 +25,7 @@ def test_estimate_golden(golden: Golden, worked_out: Estimate) -> None:
 
 
 def test_estimate_without_device_golden(golden: Golden, worked_out: Estimate) -> None:
-    memory = replace(worked_out.memory, budget_bytes=None)
+    memory = worked_out.memory._replace(budget_bytes=None)
     golden(
         "estimate_without_device",
         estimate_table(replace(worked_out, device=None, latency=None, energy=None, memory=memory)),
