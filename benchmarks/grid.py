@@ -17,7 +17,7 @@ import numpy as np
 from sizer.architecture import Architecture
 from sizer.device import device
 from sizer.estimate import estimate
-from sizer.grid import Grid, estimate_grid
+from sizer.grid import Grid, GridEstimate, estimate_grid
 from sizer.grid.blueprint import kind_of
 from sizer.grid.llamacpp import compute_regions
 from sizer.registry import model
@@ -62,7 +62,7 @@ def random(rows: int, seed: int) -> Grid:
 
 
 def _rate(label: str, rows: int, work: Callable[[], object]) -> None:
-    """Print rows per second; processor time, as the machine may be shared, and the clock's."""
+    """Print rows per second of this work: of processor time, as machines are shared, and of the clock."""
     wall, cpu = perf_counter(), process_time()
     work()
     cpu, wall = process_time() - cpu, perf_counter() - wall
@@ -85,7 +85,9 @@ def main(rows: int) -> None:
 def _run_grid(label: str, grid: Grid) -> None:
     regions = compute_regions(kind_of(LIKE), Workload())
     followed, alone = regions.followed, regions.alone
-    _rate(label, len(grid), partial(estimate_grid, grid, format="Q4_K_M", device=DEVICE))
+    found: list[GridEstimate] = []
+    _rate(label, len(grid), lambda: found.append(estimate_grid(grid, format="Q4_K_M", device=DEVICE)))
+    _rate("    and its compute buffer", len(grid), lambda: found[0].compute_bytes)
     print(f"    regions found {regions.followed - followed:,}, rows alone {regions.alone - alone:,}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,22 @@ class GridParameters:
         return self.embedding + self.attention + self.mlp + self.norm + self.head
 
 
+class ComputeBuffer:
+    """llama.cpp's compute buffer for every row, worked out when it is first asked for.
+
+    It takes longer than all other columns together: narrow a grid down by these first.
+    """
+
+    def __init__(self, grid: Grid, workload: Workload) -> None:
+        self.grid = grid
+        self.workload = workload
+
+    @cached_property
+    def bytes(self) -> Ints:
+        """Bytes for each row."""
+        return compute_buffer_bytes(self.grid, _sizes(self.grid), self.workload)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GridEstimate:
     """What estimate() says of each row, as columns; see Estimate, FileBytes, MemoryBreakdown, Latency."""
@@ -62,10 +79,15 @@ class GridEstimate:
     tensor_bytes: Ints
     file_bytes: Ints
     kv_cache_bytes: Ints
-    compute_bytes: Ints
+    compute_buffer: ComputeBuffer
     output_bytes: Ints
     overhead_bytes: Ints
     latency: GridLatency | None
+
+    @property
+    def compute_bytes(self) -> Ints:
+        """Bytes of the compute buffer; this, `total_bytes` or `fits` takes long where first asked for."""
+        return self.compute_buffer.bytes
 
     @property
     def bits_per_weight(self) -> Floats:
@@ -137,7 +159,7 @@ def estimate_grid(
         workload=load,
         device=device,
         parameters=GridParameters(**parameters),
-        compute_bytes=compute_buffer_bytes(grid, _sizes(grid), load),
+        compute_buffer=ComputeBuffer(grid, load),
         latency=GridLatency(**speeds) if speeds else None,
         **column,
     )
