@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+import cli
 from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.budget import Budget
@@ -176,3 +179,28 @@ def result_of() -> Callable[..., SearchResult]:
 def smollm2() -> Architecture:
     """SmolLM2-135M: 134,515,008 parameters (its model card says 134.5M)."""
     return model("SmolLM2-135M").architecture
+
+
+class Ran:
+    """What one run of the command line printed and returned."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def sizer(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the command line in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = cli.main(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
