@@ -2,8 +2,9 @@
 
 Source: github microsoft/BitNet at 16da220a: src/ggml-bitnet-mad.cpp (I2_S: a quarter of a byte a weight and
 32 bytes for the tensor's scale), utils/convert-hf-to-gguf-bitnet.py (TL1: two weights in 4 bits; TL2: three
-weights in 5 bits, and the remainder of a row that does not divide as TL1 would; both with a scale for the
-tensor). The embedding, and a head of its own, are F16; vectors F32.
+weights in 5 bits, but always room for 256 weights of each row in TL1, whatever the kernels leave over) and
+ggml_nbytes of its llama.cpp (TL2 is padded to 32 bytes; a scale follows). The embedding, and a head of its
+own, are F16; vectors F32.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from sizer.tensors import TensorSpec
 
 _I2_S_BLOCK = 128
 _SCALE_BYTES = 32
-# TL2's kernels take rows in pieces of this many weights; what is left over is stored as TL1
-# (utils/codegen_tl2.py)
-_TL2_PIECE = 96
+# Weights of a row that TL2 keeps room for as TL1 would store them.
+_TL2_REST = 256
 
 
 class Ternary(NamedTuple):
@@ -30,13 +30,15 @@ class Ternary(NamedTuple):
 
     def fits(self, row_length: int) -> bool:
         """Whether rows of this length can be packed."""
-        return row_length % self.row_multiple == 0
+        return row_length % self.row_multiple == 0 and (not self.five_bits or row_length >= _TL2_REST)
 
     def tensor_bytes(self, spec: TensorSpec) -> int:
         """Bytes of a whole tensor, its scale included."""
+        if not self.five_bits:
+            return spec.num_elements // 4 + _SCALE_BYTES
         rows, row = spec.num_elements // spec.row_length, spec.row_length
-        threes = row // _TL2_PIECE * _TL2_PIECE if self.five_bits else 0
-        return rows * (threes // 3 * 5 + (row - threes) // 2 * 4) // 8 + _SCALE_BYTES
+        size = (row - _TL2_REST) * rows // 3 * 5 // 8 + _TL2_REST * rows // 2 * 4 // 8
+        return size + -size % _SCALE_BYTES + _SCALE_BYTES
 
 
 def _recipe(kind: Ternary, bits: float) -> Recipe:

@@ -71,8 +71,8 @@ def test_hand_worked_bytes_of_one_matrix() -> None:
     assert torchao.RECIPES["torchao-int4-g128"].matrix.tensor_bytes(spec) == 8192 + 128 * 4
     assert bitnetcpp.RECIPES["I2_S"].matrix.tensor_bytes(spec) == 16_384 // 4 + 32
     assert bitnetcpp.RECIPES["TL1"].matrix.tensor_bytes(spec) == 16_384 // 4 + 32
-    # 192 of 256 weights of a row in fives for three, 64 in fours for two
-    assert bitnetcpp.RECIPES["TL2"].matrix.tensor_bytes(spec) == 64 * (192 // 3 * 5 + 64 // 2 * 4) // 8 + 32
+    # 256 weights of each row in fours for two; of the other 128, 32,768 in all, fives for three: 6,826 bytes
+    assert bitnetcpp.RECIPES["TL2"].matrix.tensor_bytes(_matrix(256, 384)) == 23_264
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,13 @@ def test_published_mlx_files(name: str, published: int) -> None:
     """github john-rocky/edge-llm-bench models/artifact-bytes.json."""
     stored = mlx.RECIPES["4bit"].assign(model(name).architecture)
     assert safetensors.file_bytes(stored, "mlx", multiple=1).total == pytest.approx(published, abs=500)
+
+
+def test_published_gptq_size() -> None:
+    """1.16 GB on disk, four bits in groups of 128 (model card Mohaaxa/qwen2.5-1.5b-gptq-4bit)."""
+    engine, found = runtime("transformers"), model("Qwen2-1.5B").architecture  # of Qwen2.5-1.5B's shape
+    file = engine.file_bytes(found, engine.store(found, "gptq-4bit-g128"))
+    assert file.total / 1e9 == pytest.approx(1.16, rel=0.01)
 
 
 def test_published_bitnet_file() -> None:
