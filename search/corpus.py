@@ -76,15 +76,32 @@ class Corpus:
         starts = torch.arange(count) * (len(self.validation) - width) // max(1, count - 1)
         return self.validation[starts[:, None] + torch.arange(width)].long()
 
-    def train_batches(self, generator: torch.Generator, batch_size: int, seq_len: int) -> Iterator[Tensor]:
-        """Endless windows at random places of the training text, int64 `[batch, seq + 1]`."""
-        places = len(self.train) - seq_len
-        if places < 1:
+    def train_batches(self, seed: int, batch_size: int, seq_len: int) -> TrainBatches:
+        """Windows at random places of the training text; the same for a seed, whatever trains on them."""
+        if len(self.train) - seq_len < 1:
             raise _error(self.name, f"its {len(self.train)} training bytes hold no window of {seq_len + 1}")
-        offsets = torch.arange(seq_len + 1)
-        while True:
-            starts = torch.randint(places, (batch_size, 1), generator=generator)
-            yield self.train[starts + offsets].long()
+        return TrainBatches(self.train, seed, batch_size, seq_len)
+
+
+class TrainBatches:
+    """Training windows by step number, so that a run can go on from any step."""
+
+    _DRAWN = 256  # steps whose places are drawn at a time
+
+    def __init__(self, text: Tensor, seed: int, batch_size: int, seq_len: int) -> None:
+        self._text, self._seed, self._batch_size = text, seed, batch_size
+        self._places = len(text) - seq_len
+        self._offsets = torch.arange(seq_len + 1)
+        self._block, self._starts = -1, torch.zeros(0)
+
+    def at(self, step: int) -> Tensor:
+        """The windows of a step (from 1), int64 `[batch, seq + 1]`."""
+        block, row = divmod(step - 1, self._DRAWN)
+        if block != self._block:
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + block)
+            shape = (self._DRAWN, self._batch_size, 1)
+            self._block, self._starts = block, torch.randint(self._places, shape, generator=generator)
+        return self._text[self._starts[row] + self._offsets].long()
 
 
 def load_corpus(source: str) -> Corpus:

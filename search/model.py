@@ -33,14 +33,19 @@ def check_parameters(model: nn.Module, architecture: Architecture) -> int:
     return built
 
 
+def rotation_angles(seq: int, head_dim: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotary angles, float32 `[seq, head_dim / 2]` each."""
+    step = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
+    position = torch.arange(seq, dtype=torch.float32, device=device)
+    angles = torch.outer(position, ROPE_THETA**-step)
+    return angles.cos(), angles.sin()
+
+
 @lru_cache(maxsize=16)
 def _rotation(seq: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of every angle, `[seq, 1, head_dim]`: halves as Hugging Face lays them out."""
     with torch.inference_mode(mode=False):
-        step = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
-        position = torch.arange(seq, dtype=torch.float32, device=device)
-        angles = torch.outer(position, ROPE_THETA**-step)
-        cosine, sine = angles.cos(), angles.sin()
+        cosine, sine = rotation_angles(seq, head_dim, device)
         signed = torch.cat((-sine, sine), dim=-1)
         return (
             torch.cat((cosine, cosine), dim=-1).unsqueeze(1).to(dtype),

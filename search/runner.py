@@ -17,8 +17,9 @@ from search.deployed import deployed_estimate
 from search.quantize import supported_mixes
 from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
 from search.space import resolve, starting_points, suggest
+from search.stepper import Precision, choose_engine
 from search.study import OpenStudy, corpus_digest, create_study, open_study
-from search.train import Precision, StepReport, TrainConfig, choose_dtype, train_proxy
+from search.train import StepReport, TrainConfig, train_proxy
 from sizer.budget import Budget
 from sizer.errors import NoFit, StudyError, UnknownName
 from sizer.estimate import Estimate
@@ -65,6 +66,7 @@ class _Loop:
     should_stop: Callable[[], bool]
     finished: dict[Candidate, TrialRecord]
     dtype: Precision
+    fused: bool
     trained: int = 0
     infeasible: int = 0
     best: TrialRecord | None = None
@@ -150,7 +152,7 @@ def _check_formats(config: SearchConfig) -> None:
 
 
 def _settings(config: SearchConfig) -> dict[str, str | int | float]:
-    timing = choose_dtype()
+    timing = choose_engine()
     return {
         "steps": config.steps,
         "context_tokens": config.context_tokens,
@@ -158,10 +160,10 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         "seq_len": config.seq_len,
         "val_chunks": config.val_chunks,
         "seed": config.seed,
-        # fixed for the whole study: a resume on a busier machine must not train in another type
-        "dtype": (Precision.BF16 if timing.dtype.itemsize == 2 else Precision.FP32).value,
-        "bf16_step_s": timing.bf16_step_s,
-        "fp32_step_s": timing.fp32_step_s,
+        # fixed for the whole study: a resume on a busier machine must not train in another way
+        "dtype": timing.precision.value,
+        "engine": "fused" if timing.fused else "eager",
+        **{f"{way.replace(' ', '_')}_step_s": seconds for way, seconds in timing.step_s.items()},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
 
@@ -176,6 +178,7 @@ def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchRe
             should_stop=should_stop,
             finished={},
             dtype=Precision(str(before.settings["dtype"])),
+            fused=before.settings.get("engine") == "fused",
         )
         for record in before.records:
             loop.count(record)
@@ -220,7 +223,7 @@ def _one_trial(loop: _Loop) -> TrialRecord | None:
         proxy = train_proxy(
             candidate,
             loop.corpus,
-            _training(config, loop.dtype),
+            _training(loop),
             on_step=lambda step: loop.report(candidate, step),
             should_stop=loop.should_stop,
         )
@@ -262,10 +265,11 @@ def _record(
     )
 
 
-def _training(config: SearchConfig, dtype: Precision) -> TrainConfig:
-    chosen = {} if config.learning_rate is None else {"learning_rate": config.learning_rate}
-    return TrainConfig(
-        dtype=dtype,
+def _training(loop: _Loop) -> TrainConfig:
+    config = loop.study.config
+    training = TrainConfig(
+        dtype=loop.dtype,
+        fused=loop.fused,
         # a short run must not spend itself warming up
         warmup_steps=min(50, config.steps // 10),
         steps=config.steps,
@@ -273,8 +277,9 @@ def _training(config: SearchConfig, dtype: Precision) -> TrainConfig:
         seq_len=config.seq_len,
         val_chunks=config.val_chunks,
         seed=config.seed,
-        **chosen,
     )
+    rate = config.learning_rate
+    return training if rate is None else replace(training, learning_rate=rate)
 
 
 @contextmanager

@@ -7,58 +7,49 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum, unique
-from functools import lru_cache
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from search.checkpoint import load_checkpoint, save_checkpoint
 from search.corpus import VOCAB_SIZE, Corpus
 from search.model import Decoder, check_parameters
 from search.quantize import check_mix, fake_quantized_state
 from search.results import Candidate, ProxyResult, TrialStatus
-from search.scaling import initialize, learning_rate_factor
+from search.scaling import initialize
+from search.stepper import Precision, choose_engine, make_stepper, update_rule
 from sizer.architecture import Architecture
-from sizer.errors import InvalidArchitecture, InvalidQuantity
-from sizer.tensors import tensor_specs
+from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity
 
-COOLDOWN_SHARE = 0.2  # the last steps, over which the rate falls linearly to zero
+COOLDOWN_SHARE = 0.2  # the last steps of a run that ends, over which the rate falls linearly to zero
 REPORT_EVERY = 10  # steps between reads of the loss: reading it waits for the step to end
 MAX_RESTARTS = 1  # a diverged run is tried again at half the rate this often
+SAVE_EVERY_S = 30.0  # seconds between checkpoints of a run that has a place to keep them
 
 # A run has diverged if its loss (mean since the last report, nats per byte) is this far above the first
 # step's or the lowest it had: a collapsed model sits at the entropy of single bytes, below the start.
 _MARGIN_OVER_FIRST = 0.5
 _MARGIN_OVER_LOWEST = 1.0
 
-_TIMED_STEPS = 8  # of each type, by choose_dtype, which ends sooner once it has taken the limit
-_TIMING_LIMIT_S = 1.0
-
 _EVALUATION_BATCH = 16
-_BETAS = (0.9, 0.95)
-
-
-@unique
-class Precision(StrEnum):
-    """What matrices are multiplied in; AUTO times both on this machine. Weights are float32 in any case."""
-
-    AUTO = "auto"
-    BF16 = "bf16"
-    FP32 = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How every proxy of a study is trained; one token is one byte."""
+    """How a proxy is trained up to a step; one token is one byte."""
 
     steps: int
     batch_size: int = 8
     seq_len: int = 128
     learning_rate: float = 1.5e-3  # at the base width; search/scaling.py carries it to other shapes
     warmup_steps: int = 50
+    cooldown_steps: int | None = None  # last steps of falling rate; None: COOLDOWN_SHARE of all, 0 in rungs
     weight_decay: float = 0.1  # of hidden matrices only
     seed: int = 0
     val_chunks: int = 200
     dtype: Precision = Precision.AUTO
+    fused: bool | None = None  # written-out steps; None: where they are faster
     grad_clip: float = 1.0
 
     def __post_init__(self) -> None:
@@ -66,6 +57,10 @@ class TrainConfig:
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise InvalidQuantity(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.cooldown_steps is not None and not 0 <= self.cooldown_steps <= self.steps:
+            raise InvalidQuantity(
+                f"cooldown_steps must be from 0 to steps ({self.steps}), got {self.cooldown_steps}"
+            )
         for name in ("learning_rate", "grad_clip"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -83,123 +78,19 @@ class StepReport:
     step: int
     steps: int
     loss: float  # nats per byte, mean since the last report
-    tokens_per_s: float  # since the run began
+    tokens_per_s: float  # since training began or was taken up again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DtypeTiming:
-    """Seconds of one training step of a small decoder in each type, and the faster type."""
+def schedule(step: int, config: TrainConfig) -> float:
+    """Share of the learning rate used at a step (from 1): linear warm-up, constant, linear cool-down to zero.
 
-    bf16_step_s: float
-    fp32_step_s: float
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type to train in."""
-        return torch.bfloat16 if self.bf16_step_s < self.fp32_step_s else torch.float32
-
-
-@lru_cache(maxsize=1)
-def choose_dtype() -> DtypeTiming:
-    """Time real training steps of a 4 x 128 decoder in both types; about a second, once per process.
-
-    Processors without bfloat16 products emulate them many times slower, so this cannot be a constant.
+    Constant in the middle because rungs compare runs of different lengths (search notes, section 2.6).
     """
-    architecture = Architecture(
-        vocab_size=VOCAB_SIZE,
-        num_layers=4,
-        hidden_size=128,
-        intermediate_size=352,
-        num_heads=4,
-        num_kv_heads=4,
-        head_dim=32,
-    )
-    windows = torch.randint(VOCAB_SIZE, (8, 129), generator=torch.Generator().manual_seed(0))
-    model = Decoder(architecture)
-    initialize(model, architecture, torch.Generator().manual_seed(0))
-    optimizer = _optimizer(model, architecture, weight_decay=0.0)
-    fastest = {torch.bfloat16: math.inf, torch.float32: math.inf}
-    began = time.perf_counter()
-    for repeat in range(_TIMED_STEPS):
-        # In turn, and the fastest of each: another process that takes the processor for a while hits both.
-        for dtype in fastest:
-            model.compute_dtype = dtype
-            start = time.perf_counter()
-            _step(model, optimizer, windows, grad_clip=1.0)
-            fastest[dtype] = min(fastest[dtype], time.perf_counter() - start)
-        if repeat > 1 and time.perf_counter() - began > _TIMING_LIMIT_S:
-            break
-    return DtypeTiming(bf16_step_s=fastest[torch.bfloat16], fp32_step_s=fastest[torch.float32])
-
-
-def train_proxy(
-    candidate: Candidate,
-    corpus: Corpus,
-    config: TrainConfig,
-    *,
-    on_step: Callable[[StepReport], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> ProxyResult:
-    """Train the candidate's decoder from scratch and score it at its llama.cpp mix.
-
-    A run that diverges is started once more at half the rate; `restarts` and `learning_rate` say so. A run
-    out of memory, or stopped through `should_stop`, is FAILED with a `reason`. Same seed, machine and number
-    of threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
-    """
-    architecture = candidate.architecture
-    if architecture.vocab_size < VOCAB_SIZE:
-        raise InvalidArchitecture(
-            f"vocab_size must be at least {VOCAB_SIZE} for byte-level text, got {architecture.vocab_size}"
-        )
-    check_mix(architecture, candidate.format)
-    chunks = corpus.val_chunks(config.val_chunks, config.seq_len)
-    began = time.perf_counter()
-    dtype = _dtype(Precision(config.dtype))
-    with torch.device("meta"):
-        num_parameters = check_parameters(Decoder(architecture), architecture)
-    result = ProxyResult(
-        status=TrialStatus.FAILED,
-        val_bits_per_byte=None,
-        val_bits_per_byte_sd=None,
-        val_bits_per_byte_full=None,
-        num_parameters=num_parameters,
-        steps=0,
-        trained_tokens=0,
-        wall_s=0.0,
-        seed=config.seed,
-        learning_rate=config.learning_rate,
-        dtype="bf16" if dtype is torch.bfloat16 else "fp32",
-    )
-    for restarts in range(MAX_RESTARTS + 1):
-        run = _Run(
-            architecture=architecture,
-            corpus=corpus,
-            config=replace(config, learning_rate=config.learning_rate / 2**restarts),
-            dtype=dtype,
-            on_step=on_step or (lambda report: None),
-            should_stop=should_stop or (lambda: False),
-        )
-        try:
-            result = run.score(candidate.format, chunks, replace(result, restarts=restarts))
-        except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-            result = replace(result, status=TrialStatus.FAILED, reason="out of memory")
-        if result.status is not TrialStatus.DIVERGED:
-            break
-    return replace(result, wall_s=time.perf_counter() - began)
-
-
-def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether torch's allocator gave up; on the CPU it raises a plain RuntimeError, told by its text."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
-
-
-def _dtype(precision: Precision) -> torch.dtype:
-    if precision is Precision.AUTO:
-        return choose_dtype().dtype
-    return torch.bfloat16 if precision is Precision.BF16 else torch.float32
+    warm = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.cooldown_steps == 0:
+        return warm
+    share = COOLDOWN_SHARE * config.steps if config.cooldown_steps is None else config.cooldown_steps
+    return min(warm, (config.steps - step + 1) / max(1.0, share))
 
 
 @unique
@@ -207,75 +98,6 @@ class _Ending(StrEnum):
     DONE = "done"
     STOPPED = "stopped"
     DIVERGED = "diverged"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """One training run at one learning rate."""
-
-    architecture: Architecture
-    corpus: Corpus
-    config: TrainConfig
-    dtype: torch.dtype
-    on_step: Callable[[StepReport], None]
-    should_stop: Callable[[], bool]
-
-    def score(self, mix_name: str, chunks: Tensor, blank: ProxyResult) -> ProxyResult:
-        """Train, then fill in the blank result."""
-        config = self.config
-        model = Decoder(self.architecture)
-        initialize(model, self.architecture, torch.Generator().manual_seed(config.seed))
-        began = time.perf_counter()
-        ending, steps = self._train(model)
-        tokens = steps * config.batch_size * config.seq_len
-        result = replace(
-            blank,
-            steps=steps,
-            trained_tokens=tokens,
-            tokens_per_s=tokens / (time.perf_counter() - began),
-            learning_rate=config.learning_rate,
-        )
-        if ending is _Ending.STOPPED:
-            return replace(result, reason=f"stopped after {steps} of {config.steps} steps")
-        if ending is _Ending.DIVERGED:
-            return replace(result, status=TrialStatus.DIVERGED, reason=f"diverged at step {steps}")
-        full = bits_per_byte(model, chunks)
-        model.load_state_dict(fake_quantized_state(model.state_dict(), self.architecture, mix_name))
-        quantized = bits_per_byte(model, chunks)
-        if not (full.isfinite().all() and quantized.isfinite().all()):
-            return replace(result, status=TrialStatus.DIVERGED, reason="validation loss is not finite")
-        return replace(
-            result,
-            status=TrialStatus.COMPLETE,
-            val_bits_per_byte=quantized.mean().item(),
-            val_bits_per_byte_sd=_standard_error(quantized),
-            val_bits_per_byte_full=full.mean().item(),
-        )
-
-    def _train(self, model: Decoder) -> tuple[_Ending, int]:
-        """Run the steps; how the run ended and after how many."""
-        config = self.config
-        model.compute_dtype = self.dtype
-        optimizer = _optimizer(model, self.architecture, config.weight_decay)
-        batches = self.corpus.train_batches(
-            torch.Generator().manual_seed(config.seed), config.batch_size, config.seq_len
-        )
-        watch = _Divergence()
-        total, since_report, began = torch.zeros(()), 0, time.perf_counter()
-        for step in range(1, config.steps + 1):
-            if self.should_stop():
-                return _Ending.STOPPED, step - 1
-            _set_rate(optimizer, config.learning_rate * schedule(step, config))
-            total += _step(model, optimizer, next(batches), config.grad_clip)
-            since_report += 1
-            if step == 1 or step % REPORT_EVERY == 0 or step == config.steps:
-                loss = total.item() / since_report
-                rate = step * config.batch_size * config.seq_len / (time.perf_counter() - began)
-                self.on_step(StepReport(step=step, steps=config.steps, loss=loss, tokens_per_s=rate))
-                if watch.diverged(loss):
-                    return _Ending.DIVERGED, step
-                total, since_report = torch.zeros(()), 0
-        return _Ending.DONE, config.steps
 
 
 @dataclass(slots=True)
@@ -292,51 +114,215 @@ class _Divergence:
         return not loss <= min(self.first + _MARGIN_OVER_FIRST, self.lowest + _MARGIN_OVER_LOWEST)
 
 
-def schedule(step: int, config: TrainConfig) -> float:
-    """Share of the learning rate used at a step (from 1): linear warm-up, constant, linear cool-down to zero.
+class Training:
+    """One model in training at one learning rate; can be saved, and gone on with from where it was."""
 
-    Constant in the middle because rungs compare runs of different lengths (search notes, section 2.6).
+    def __init__(self, architecture: Architecture, corpus: Corpus, config: TrainConfig) -> None:
+        self.config = config
+        self.step = 0
+        self.trained_s = 0.0  # of the steps of this process
+        self.restarts = 0  # diverged runs before this one
+        self.model = Decoder(architecture)
+        initialize(self.model, architecture, torch.Generator().manual_seed(config.seed))
+        self._batches = corpus.train_batches(config.seed, config.batch_size, config.seq_len)
+        self._watch = _Divergence()
+        self.dtype = precision_of(config).dtype
+        self._stepper = make_stepper(
+            self.model,
+            batch=config.batch_size,
+            seq=config.seq_len,
+            dtype=self.dtype,
+            rule=update_rule(architecture, weight_decay=config.weight_decay, clip=config.grad_clip),
+            fused=choose_engine().fused if config.fused is None else config.fused,
+        )
+        self._stepper.refresh()
+
+    def advance(
+        self,
+        on_step: Callable[[StepReport], None],
+        should_stop: Callable[[], bool],
+        checkpoint: Path | None = None,
+    ) -> _Ending:
+        """Train up to config.steps; a checkpoint is kept at the end, when stopped and every SAVE_EVERY_S."""
+        config, began, saved = self.config, time.perf_counter(), time.perf_counter()
+        first, since_report = self.step, 0
+        ending = _Ending.DONE
+        while self.step < config.steps:
+            if should_stop():
+                ending = _Ending.STOPPED
+                break
+            self.step += 1
+            rate = config.learning_rate * schedule(self.step, config)
+            self._stepper.step(self._batches.at(self.step), rate, self.step)
+            since_report += 1
+            if self.step == 1 or self.step % REPORT_EVERY == 0 or self.step == config.steps:
+                loss, since_report = self._stepper.take_loss() / since_report, 0
+                now = time.perf_counter()
+                done = (self.step - first) * config.batch_size * config.seq_len
+                speed = done / (now - began)
+                on_step(StepReport(step=self.step, steps=config.steps, loss=loss, tokens_per_s=speed))
+                if self._watch.diverged(loss):
+                    ending = _Ending.DIVERGED
+                    break
+                if checkpoint is not None and now - saved > SAVE_EVERY_S:
+                    self.save(checkpoint)
+                    saved = now
+        self.trained_s += time.perf_counter() - began
+        if checkpoint is not None and ending is not _Ending.DIVERGED:
+            self.save(checkpoint)
+        return ending
+
+    def save(self, path: Path) -> None:
+        """Write weights, moments and the place in the text."""
+        tensors: dict[str, Tensor] = {f"weight.{n}": p for n, p in self.model.named_parameters()}
+        for name, (mean, square) in self._stepper.moments.items():
+            tensors |= {f"mean.{name}": mean, f"square.{name}": square}
+        meta = {
+            "step": self.step,
+            "learning_rate": self.config.learning_rate,
+            "restarts": self.restarts,
+            "seed": self.config.seed,
+            "first_loss": self._watch.first,
+            "lowest_loss": self._watch.lowest,
+        }
+        save_checkpoint(path, tensors, meta)
+
+    def load(self, path: Path) -> None:
+        """Take over what `save` wrote for the same model and seed; InvalidFile where it does not fit."""
+        tensors, meta = load_checkpoint(path)
+        try:
+            if meta["seed"] != self.config.seed or not 0 < meta["step"] <= self.config.steps:
+                raise InvalidFile(f"checkpoint: {str(path)!r} is of another run")
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(tensors[f"weight.{name}"])
+                for name, (mean, square) in self._stepper.moments.items():
+                    mean.copy_(tensors[f"mean.{name}"])
+                    square.copy_(tensors[f"square.{name}"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise InvalidFile(f"checkpoint: {str(path)!r} is of another model: {error}") from None
+        self.step, self.restarts = meta["step"], meta["restarts"]
+        self.config = replace(self.config, learning_rate=meta["learning_rate"])
+        self._watch = _Divergence(meta["first_loss"], meta["lowest_loss"])
+        self._stepper.refresh()
+
+
+def precision_of(config: TrainConfig) -> Precision:
+    """The type a run multiplies in: as asked, or the faster one."""
+    return choose_engine().precision if config.dtype is Precision.AUTO else Precision(config.dtype)
+
+
+def train_proxy(
+    candidate: Candidate,
+    corpus: Corpus,
+    config: TrainConfig,
+    *,
+    on_step: Callable[[StepReport], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    checkpoint: Path | None = None,
+) -> ProxyResult:
+    """Train the candidate's decoder up to config.steps and score it at its llama.cpp mix.
+
+    With a checkpoint the run goes on from there where the file holds one, and leaves one behind. A run that
+    diverges is started once more at half the rate; `restarts` and `learning_rate` say so. A run out of
+    memory, or stopped through `should_stop`, is FAILED with a `reason`. Same seed, machine and number of
+    threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
     """
-    warm = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
-    cooldown_steps = max(1.0, COOLDOWN_SHARE * config.steps)
-    return min(warm, (config.steps - step + 1) / cooldown_steps)
+    architecture = candidate.architecture
+    if architecture.vocab_size < VOCAB_SIZE:
+        raise InvalidArchitecture(
+            f"vocab_size must be at least {VOCAB_SIZE} for byte-level text, got {architecture.vocab_size}"
+        )
+    check_mix(architecture, candidate.format)
+    chunks = corpus.val_chunks(config.val_chunks, config.seq_len)
+    began = time.perf_counter()
+    precision, batch_tokens = precision_of(config), config.batch_size * config.seq_len
+    with torch.device("meta"):
+        num_parameters = check_parameters(Decoder(architecture), architecture)
+    result = ProxyResult(
+        status=TrialStatus.FAILED,
+        val_bits_per_byte=None,
+        val_bits_per_byte_sd=None,
+        val_bits_per_byte_full=None,
+        num_parameters=num_parameters,
+        steps=0,
+        trained_tokens=0,
+        wall_s=0.0,
+        seed=config.seed,
+        learning_rate=config.learning_rate,
+        dtype=precision.value,
+    )
+    try:
+        for restarts in range(MAX_RESTARTS + 1):
+            halved = replace(config, learning_rate=config.learning_rate / 2**restarts)
+            run = Training(architecture, corpus, halved)
+            run.restarts = restarts
+            if restarts == 0 and checkpoint is not None and checkpoint.exists():
+                run = _taken_up(run, checkpoint, corpus)
+            first = run.step
+            ending = run.advance(on_step or _ignore, should_stop or _never, checkpoint)
+            result = replace(
+                result,
+                steps=run.step,
+                trained_tokens=run.step * batch_tokens,
+                tokens_per_s=(run.step - first) * batch_tokens / max(run.trained_s, 1e-9),
+                learning_rate=run.config.learning_rate,
+                restarts=run.restarts,
+            )
+            result = _ended(result, run, ending, candidate, chunks)
+            if result.status is not TrialStatus.DIVERGED or run.restarts >= MAX_RESTARTS:
+                break
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        result = replace(result, status=TrialStatus.FAILED, reason="out of memory")
+    return replace(result, wall_s=time.perf_counter() - began)
 
 
-def _optimizer(model: nn.Module, architecture: Architecture, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW with one group per learning rate factor and decay.
+def _ignore(report: StepReport) -> None:
+    pass
 
-    Fused: 3 ms a step for 2.4M weights in 74 tensors, where foreach takes 25 (2 cores).
-    """
-    parameters = dict(model.named_parameters())
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for spec in tensor_specs(architecture):
-        decays = len(spec.shape) > 1 and spec.layer is not None
-        key = (learning_rate_factor(spec, architecture), weight_decay if decays else 0.0)
-        groups.setdefault(key, []).append(parameters[spec.name])
-    return torch.optim.AdamW(
-        [
-            {"params": members, "weight_decay": decay, "lr": factor, "factor": factor}
-            for (factor, decay), members in groups.items()
-        ],
-        betas=_BETAS,
-        eps=1e-10,  # wide and deep models have gradients near the default 1e-8 once they are clipped
-        fused=True,
+
+def _never() -> bool:
+    return False
+
+
+def _taken_up(run: Training, checkpoint: Path, corpus: Corpus) -> Training:
+    """The run as the checkpoint has it; a new one where the file is of no use."""
+    try:
+        run.load(checkpoint)
+    except InvalidFile:
+        return Training(run.model.architecture, corpus, run.config)
+    return run
+
+
+def _ended(
+    result: ProxyResult, run: Training, ending: _Ending, candidate: Candidate, chunks: Tensor
+) -> ProxyResult:
+    """The result with how the run ended and, where it came to its end, its scores."""
+    if ending is _Ending.STOPPED:
+        return replace(result, reason=f"stopped after {run.step} of {run.config.steps} steps")
+    if ending is _Ending.DIVERGED:
+        return replace(result, status=TrialStatus.DIVERGED, reason=f"diverged at step {run.step}")
+    model = run.model
+    full = bits_per_byte(model, chunks)
+    model.load_state_dict(fake_quantized_state(model.state_dict(), model.architecture, candidate.format))
+    quantized = bits_per_byte(model, chunks)
+    if not (full.isfinite().all() and quantized.isfinite().all()):
+        return replace(result, status=TrialStatus.DIVERGED, reason="validation loss is not finite")
+    return replace(
+        result,
+        status=TrialStatus.COMPLETE,
+        val_bits_per_byte=quantized.mean().item(),
+        val_bits_per_byte_sd=_standard_error(quantized),
+        val_bits_per_byte_full=full.mean().item(),
     )
 
 
-def _set_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
-
-
-def _step(model: Decoder, optimizer: torch.optim.AdamW, windows: Tensor, grad_clip: float) -> Tensor:
-    """One update; the loss as a tensor, not read, so that nothing waits for it."""
-    loss = model.loss(windows).mean()
-    torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(model.parameters(), grad_clip, foreach=True)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether torch's allocator gave up; on the CPU it raises a plain RuntimeError, told by its text."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
 
 
 def bits_per_byte(model: Decoder, chunks: Tensor) -> Tensor:

@@ -167,15 +167,20 @@ def test_windows_longer_than_the_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidFile, match=r"corpus: 'texts'.*hold no window of 1000001 bytes"):
         corpus.val_chunks(1, 1_000_000)
     with pytest.raises(InvalidFile, match="training bytes"):
-        next(corpus.train_batches(torch.Generator(), 1, 10_000_000))
+        corpus.train_batches(0, 1, 10_000_000)
 
 
 def test_training_windows_are_seeded_and_come_from_the_text(tmp_path: Path) -> None:
     corpus = load_corpus(str(_write(tmp_path / "texts", range(200))))
-    first = next(corpus.train_batches(torch.Generator().manual_seed(1), 4, 32))
+    batches = corpus.train_batches(1, 4, 32)
+    first = batches.at(1)
     assert first.shape == (4, 33)
-    assert torch.equal(first, next(corpus.train_batches(torch.Generator().manual_seed(1), 4, 32)))
-    assert not torch.equal(first, next(corpus.train_batches(torch.Generator().manual_seed(2), 4, 32)))
+    later = {step: batches.at(step) for step in (2, 256, 257, 600)}
+    assert len({first.tolist().__repr__(), *(w.tolist().__repr__() for w in later.values())}) == 5
+    again = corpus.train_batches(1, 4, 32)  # a run taken up at a step sees what it would have seen
+    assert all(torch.equal(again.at(step), later[step]) for step in (600, 256, 257, 2))
+    assert torch.equal(batches.at(1), first)
+    assert not torch.equal(first, corpus.train_batches(2, 4, 32).at(1))
     text = _bytes(corpus.train)
     assert all(bytes(window.tolist()) in text for window in first)
 

@@ -16,15 +16,8 @@ from search.corpus import Corpus, load_corpus
 from search.model import Decoder
 from search.results import Candidate, ProxyResult, TrialStatus
 from search.scaling import initial_deviation, learning_rate_factor
-from search.train import (
-    Precision,
-    StepReport,
-    TrainConfig,
-    bits_per_byte,
-    choose_dtype,
-    schedule,
-    train_proxy,
-)
+from search.stepper import EagerStep, Precision, choose_engine
+from search.train import StepReport, TrainConfig, Training, bits_per_byte, schedule, train_proxy
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
 from sizer.tensors import Role, tensor_specs
@@ -151,17 +144,17 @@ def test_divergence_is_told_and_tried_again_at_half_the_rate(corpus: Corpus) -> 
 
 
 def test_a_restart_can_save_a_run(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = search.train._step
+    take_loss = EagerStep.take_loss
     calls = 0
 
-    def breaks_once(*args: Any, **kwargs: Any) -> torch.Tensor:
+    def breaks_once(self: EagerStep) -> float:
         nonlocal calls
         calls += 1
-        loss = step(*args, **kwargs)
-        return loss * math.nan if calls == 5 else loss
+        loss = take_loss(self)
+        return math.nan if calls == 2 else loss
 
-    monkeypatch.setattr(search.train, "_step", breaks_once)
-    result = train_proxy(CANDIDATE, corpus, replace(CONFIG, steps=20))
+    monkeypatch.setattr(EagerStep, "take_loss", breaks_once)
+    result = train_proxy(CANDIDATE, corpus, replace(CONFIG, steps=20, fused=False))
     assert result.status is TrialStatus.COMPLETE
     assert (result.restarts, result.learning_rate, result.steps) == (1, 2e-3, 20)
 
@@ -213,8 +206,8 @@ def test_out_of_memory_is_a_failed_trial(
     def fails(*args: Any, **kwargs: Any) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(search.train, "_step", fails)
-    result = train_proxy(CANDIDATE, corpus, CONFIG)
+    monkeypatch.setattr(EagerStep, "step", fails)
+    result = train_proxy(CANDIDATE, corpus, replace(CONFIG, fused=False))
     assert (result.status, result.reason, result.restarts) == (TrialStatus.FAILED, "out of memory", 0)
 
 
@@ -228,9 +221,9 @@ def test_other_errors_are_not_hidden(corpus: Corpus, monkeypatch: pytest.MonkeyP
     def fails(*args: Any, **kwargs: Any) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(search.train, "_step", fails)
+    monkeypatch.setattr(EagerStep, "step", fails)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        train_proxy(CANDIDATE, corpus, CONFIG)
+        train_proxy(CANDIDATE, corpus, replace(CONFIG, fused=False))
 
 
 def test_bad_input_is_named(corpus: Corpus) -> None:
@@ -260,12 +253,91 @@ def test_schedule_by_hand() -> None:
     assert rates == pytest.approx([0.25, 0.5, 1, 1, 1, 1, 0.5, 0.05])
 
 
-def test_choice_of_type_is_measured_and_kept() -> None:
-    timing = choose_dtype()
-    assert timing is choose_dtype()
-    faster = torch.bfloat16 if timing.bf16_step_s < timing.fp32_step_s else torch.float32
-    assert timing.dtype is faster
-    assert 0 < min(timing.bf16_step_s, timing.fp32_step_s) < 5
+def test_rungs_keep_the_rate() -> None:
+    config = replace(CONFIG, steps=100, warmup_steps=4, cooldown_steps=0)
+    assert [schedule(step, config) for step in (2, 5, 90, 100)] == [0.5, 1, 1, 1]
+    ending = replace(config, cooldown_steps=10)
+    assert [schedule(step, ending) for step in (90, 91, 96, 100)] == pytest.approx([1, 1, 0.5, 0.1])
+    with pytest.raises(InvalidQuantity, match="cooldown_steps must be from 0 to steps"):
+        replace(CONFIG, cooldown_steps=61)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(
+    corpus: Corpus, tmp_path: Path, fused: bool
+) -> None:
+    rungs = replace(CONFIG, cooldown_steps=0, fused=fused)
+    whole = train_proxy(CANDIDATE, corpus, rungs)
+    path = tmp_path / "run.npz"
+    first = train_proxy(CANDIDATE, corpus, replace(rungs, steps=23), checkpoint=path)
+    reports: list[StepReport] = []
+    second = train_proxy(CANDIDATE, corpus, rungs, checkpoint=path, on_step=reports.append)
+    assert (first.steps, second.steps) == (23, 60)
+    assert reports[0].step == 30  # not trained again
+    assert second.val_bits_per_byte == whole.val_bits_per_byte
+    assert second.trained_tokens == whole.trained_tokens
+
+
+def test_either_way_of_training_goes_on_with_the_other_ones_checkpoint(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.npz"
+    rungs = replace(CONFIG, steps=30, cooldown_steps=0)
+    saved = Training(TINY, corpus, replace(rungs, fused=True))
+    saved.advance(lambda report: None, lambda: False, path)
+    taken_up = Training(TINY, corpus, replace(rungs, fused=False))
+    taken_up.load(path)
+    assert taken_up.step == 30
+    theirs = dict(saved.model.named_parameters())
+    assert all(torch.equal(p, theirs[n]) for n, p in taken_up.model.named_parameters())
+    for name, (mean, square) in taken_up._stepper.moments.items():
+        assert torch.equal(mean, saved._stepper.moments[name][0])
+        assert torch.equal(square, saved._stepper.moments[name][1])
+        assert square.any(), name
+    windows = corpus.train_batches(0, 4, 64).at(31)
+    losses = []
+    for training in (saved, taken_up):
+        for step in (31, 32):
+            training._stepper.step(windows, 1e-3, step)
+        losses.append(training._stepper.take_loss())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_broken_or_foreign_checkpoint_starts_the_run_anew(corpus: Corpus, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    short = replace(CONFIG, steps=12, cooldown_steps=0)
+    wanted = train_proxy(CANDIDATE, corpus, short)
+    other = replace(TINY, hidden_size=96, num_heads=3)
+    Training(other, corpus, short).save(path)
+    foreign = path.read_bytes()
+    train_proxy(CANDIDATE, corpus, replace(short, steps=5), checkpoint=tmp_path / "cut.npz")
+    cut = (tmp_path / "cut.npz").read_bytes()
+    for content in (foreign, cut[: len(cut) // 2], b"", b"no numbers"):
+        path.write_bytes(content)
+        assert _same(train_proxy(CANDIDATE, corpus, short, checkpoint=path), wanted)
+
+
+def test_stopping_leaves_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+    path, asked = tmp_path / "run.npz", 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 7
+
+    rungs = replace(CONFIG, steps=20, cooldown_steps=0)
+    assert train_proxy(CANDIDATE, corpus, rungs, should_stop=should_stop, checkpoint=path).steps == 7
+    resumed = train_proxy(CANDIDATE, corpus, rungs, checkpoint=path)
+    assert resumed.val_bits_per_byte == train_proxy(CANDIDATE, corpus, rungs).val_bits_per_byte
+
+
+def test_the_way_to_train_is_measured_and_kept() -> None:
+    timing = choose_engine()
+    assert timing is choose_engine()
+    assert {"eager bf16", "eager fp32"} <= set(timing.step_s)
+    assert timing.step_s[timing.fastest] == min(timing.step_s.values())
+    assert timing.fastest == f"{'fused' if timing.fused else 'eager'} {timing.precision.value}"
+    assert 0 < timing.step_s[timing.fastest] < 5
 
 
 def test_rates_and_deviations_scale_with_the_shape() -> None:
