@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log2
 from time import process_time
 
 import optuna
@@ -128,6 +129,49 @@ def test_no_matrix_falls_back_unless_it_may(case: tuple[SearchConfig, Proposal])
     config, proposal = case
     candidate = resolve(proposal, replace(config, allow_fallback=False))
     assert not _fallbacks(candidate.architecture, candidate.format)
+
+
+@pytest.mark.parametrize("format_name", ["Q4_0", "Q4_K_M"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_shape_inside_is_bent_less(format_name: str, seed: int) -> None:
+    """Every width, depth and feed-forward width near the proposal, one estimate each, has no better one."""
+    config = SearchConfig(
+        formats=(format_name,), max_size_bytes=3_000_000, max_hidden_size=512, head_dims=(64,)
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    proposal = replace(
+        suggest(study.ask(), config), sharing=SharingStrategy.NONE, size_fraction=1.0, executed_layers=6
+    )
+    resolved = resolve_or_say_why(proposal, config).candidate.architecture
+    step = 32 if format_name == "Q4_0" else 256
+    bends = []
+    for layers in (5, 6, 7):
+        for like in _widths(resolved, step, proposal.query_heads_per_kv_head):
+            wanted = proposal.ffn_ratio * like.hidden_size
+            for ffn in range(step, int(2 * wanted) + 1, step):
+                shape = replace(like, num_layers=layers, intermediate_size=ffn)
+                if 2 * ffn >= wanted and 2.7e6 <= _size(shape, format_name) <= 3e6:
+                    bends.append(_bend(shape, proposal))
+    assert _bend(resolved, proposal) <= min(bends) + 0.05
+
+
+def _widths(like: Architecture, step: int, group: int) -> list[Architecture]:
+    """Shapes of every width up to 512 with about as many query heads to a KV head as that."""
+    found = []
+    for width in range(64, 513, 64):
+        heads = width // 64
+        divisors = [d for d in range(1, heads + 1) if heads % d == 0]
+        kv_heads = min(divisors, key=lambda d: (abs(log2(d * group / heads)), d))
+        about = 1 / 1.5 <= heads / kv_heads / group <= 1.5 or (kv_heads == 1 and heads <= group)
+        if width % step == 0 and about:
+            found.append(replace(like, hidden_size=width, num_heads=heads, num_kv_heads=kv_heads))
+    return found
+
+
+def _bend(shape: Architecture, proposal: Proposal) -> float:
+    ratio = shape.intermediate_size / shape.hidden_size / proposal.ffn_ratio
+    depth = shape.num_layers / proposal.executed_layers
+    return abs(log2(ratio)) + 2 * abs(log2(depth))
 
 
 def test_a_k_quant_in_a_tiny_budget() -> None:
