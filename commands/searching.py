@@ -1,4 +1,4 @@
-"""`sizer search run|resume|status|frontier|report|list`: text to typed values, one call, print."""
+"""`sizer search run|presets|resume|status|frontier|report|list`: text to typed values, one call, print."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def _default_storage(storage: str | None) -> str:
 
 @app.command("run")
 def run_command(
-    config: Annotated[str | None, typer.Option(help="TOML file of settings; options override it.")] = None,
+    config: Annotated[str | None, typer.Option(help="TOML file of settings.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings by name, of `sizer search presets`; override --config.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Device to deploy on. [raspberry-pi-5]")] = None,
     max_size: Annotated[str | None, typer.Option(help="Largest model file, such as 2MB. [2MB]")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Most memory while running, such as 300MB.")] = None,
@@ -55,15 +58,17 @@ def run_command(
     """Train models that fit a device's budget and find the frontier of size against accuracy.
 
     Candidates that break the budget are never trained. Ctrl-C stops after the current step;
-    `sizer search resume NAME` goes on.
+    `sizer search resume NAME` goes on. What is not set by an option is taken from --preset, then from
+    --config, then from the defaults; docs/search.md has every field of the file.
 
     \b
     Examples:
       sizer search run --device raspberry-pi-5 --max-size 1MB --trials 12 --steps 300
+      sizer search run --preset raspberry-pi-5-tiny --trials 12
       sizer search run --config space.toml --corpus ~/texts --study notes
       sizer search run --device iphone-15-pro --min-decode 200 --json
     """
-    settings = _config(config)
+    settings = _config(config, preset)
     given: dict[str, Any] = {
         "device": device,
         "max_size_bytes": parse_bytes(max_size, "max-size") if max_size is not None else None,
@@ -85,10 +90,47 @@ def run_command(
     _finish(go, url, json_output=json_output)
 
 
-def _config(path: str | None) -> SearchConfig:
-    from search.config import SearchConfig, load_config
+def _config(path: str | None, preset_name: str | None) -> SearchConfig:
+    """The defaults, changed by a file, changed by a preset."""
+    from search.config import config_from_dict, flat, read_toml
 
-    return load_config(Path(path)) if path is not None else SearchConfig()
+    values = flat(read_toml(Path(path)), path) if path is not None else {}
+    if preset_name is not None:
+        from search.presets import preset
+
+        values |= preset(preset_name).values
+    return config_from_dict(values, where=path or "config")
+
+
+@app.command("presets")
+def presets_command(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    json_output: Annotated[bool, _JSON] = False,
+) -> None:
+    """List searches prepared for a device, or print one as TOML to start a file of your own from.
+
+    \b
+    Examples:
+      sizer search presets
+      sizer search presets raspberry-pi-5-tiny > mine.toml
+    """
+    from search.presets import preset, presets
+
+    chosen = presets().values() if name is None else [preset(name)]
+    if json_output:
+        documents = [{"name": p.name, "about": p.about, "config": p.config.to_dict()} for p in chosen]
+        out_json(documents[0] if name is not None else {"presets": documents})
+    elif name is not None:
+        print(preset(name).text, end="")
+    else:
+        from rich.table import Table
+
+        table = Table(
+            "name", "largest file", "vocabulary", "for", title="Presets of sizer search run --preset"
+        )
+        for p in chosen:
+            table.add_row(p.name, format_bytes(p.config.max_size_bytes), f"{p.config.vocab_size:,}", p.about)
+        out(table)
 
 
 @app.command("resume")

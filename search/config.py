@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sizer.architecture import SharingStrategy, parse_enum
+from sizer.architecture import LayerSharing, SharingStrategy, parse_enum
 from sizer.device import device as device_by_name
 from sizer.errors import InvalidFile, InvalidQuantity, UnknownName
 from sizer.runtimes import runtime as runtime_by_name
@@ -17,6 +17,51 @@ from sizer.units import parse_bytes
 
 # Byte-level tokens: every text has them, and validation loss is in bits per byte as it stands.
 BYTE_VOCABULARY = 256
+
+# Feed-forward widths over hidden_size are tried in steps of this.
+FFN_RATIO_STEP = 0.5
+
+# Tables a TOML file may sort its fields into; at the top level they are taken as well.
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "budget": (
+        "device",
+        "runtime",
+        "max_size_bytes",
+        "max_memory_bytes",
+        "min_decode_tokens_per_s",
+        "context_tokens",
+    ),
+    "space": (
+        "vocab_size",
+        "formats",
+        "allow_fallback",
+        "sharing",
+        "sharing_repeats",
+        "tie_embeddings",
+        "head_dims",
+        "query_heads_per_kv_head",
+        "min_ffn_ratio",
+        "max_ffn_ratio",
+        "min_executed_layers",
+        "max_executed_layers",
+        "min_hidden_size",
+        "max_hidden_size",
+        "min_size_fraction",
+    ),
+    "training": (
+        "trials",
+        "steps",
+        "batch_size",
+        "seq_len",
+        "val_chunks",
+        "learning_rate",
+        "seed",
+        "corpus",
+    ),
+}
+
+# What fields that are younger than a stored study were before they existed.
+_BEFORE: Mapping[str, Any] = {"sharing_repeats": (2,), "tie_embeddings": (True,), "allow_fallback": True}
 
 _LIMITS = {
     "trials": (1, 100_000),
@@ -31,6 +76,7 @@ _LIMITS = {
     "min_hidden_size": (16, 65536),
     "max_hidden_size": (16, 65536),
     "context_tokens": (32, 1 << 20),
+    "vocab_size": (BYTE_VOCABULARY, 10_000_000),
     "seed": (0, 2**31 - 1),
 }
 
@@ -53,19 +99,37 @@ class SearchConfig:
     learning_rate: float | None = None  # None: the trainer's own, scaled to each shape
     seed: int = 0
     corpus: str = "builtin"
-    formats: tuple[str, ...] = ("Q4_0", "Q4_K_M", "Q8_0")
+    vocab_size: int = BYTE_VOCABULARY
+    formats: tuple[str, ...] = ("TQ1_0", "Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_0", "Q6_K", "Q8_0", "F16")
+    allow_fallback: bool = False  # whether rows may be of a length for which the format stores another type
     sharing: tuple[str, ...] = ("none", "immediate", "repeat-all", "reverse")
+    sharing_repeats: tuple[int, ...] = (2, 3, 4)  # runs of a shared block
+    tie_embeddings: tuple[bool, ...] = (True, False)
     head_dims: tuple[int, ...] = (32, 64)
     query_heads_per_kv_head: tuple[int, ...] = (1, 2, 4)
+    min_ffn_ratio: float = 1.5  # intermediate_size over hidden_size, before it is adjusted to fill the budget
+    max_ffn_ratio: float = 4.0
     min_executed_layers: int = 2
     max_executed_layers: int = 24
-    min_hidden_size: int = 64
+    min_hidden_size: int = 32
     max_hidden_size: int = 1024
     min_size_fraction: float = 0.2  # smallest file tried, as a share of max_size_bytes
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        _check_lists(self)
         _check_names(self)
+
+    @property
+    def sharings(self) -> tuple[LayerSharing, ...]:
+        """Ways of sharing that the deepest model has layers for, as listed."""
+        strategies = [parse_enum(SharingStrategy, name, "sharing") for name in self.sharing]
+        repeats = [repeat for repeat in self.sharing_repeats if repeat <= self.max_executed_layers]
+        return tuple(
+            LayerSharing(strategy=strategy, repeat=repeat)
+            for strategy in strategies
+            for repeat in ((1,) if strategy is SharingStrategy.NONE else repeats)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as plain JSON values."""
@@ -77,7 +141,7 @@ def _check_numbers(config: SearchConfig) -> None:
         value = getattr(config, name)
         if value is not None and not _is_whole(value, low, high):
             raise InvalidQuantity(f"{name}: must be a whole number from {low} to {high}, got {value!r}")
-    for name in ("executed_layers", "hidden_size"):
+    for name in ("executed_layers", "hidden_size", "ffn_ratio"):
         low, high = getattr(config, f"min_{name}"), getattr(config, f"max_{name}")
         if low > high:
             raise InvalidQuantity(f"min_{name}: must not exceed max_{name}, got {low} and {high}")
@@ -85,22 +149,46 @@ def _check_numbers(config: SearchConfig) -> None:
         raise InvalidQuantity(
             f"min_size_fraction: must be above 0 and at most 1, got {config.min_size_fraction!r}"
         )
+    for name in ("min_ffn_ratio", "max_ffn_ratio"):
+        ratio = getattr(config, name)
+        if not 0.5 <= ratio <= 16 or ratio % FFN_RATIO_STEP:
+            raise InvalidQuantity(
+                f"{name}: must be a multiple of {FFN_RATIO_STEP:g} from 0.5 to 16, got {ratio!r}"
+            )
     for name in ("min_decode_tokens_per_s", "learning_rate"):
         value = getattr(config, name)
         if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
             raise InvalidQuantity(f"{name}: must be more than 0, got {value!r}")
-    for name in ("head_dims", "query_heads_per_kv_head"):
+
+
+def _check_lists(config: SearchConfig) -> None:
+    for name, least, most in (
+        ("head_dims", 1, 4096),
+        ("query_heads_per_kv_head", 1, 4096),
+        ("sharing_repeats", 2, 64),
+    ):
         for value in _some(config, name):
-            if not _is_whole(value, 1, 4096):
-                raise InvalidQuantity(f"{name}: must be whole numbers from 1 to 4096, got {value!r}")
+            if not _is_whole(value, least, most):
+                raise InvalidQuantity(f"{name}: must be whole numbers from {least} to {most}, got {value!r}")
+    for value in config.head_dims:
+        if value % 2:
+            raise InvalidQuantity(f"head_dims: must be even for rotary positions, got {value}")
+    for tied in _some(config, "tie_embeddings"):
+        if not isinstance(tied, bool):
+            raise InvalidQuantity(f"tie_embeddings: must be true or false, got {tied!r}")
+    for strategy in _some(config, "sharing"):
+        parse_enum(SharingStrategy, str(strategy), "sharing")
+    if not config.sharings:
+        raise InvalidQuantity(
+            f"sharing_repeats: needs a number up to max_executed_layers, which is "
+            f"{config.max_executed_layers}, got {list(config.sharing_repeats)}"
+        )
 
 
 def _check_names(config: SearchConfig) -> None:
     engine = runtime_by_name(config.runtime)
     for name in _some(config, "formats"):
         engine.format_name(str(name))
-    for name in _some(config, "sharing"):
-        parse_enum(SharingStrategy, str(name), "sharing")
     if config.device is not None:
         device_by_name(config.device)
     elif config.min_decode_tokens_per_s is not None:
@@ -119,10 +207,10 @@ def _some(config: SearchConfig, name: str) -> tuple[object, ...]:
 
 
 def config_from_dict(values: Mapping[str, Any], where: str = "config") -> SearchConfig:
-    """SearchConfig from plain values; an unknown key is an error that lists the known ones."""
+    """SearchConfig from plain values, in tables or not; an unknown key is an error that lists the known."""
     known = {f.name: f for f in fields(SearchConfig)}
     read: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, value in flat(values, where).items():
         if key not in known:
             raise UnknownName.of(f"key in {where}", key, known)
         if key in ("max_size_bytes", "max_memory_bytes") and isinstance(value, str):
@@ -139,18 +227,46 @@ def config_from_dict(values: Mapping[str, Any], where: str = "config") -> Search
     return replace(SearchConfig(), **read)
 
 
+def stored_config(values: Mapping[str, Any], where: str) -> SearchConfig:
+    """SearchConfig of a stored study: fields it does not know are as the search was without them."""
+    return config_from_dict({**_BEFORE, **values}, where)
+
+
+def flat(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Fields without their tables; one in another table than its own, or given twice, is an error."""
+    table_of = {field: table for table, names in TABLES.items() for field in names}
+    found = {key: value for key, value in values.items() if key not in TABLES}
+    for table in TABLES:
+        inside = values.get(table, {})
+        if not isinstance(inside, Mapping):
+            raise InvalidQuantity(f"{table}: must be a table of fields in {where}, got {inside!r}")
+        for key, value in inside.items():
+            if key not in table_of:
+                raise UnknownName.of(f"key in [{table}] of {where}", key, TABLES[table])
+            if table_of[key] != table:
+                raise InvalidQuantity(f"{key}: belongs in [{table_of[key]}] of {where}, got it in [{table}]")
+            if key in found:
+                raise InvalidQuantity(f"{key}: is given twice in {where}, in [{table}] and outside of it")
+            found[key] = value
+    return found
+
+
 def _accepted_types(annotation: str) -> tuple[type, ...]:
-    names = {"int": (int,), "float": (int, float), "str": (str,), "None": (type(None),)}
+    names = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),)}
     return tuple(t for part in annotation.split(" | ") for t in names[part])
 
 
 def load_config(path: Path) -> SearchConfig:
     """SearchConfig from a TOML file of its fields; sizes may be text such as "2MB"."""
+    return config_from_dict(read_toml(path), where=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Values of a TOML file; InvalidFile says why it cannot be read."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise InvalidFile(f"config: cannot read {str(path)!r}: {reason}; accepted: a TOML file") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidFile(f"config: {str(path)!r} is not valid TOML: {error}") from None
-    return config_from_dict(values, where=str(path))

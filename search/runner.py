@@ -15,9 +15,13 @@ from search.config import SearchConfig
 from search.corpus import Corpus, load_corpus
 from search.deployed import deployed_estimate
 from search.quantize import supported_mixes
+from search.resolve import resolve_or_say_why
 from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
-from search.space import resolve, starting_points, suggest
+from search.space import suggest
+from search.starts import starting_points
 from search.stepper import Precision, choose_engine
+from search.study import OpenStudy, corpus_digest, create_study, open_study
+from search.train import StepReport, TrainConfig, train_proxy
 from search.study import OpenStudy, corpus_digest, create_study, open_study
 from search.train import StepReport, TrainConfig, train_proxy
 from sizer.budget import Budget
@@ -207,11 +211,12 @@ def _one_trial(loop: _Loop) -> TrialRecord | None:
     """Ask, size, train, store one trial; None if it was stopped from outside and given back."""
     study, config = loop.study, loop.study.config
     trial = study.ask()
-    candidate = resolve(suggest(trial, config), config)
+    resolved = resolve_or_say_why(suggest(trial, config), config)
+    candidate = resolved.candidate
     sized = deployed_estimate(
         candidate, runtime=config.runtime, device=config.device, context_tokens=config.context_tokens
     )
-    violations = _budget(config).violations(sized)
+    violations = (resolved.reason,) if resolved.reason else _budget(config).violations(sized)
     known = loop.finished.get(candidate)
     if violations:
         record = _record(trial.number, candidate, sized, violations=violations)

@@ -1,22 +1,31 @@
-"""What is searched: proposals that fill the size budget by construction, width solved last."""
+"""What is searched: the choices a sampler makes, in either of two encodings, before a width is solved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any
 
-from search.config import BYTE_VOCABULARY, SearchConfig
-from search.results import Candidate
-from sizer.architecture import Architecture, LayerSharing, SharingStrategy, parse_enum
-from sizer.runtimes import runtime as runtime_by_name
-from sizer.solve import nearest_divisor
+from search.config import FFN_RATIO_STEP, SearchConfig
+from search.formats import format_bits, smallest_file_bytes
+from sizer.architecture import LayerSharing, SharingStrategy
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-# Stored blocks run twice where they are shared, as in MobileLLM-LS (arXiv 2402.14905, section 3.3).
-_REPEAT = 2
-_INTERMEDIATE_MULTIPLE = 32
+_Label = str | int | bool
+
+# Runs of a shared block that need no saying, as in MobileLLM-LS (arXiv 2402.14905, section 3.3).
+_USUAL_REPEAT = 2
+
+
+@unique
+class Encoding(StrEnum):
+    """How choices among a few are put to the sampler."""
+
+    CATEGORICAL = "categorical"  # by name; for samplers that take categories (TPE, NSGA-II)
+    ORDERED = "ordered"  # by number, in an order that means something; for samplers of numbers (GP, CMA-ES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,106 +39,115 @@ class Proposal:
     ffn_ratio: float
     sharing: SharingStrategy
     size_fraction: float
+    repeat: int = _USUAL_REPEAT  # runs of a shared block; says nothing without sharing
+    tie_embeddings: bool = True
 
 
-def suggest(trial: Trial, config: SearchConfig) -> Proposal:
-    """Ask the sampler for a point; the only place that calls trial.suggest_*."""
-    return Proposal(
-        format=str(trial.suggest_categorical("format", config.formats)),
-        executed_layers=trial.suggest_int(
-            "executed_layers", config.min_executed_layers, config.max_executed_layers, log=True
-        ),
-        head_dim=int(trial.suggest_categorical("head_dim", config.head_dims)),
-        query_heads_per_kv_head=int(
-            trial.suggest_categorical("query_heads_per_kv_head", config.query_heads_per_kv_head)
-        ),
-        ffn_ratio=trial.suggest_float("ffn_ratio", 1.5, 4.0, step=0.5),
-        sharing=parse_enum(
-            SharingStrategy, str(trial.suggest_categorical("sharing", config.sharing)), "sharing"
-        ),
-        size_fraction=trial.suggest_float("size_fraction", config.min_size_fraction, 1.0, log=True)
-        if config.min_size_fraction < 1
-        else 1.0,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """A dimension of a few options: what they are called, as listed, and their order as numbers."""
+
+    name: str
+    labels: tuple[_Label, ...]
+    ordered: tuple[_Label, ...]
+
+    def ask(self, trial: Trial, encoding: Encoding) -> _Label:
+        """The option the sampler takes; the only one is not asked for."""
+        if len(self.labels) == 1:
+            return self.labels[0]
+        if encoding is Encoding.ORDERED:
+            return self.ordered[trial.suggest_int(self._index, 0, len(self.ordered) - 1)]
+        return self.labels[self.labels.index(trial.suggest_categorical(self.name, self.labels))]
+
+    def params(self, label: _Label, encoding: Encoding) -> dict[str, Any]:
+        """The option as the sampler's parameters, to be enqueued."""
+        if len(self.labels) == 1:
+            return {}
+        if encoding is Encoding.ORDERED:
+            return {self._index: self.ordered.index(label)}
+        return {self.name: label}
+
+    @property
+    def _index(self) -> str:
+        # another name: Optuna refuses one parameter with two distributions in a study
+        return f"{self.name}_index"
 
 
-def resolve(proposal: Proposal, config: SearchConfig) -> Candidate:
-    """The widest model of the proposed form whose file stays within its share of the size budget.
-
-    Where even the narrowest is larger, that one: the caller's budget check then says so.
-    """
-    limit = proposal.size_fraction * config.max_size_bytes
-    step = proposal.head_dim
-    first = -(-config.min_hidden_size // step) * step
-    narrowest = _shape(proposal, first)
-    # Bytes grow with width but for one kind of step: a width that is a multiple of 256 escapes the k-quants'
-    # fallback types and can be smaller than its narrower neighbour. So: all widths are looked at.
-    best = narrowest
-    for width in range(first, config.max_hidden_size + 1, step):
-        shape = _shape(proposal, width)
-        size = _file_bytes(shape, proposal.format, config.runtime)
-        if size <= limit:
-            best = shape
-        elif size > 1.5 * limit:
-            break
-    return Candidate(architecture=best, format=proposal.format)
-
-
-def _file_bytes(architecture: Architecture, format_name: str, runtime: str) -> int:
-    engine = runtime_by_name(runtime)
-    return engine.file_bytes(architecture, engine.store(architecture, format_name)).total
-
-
-def _shape(proposal: Proposal, hidden_size: int) -> Architecture:
-    heads = hidden_size // proposal.head_dim
-    shared = proposal.sharing is not SharingStrategy.NONE and proposal.executed_layers >= _REPEAT
-    ratio = proposal.ffn_ratio * hidden_size / _INTERMEDIATE_MULTIPLE
-    kv_heads = nearest_divisor(heads, heads / proposal.query_heads_per_kv_head)
-    sharing = LayerSharing(strategy=proposal.sharing, repeat=_REPEAT) if shared else LayerSharing()
-    architecture = Architecture(
-        vocab_size=BYTE_VOCABULARY,
-        num_layers=proposal.executed_layers // sharing.repeat,
-        hidden_size=hidden_size,
-        intermediate_size=round(ratio) * _INTERMEDIATE_MULTIPLE,
-        num_heads=heads,
-        num_kv_heads=kv_heads,
-        head_dim=proposal.head_dim,
-        sharing=sharing,
-    )
-    return replace(architecture, name=shape_name(architecture))
-
-
-def shape_name(architecture: Architecture) -> str:
-    """Short label of a shape: layers x width, query/KV heads, sharing."""
-    a = architecture
-    shared = f" {a.sharing.strategy.value}x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
-    return f"{a.num_layers}x{a.hidden_size} {a.num_heads}/{a.num_kv_heads}h ff{a.intermediate_size}{shared}"
-
-
-def starting_points(config: SearchConfig) -> tuple[dict[str, Any], ...]:
-    """Shapes tried first: deep and thin, middle, shallow and wide, shared, and a small one.
-
-    The hand-made choices a search must beat (MobileLLM's, GPT-2's); given to the sampler as they are.
-    """
-    low, high = config.min_executed_layers, config.max_executed_layers
-
-    def point(layers: int, size: float, kind: int, sharing: str) -> dict[str, Any]:
-        return {
-            "format": config.formats[kind % len(config.formats)],
-            "executed_layers": min(max(layers, low), high),
-            "head_dim": config.head_dims[0],
-            "query_heads_per_kv_head": config.query_heads_per_kv_head[-1 if kind else 0],
-            "ffn_ratio": 2.5,
-            "sharing": sharing if sharing in config.sharing else config.sharing[0],
-            **(
-                {"size_fraction": max(size, config.min_size_fraction)} if config.min_size_fraction < 1 else {}
+def _choices(config: SearchConfig) -> dict[str, _Choice]:
+    """Dimensions of a few options by name; formats in order of bits, sharings of how much is shared."""
+    sharings = config.sharings
+    by_share = sorted(sharings, key=lambda s: (s.repeat, list(SharingStrategy).index(s.strategy)))
+    return {
+        choice.name: choice
+        for choice in (
+            _choice("format", config.formats, lambda name: format_bits(config.runtime, str(name))),
+            _choice("head_dim", config.head_dims, float),
+            _choice("query_heads_per_kv_head", config.query_heads_per_kv_head, float),
+            _choice("tie_embeddings", config.tie_embeddings, float),
+            _Choice(
+                name="sharing",
+                labels=tuple(map(sharing_label, sharings)),
+                ordered=tuple(map(sharing_label, by_share)),
             ),
-        }
+        )
+    }
 
-    return (
-        point(6, 1.0, 0, "none"),
-        point(12, 1.0, 0, "none"),
-        point(3, 1.0, 0, "none"),
-        point(6, 0.35, 0, "none"),
-        point(8, 1.0, 1, "immediate"),
+
+def _choice(name: str, options: Sequence[_Label], rank: Callable[[_Label], float]) -> _Choice:
+    labels = tuple(dict.fromkeys(options))
+    return _Choice(name=name, labels=labels, ordered=tuple(sorted(labels, key=rank)))
+
+
+def least_size_fraction(config: SearchConfig) -> float:
+    """Smallest share of the size budget tried: the one asked for, or more where no model is as small."""
+    smallest = smallest_file_bytes(config) / config.max_size_bytes
+    return min(1.0, max(config.min_size_fraction, smallest))
+
+
+def sharing_label(sharing: LayerSharing) -> str:
+    """A way of sharing as one word: "none", "immediate" (blocks run twice), "reverse x3"."""
+    usual = sharing.repeat in (1, _USUAL_REPEAT)
+    return sharing.strategy.value if usual else f"{sharing.strategy.value} x{sharing.repeat}"
+
+
+def suggest(trial: Trial, config: SearchConfig, encoding: Encoding = Encoding.CATEGORICAL) -> Proposal:
+    """Ask the sampler for a point; the only place that calls trial.suggest_*."""
+    choices = _choices(config)
+    asked = {name: choice.ask(trial, encoding) for name, choice in choices.items()}
+    layers, ratios = config.min_executed_layers, (config.min_ffn_ratio, config.max_ffn_ratio)
+    least = least_size_fraction(config)
+    sharing = {sharing_label(s): s for s in config.sharings}[str(asked["sharing"])]
+    return Proposal(
+        format=str(asked["format"]),
+        head_dim=int(asked["head_dim"]),
+        query_heads_per_kv_head=int(asked["query_heads_per_kv_head"]),
+        tie_embeddings=bool(asked["tie_embeddings"]),
+        sharing=sharing.strategy,
+        repeat=max(_USUAL_REPEAT, sharing.repeat),
+        executed_layers=trial.suggest_int("executed_layers", layers, config.max_executed_layers, log=True),
+        ffn_ratio=trial.suggest_float("ffn_ratio", *ratios, step=FFN_RATIO_STEP),
+        size_fraction=trial.suggest_float("size_fraction", least, 1.0, log=True) if least < 1 else 1.0,
     )
+
+
+def parameters(
+    proposal: Proposal, config: SearchConfig, encoding: Encoding = Encoding.CATEGORICAL
+) -> dict[str, Any]:
+    """A proposal as the sampler's parameters: what `suggest` reads back as the same proposal."""
+    sharing = LayerSharing()
+    if proposal.sharing is not SharingStrategy.NONE:
+        sharing = LayerSharing(strategy=proposal.sharing, repeat=proposal.repeat)
+    labels: dict[str, _Label] = {
+        "format": proposal.format,
+        "head_dim": proposal.head_dim,
+        "query_heads_per_kv_head": proposal.query_heads_per_kv_head,
+        "tie_embeddings": proposal.tie_embeddings,
+        "sharing": sharing_label(sharing),
+    }
+    asked: dict[str, Any] = {}
+    for name, choice in _choices(config).items():
+        asked |= choice.params(labels[name], encoding)
+    asked |= {"executed_layers": proposal.executed_layers, "ffn_ratio": proposal.ffn_ratio}
+    if least_size_fraction(config) < 1:
+        asked["size_fraction"] = proposal.size_fraction
+    return asked

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from search.config import SearchConfig, config_from_dict
+from search.config import SearchConfig, stored_config
 from search.pareto import objectives
 from search.records import record_from_json, record_to_json
 from search.results import SearchResult, TrialRecord, TrialStatus
@@ -258,7 +258,7 @@ def open_study(name: str, storage: str) -> OpenStudy:
             raise StudyError(
                 f"study: {name!r} was not made by sizer; accepted: a study of `sizer search run`"
             )
-        config = config_from_dict(json.loads(study.user_attrs[_CONFIG]), where=f"study {name}")
+        config = stored_config(json.loads(study.user_attrs[_CONFIG]), where=f"study {name}")
     return OpenStudy(name=name, storage=storage, config=config, optuna_study=study)
 
 

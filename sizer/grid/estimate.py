@@ -165,6 +165,14 @@ def estimate_grid(
     )
 
 
+def file_bytes_grid(grid: Grid, *, format: str) -> Ints:
+    """Bytes of each row's llama.cpp file alone, for the few hundred shapes a search looks at at a time."""
+    weights = LlamaCppGrid(grid, format)
+    sizes, every = _sizes(grid), slice(0, len(grid))
+    stored = weights.store(sizes, grid.tie_embeddings, every)
+    return weights.file_bytes(stored, sizes, grid.tie_embeddings, every)
+
+
 def _refuse_what_estimate_refuses(grid: Grid, format_name: str, workload: Workload) -> None:
     """Let estimate() itself say what is wrong with the first row that it would not take."""
     if not len(grid):

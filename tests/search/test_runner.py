@@ -84,6 +84,21 @@ def test_candidates_over_budget_are_never_trained(
     assert statuses == {TrialStatus.INFEASIBLE}
 
 
+def test_a_proposal_that_cannot_fill_its_share_is_never_trained(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained a model far below its share of the budget")
+
+    monkeypatch.setattr(runner, "train_proxy", never)
+    monkeypatch.setattr(runner, "MAX_MISSES_IN_A_ROW", 4)
+    config = _config(corpus, max_size_bytes=5_000_000, max_hidden_size=32, min_size_fraction=0.8)
+    with pytest.raises(
+        NoFit, match=r"the last: file: no shape of 2 to 3 layers and a width of 32 to 32 comes"
+    ):
+        runner.run(config, name="s", storage=storage, hook=_quiet)
+
+
 def test_an_interrupted_search_goes_on_without_repeating(
     corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

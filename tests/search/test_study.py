@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sqlite3
 from contextlib import closing
@@ -16,7 +17,8 @@ from search import study as studies
 from search.config import SearchConfig
 from search.records import record_to_json
 from search.results import TrialStatus
-from search.space import starting_points, suggest
+from search.space import suggest
+from search.starts import starting_points
 from search.study import OpenStudy, create_study, list_studies, load_result, open_study
 from sizer.errors import StudyError
 from tests.search.records import proxy, record
@@ -215,6 +217,44 @@ def test_a_kill_between_storing_and_telling_loses_nothing(
     assert again.result().records == (record(0),)
     # told as complete, and nothing queued to be trained again
     assert [t.state.name for t in again.optuna_study.trials] == ["COMPLETE"]
+
+
+def test_a_study_from_before_a_field_existed_is_still_read(storage: str) -> None:
+    study = _new(storage)
+    old = {
+        key: value
+        for key, value in CONFIG.to_dict().items()
+        if key
+        not in {
+            "vocab_size",
+            "allow_fallback",
+            "sharing_repeats",
+            "tie_embeddings",
+            "min_ffn_ratio",
+            "max_ffn_ratio",
+        }
+    }
+    before = {**old, "formats": ["Q4_0", "Q4_K_M", "Q8_0"], "min_hidden_size": 64}
+    study.optuna_study.set_user_attr(studies._CONFIG, json.dumps(before))
+    # a trial as the search asked for it then
+    trial = study.ask()
+    trial.suggest_categorical("format", before["formats"])
+    trial.suggest_int("executed_layers", 2, 24, log=True)
+    trial.suggest_categorical("head_dim", (32, 64))
+    trial.suggest_categorical("query_heads_per_kv_head", (1, 2, 4))
+    trial.suggest_float("ffn_ratio", 1.5, 4.0, step=0.5)
+    trial.suggest_categorical("sharing", ("none", "immediate", "repeat-all", "reverse"))
+    trial.suggest_float("size_fraction", 0.2, 1.0, log=True)
+    study.tell(record(0))
+    again = open_study("s", storage)
+    assert again.config.tie_embeddings == (True,)
+    assert again.config.sharing_repeats == (2,)
+    assert again.config.allow_fallback
+    # and goes on with the very same questions
+    next_trial = again.ask()
+    suggest(next_trial, again.config)
+    assert next_trial.distributions == trial.distributions
+    assert again.result().records == (record(0),)
 
 
 def test_an_interrupted_trial_is_given_back(storage: str) -> None:

@@ -15,7 +15,7 @@ from sizer.device import Device, device, load_devices, parse_file
 from sizer.errors import InvalidArchitecture, InvalidQuantity, UnknownName
 from sizer.estimate import Estimate, estimate
 from sizer.formats.llamacpp import BASE_TYPES
-from sizer.grid import Grid, GridEstimate, estimate_grid, regions
+from sizer.grid import Grid, GridEstimate, estimate_grid, file_bytes_grid, regions
 from sizer.grid.llamacpp import compute_regions
 from sizer.registry import model
 from sizer.workload import Workload
@@ -132,6 +132,7 @@ def test_every_row_is_what_estimate_says(grid: Grid, name: str, load: Workload, 
     found = estimate_grid(grid, format=name, workload=load, device=where)
     for row in range(len(grid)):
         assert_same(found, row)
+    assert (file_bytes_grid(grid, format=name) == found.file_bytes).all()
 
 
 @pytest.mark.parametrize("name", sorted(BASE_TYPES))
