@@ -165,10 +165,11 @@ def fitted(rows: Sequence[Published]) -> tuple[dict[Term, tuple[float, float]], 
 def _form(
     member: Floats, shapes: Sequence[ShapeFeatures], prior: LawPrior, exponents: tuple[float, float]
 ) -> Form:
-    depth, width = np.array([s.depth for s in shapes]), np.array([s.width for s in shapes])
+    depth = np.array([s.depth for s in shapes], np.float64)
+    width = np.array([s.width for s in shapes], np.float64)
     columns = [
-        curved(list(depth / np.exp(np.log(depth).mean())), exponents[0]),
-        curved(list(width / np.exp(np.log(width).mean())), exponents[1]),
+        curved(depth / np.exp(np.log(depth).mean()), exponents[0]),
+        curved(width / np.exp(np.log(width).mean()), exponents[1]),
         *(plain_column(term, shapes, prior) for term in _TERMS[2:]),
     ]
     groups = member.shape[1]

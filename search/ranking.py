@@ -156,7 +156,11 @@ def by_attention_parameters(rows: Sequence[LawRow]) -> tuple[float, ...]:
 
 
 def by_size_law(rows: Sequence[LawRow]) -> tuple[float, ...]:
-    """Losses that a law over the number of weights alone, L0 + c N^-gamma, expects of each row without it."""
+    """Losses that a law over the number of weights alone, L0 + c N^-gamma, expects of each row without it.
+
+    Left out, a model takes its own loss from what is said of its size, which turns the order of models of one
+    size against itself: among those its tau is below that of counting parameters, of which it is a function.
+    """
     logs = np.log([row.features.parameters for row in rows])
     losses = np.array([row.loss for row in rows])
     spread = max(float(losses.std()), LEAST_SPREAD * float(losses.mean()))

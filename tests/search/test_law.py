@@ -17,10 +17,10 @@ from tests.shared_facts import needs_shared
 
 
 def test_a_curved_column_is_zero_and_as_steep_as_the_logarithm_at_the_middle() -> None:
-    near = curved([1.0, 1.0 + 1e-6], 0.7)
+    near = curved(np.array([1.0, 1.0 + 1e-6]), 0.7)
     assert near[0] == 0
     assert near[1] == pytest.approx(1e-6, rel=1e-3)
-    assert curved([4.0], 0.5)[0] == pytest.approx((1 - 0.5) / 0.5)
+    assert curved(np.array([4.0]), 0.5)[0] == pytest.approx((1 - 0.5) / 0.5)
 
 
 def test_the_law_finds_the_law_it_was_drawn_from() -> None:
