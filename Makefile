@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STUDY ?= demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help run test quick lint type golden accuracy install browser clean
+.PHONY: help run test quick lint type golden accuracy replay install browser clean
 
 help:
 	@echo "make run    install, size a 125M model, run a short search, print its frontier and report"
 	@echo "make test   install what tests need, then lint, types and all tests"
 	@echo "make quick  the fast tests only"
 	@echo "make accuracy  write docs/accuracy.md anew: predicted against published (needs ../shared)"
+	@echo "make replay  write docs/replay.md anew: the search on tables of trained models (needs ../shared)"
 	@echo "make lint | type | golden | clean"
 
 $(VENV)/pyvenv.cfg:
@@ -53,6 +54,9 @@ golden: $(VENV)/.installed-test
 
 accuracy: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/accuracy.py
+
+replay: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/replay.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

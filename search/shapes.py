@@ -1,0 +1,105 @@
+"""What the quality law sees of a model: sizes and ratios of its shape and the bits it is stored in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from search.results import SearchResult, TrialRecord
+from sizer.architecture import Architecture
+from sizer.errors import InvalidQuantity
+from sizer.runtimes import runtime as runtime_by_name
+from sizer.tensors import count_parameters, tensor_specs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeFeatures:
+    """A decoder's shape as numbers that a law can be fitted to; means where layers differ."""
+
+    depth: float  # layers executed
+    width: float  # hidden size
+    head_dim: float
+    kv_ratio: float  # KV heads over query heads
+    ffn_ratio: float  # feed-forward width over hidden size
+    sharing: float  # layers executed over layers stored
+    embedding_ratio: float  # width of the token embedding over hidden size
+    bits_per_weight: float  # as deployed
+    parameters: float  # weights stored, embeddings included
+    attention_parameters: float
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InvalidQuantity(f"{name}: must be a number above 0, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawRow:
+    """One trained model: its shape, what it weighs deployed and what it scored."""
+
+    name: str
+    features: ShapeFeatures
+    size_bytes: float
+    loss: float
+
+    def __post_init__(self) -> None:
+        for name in ("size_bytes", "loss"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InvalidQuantity(f"{name} of {self.name}: must be a number above 0, got {value!r}")
+
+
+def features_of(architecture: Architecture, *, bits_per_weight: float) -> ShapeFeatures:
+    """Features of an architecture stored at so many bits a weight.
+
+    >>> tiny = Architecture(
+    ...     vocab_size=256, num_layers=3, hidden_size=64, intermediate_size=160, num_heads=4,
+    ...     num_kv_heads=1, head_dim=16,
+    ... )
+    >>> features = features_of(tiny, bits_per_weight=4.5)
+    >>> features.depth, features.kv_ratio, features.ffn_ratio, features.attention_parameters
+    (3, 0.25, 2.5, 30720)
+    """
+    a = architecture
+    counts = count_parameters(tensor_specs(a))
+    widths = a.layer_intermediate_sizes or (a.active_mlp_width,)
+    return ShapeFeatures(
+        depth=a.executed_layers,
+        width=a.hidden_size,
+        head_dim=a.head_dim,
+        kv_ratio=a.num_kv_heads / a.num_heads,
+        ffn_ratio=sum(widths) / len(widths) / a.hidden_size,
+        sharing=a.sharing.repeat,
+        embedding_ratio=a.embedding_width / a.hidden_size,
+        bits_per_weight=bits_per_weight,
+        parameters=counts.total,
+        attention_parameters=max(counts.attention, 1),
+    )
+
+
+def stored_bits_per_weight(architecture: Architecture, *, format: str, runtime: str) -> float:
+    """Bits a weight takes in the runtime's file of that format, header and tokenizer left out."""
+    stored = runtime_by_name(runtime).store(architecture, format)
+    return 8 * sum(t.num_bytes for t in stored) / sum(t.spec.num_elements for t in stored)
+
+
+def trial_features(record: TrialRecord, *, runtime: str) -> ShapeFeatures:
+    """Features of a trial's candidate as that runtime stores it."""
+    architecture = record.candidate.architecture
+    bits = stored_bits_per_weight(architecture, format=record.candidate.format, runtime=runtime)
+    return features_of(architecture, bits_per_weight=bits)
+
+
+def law_rows(result: SearchResult) -> tuple[LawRow, ...]:
+    """What a study teaches a law: trials trained to a score, each candidate once; never a diverged one."""
+    return tuple(
+        LawRow(
+            name=record.candidate.architecture.name,
+            features=trial_features(record, runtime=result.runtime),
+            size_bytes=record.file_bytes,
+            loss=record.proxy.val_bits_per_byte,
+        )
+        for record in result.trained
+        if record.proxy is not None and record.proxy.val_bits_per_byte is not None
+    )
