@@ -22,8 +22,6 @@ from search.starts import starting_points
 from search.stepper import Precision, choose_engine
 from search.study import OpenStudy, corpus_digest, create_study, open_study
 from search.train import StepReport, TrainConfig, train_proxy
-from search.study import OpenStudy, corpus_digest, create_study, open_study
-from search.train import StepReport, TrainConfig, train_proxy
 from sizer.budget import Budget
 from sizer.errors import NoFit, StudyError, UnknownName
 from sizer.estimate import Estimate
