@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import Device, DeviceKind, Fact, device, load_devices
+from sizer.estimate import estimate
 from sizer.formats.ggml import TYPES
 from sizer.formats.llamacpp import mix
 from sizer.formats.stored import stored_tensor
-from sizer.latency import Latency, latency, profiles
+from sizer.latency import Latency, latency, own_profile, profiles
 from sizer.prediction import Basis
+from sizer.registry import models
+from sizer.runtimes import runtime as runtime_by_name
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
 from tests.sizer.test_latency_work import CONSTANTS
@@ -91,6 +94,38 @@ def test_constants_of_a_device_file_win_and_are_measured() -> None:
     seconds = 30 * 1e-4 + (sum(t.num_bytes for t in stored) + kv_bytes) / 10e9
     assert found.decode_tokens_per_s.value == pytest.approx(1 / seconds)
     assert found.decode_tokens_per_s.high == pytest.approx(found.decode_tokens_per_s.value * 1.1)
+
+
+def test_windows_count_where_the_engine_uses_them() -> None:
+    pi, long = (
+        device("raspberry-pi-5"),
+        Workload(prompt_tokens=4000, generated_tokens=96, context_tokens=4096),
+    )
+
+    def speeds(a: Architecture, runtime: str) -> tuple[float, float]:
+        engine = runtime_by_name(runtime)
+        found = estimate(
+            architecture=a,
+            format=engine.format_for_bits(16),
+            runtime=runtime,
+            device=pi,
+            workload=replace(long, cache_type=engine.cache_types[0]),
+        ).latency
+        assert found is not None
+        return found.decode_tokens_per_s.value, found.prefill_tokens_per_s.value
+
+    # Gemma 3 270M: 15 of 18 layers read 512 positions of 4048, 1 KiB each
+    gemma = models()["gemma-3-270m"].architecture
+    whole = replace(gemma, sliding_window=None, sliding_layers=())
+    profile = own_profile(pi, "llama.cpp")
+    assert profile is not None
+    (decode, prefill), (slower, slower_prefill) = speeds(gemma, "llama.cpp"), speeds(whole, "llama.cpp")
+    assert 1 / slower - 1 / decode == pytest.approx(15 * (4048 - 512) * 1024 / profile.bytes_per_s)
+    assert prefill > slower_prefill
+    assert speeds(gemma, "transformers") == speeds(whole, "transformers")
+    # Mistral's files are Llama's to llama.cpp, which has no windows for them
+    windowed = replace(SMOLLM2, sliding_window=64, sliding_layers=tuple(range(30)))
+    assert speeds(windowed, "llama.cpp") == speeds(SMOLLM2, "llama.cpp")
 
 
 def test_nothing_is_said_of_a_device_without_bandwidth_or_rows() -> None:

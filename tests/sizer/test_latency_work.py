@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
-from sizer.latency import Work, decode_seconds, op_cost, prefill_seconds, work
+from sizer.hf_config import architecture_from_config
+from sizer.latency import Work, decode_seconds, kv_bytes_read, op_cost, prefill_seconds, work
 from sizer.prediction import Basis
 from sizer.profile import Profile
 from sizer.tensors import tensor_specs
@@ -38,6 +39,13 @@ def test_work_of_a_tied_model_by_hand() -> None:
     assert found.step_bytes == 2 * (1184 + 800 + 8)
     assert found.bits_per_weight == 16
     assert found.attention_ops_per_position == 4 * 2 * 8
+
+
+def test_only_layers_with_attention_look_back() -> None:
+    assert f16_work(replace(TINY, conv_layers=(1,))).attention_ops_per_position == 4 * 8
+    assert f16_work(replace(TINY, layer_num_heads=(2, 2))).attention_ops_per_position == 4 * 2 * 8
+    wide = replace(TINY, num_layers=3, layer_num_heads=(2, 4, 6), num_heads=6, num_kv_heads=3)
+    assert f16_work(wide).attention_ops_per_position == 4 * (2 + 4 + 6) * 4
 
 
 def test_an_untied_embedding_is_read_one_row_a_step() -> None:
@@ -123,3 +131,45 @@ def test_operations_on_some_types_are_dearer() -> None:
     # 3/4 of the weights at double cost
     assert op_cost(model, CONSTANTS._replace(op_cost=(("Q4_K", 2.0),))) == pytest.approx(1.75)
     assert op_cost(model._replace(float_bytes=90e6), CONSTANTS._replace(float_op_cost=3)) == 3
+
+
+# Gemma 3's kind in small: five layers with a window to one without; 2 x 256 x 2 bytes of cache a layer
+GEMMA3 = architecture_from_config(
+    {
+        "model_type": "gemma3_text",
+        "vocab_size": 1000,
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "sliding_window": 512,
+    }
+)
+A_LAYER = 2 * 256 * 2
+LONG = Workload(prompt_tokens=1000, generated_tokens=200)
+
+
+def test_a_step_reads_the_window_of_a_windowed_layer_by_hand() -> None:
+    assert GEMMA3.sliding_layers == (0, 1, 2, 3, 4)
+    assert kv_bytes_read(GEMMA3, LONG) == 6 * A_LAYER * 1100
+    assert kv_bytes_read(GEMMA3, LONG, 5) == A_LAYER * (1100 + 5 * 512)
+    # 400 to 512 within the window, 456 on average, for 112 tokens; then 512 for 88: 480.64 over all
+    across = Workload(prompt_tokens=400, generated_tokens=200, batch_size=3)
+    assert kv_bytes_read(GEMMA3, across, 5) == pytest.approx(3 * A_LAYER * (500 + 5 * 480.64))
+    # nothing is beyond the window yet
+    short = Workload(prompt_tokens=300, generated_tokens=212)
+    assert kv_bytes_read(GEMMA3, short, 5) == kv_bytes_read(GEMMA3, short)
+
+
+def test_a_prompt_looks_back_on_the_window_in_windowed_layers_by_hand() -> None:
+    def ops(tokens: int, windowed_layers: int) -> float:
+        sized = [(spec, 2 * spec.num_elements, "F16") for spec in tensor_specs(GEMMA3)]
+        return work(GEMMA3, sized, windowed_layers).prompt_ops(tokens)
+
+    a_layer = 4 * 4 * 256  # of each position: 4 heads of 256, a product and a sum for keys and for values
+    # positions 1 + 2 ... + 1000 = 500,500; with a window 1 + 2 ... + 512 and 488 times 512 = 381,184
+    assert ops(1000, 0) - ops(1000, 5) == 5 * a_layer * (500_500 - 381_184)
+    assert ops(512, 5) == ops(512, 0)
+    assert ops(513, 0) - ops(513, 5) == 5 * a_layer * 1
