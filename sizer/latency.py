@@ -47,6 +47,7 @@ class Work(NamedTuple):
     kv_elements: int = 0  # elements of one cached position, keys and values of all executed layers
     bytes_by_type: tuple[tuple[str, float], ...] = ()  # step_bytes by stored type
     weights_by_type: tuple[tuple[str, int], ...] = ()  # block_weights by stored type
+    activation_elements: int = 0  # of the rows that one token sends into and gets out of the blocks' matrices
 
     @property
     def is_float(self) -> bool:
@@ -87,7 +88,7 @@ def work(
     sharing = architecture.sharing
     rereads = 1 if sharing.strategy is SharingStrategy.IMMEDIATE else sharing.repeat
     unchosen_bytes = float_bytes = 0.0
-    head = weights_read = 0
+    head = weights_read = activation_elements = 0
     bytes_by_type: dict[str, float] = {}
     weights_by_type: dict[str, int] = {}
     for spec, num_bytes, type_name in sized:
@@ -104,6 +105,8 @@ def work(
             read_bytes = reads * num_bytes
             weights_read += reads * elements
             weights_by_type[type_name] = weights_by_type.get(type_name, 0) + runs * elements
+            if len(spec.shape) > 1:
+                activation_elements += runs * (spec.used_experts or 1) * sum(spec.shape[-2:])
         elif spec.access is Access.LOOKUP:
             read_bytes = num_bytes * spec.row_length / elements
         else:
@@ -131,6 +134,7 @@ def work(
         kv_elements=2 * architecture.executed_layers * architecture.kv_width,
         bytes_by_type=tuple(bytes_by_type.items()),
         weights_by_type=tuple(weights_by_type.items()),
+        activation_elements=activation_elements,
     )
 
 
@@ -341,10 +345,11 @@ def decode_seconds(model: Work, kv_bytes: float, constants: Profile) -> float:
 
 def prefill_seconds(model: Work, workload: Workload, constants: Profile) -> float:
     """Seconds to read the prompts of the batch, micro-batch by micro-batch."""
-    c = constants
-    batches = ceil(workload.batch_size * workload.prompt_tokens / workload.ubatch_tokens)
+    c, tokens = constants, workload.batch_size * workload.prompt_tokens
+    batches = ceil(tokens / workload.ubatch_tokens)
     compute_s = (
         workload.batch_size * model.prompt_ops(workload.prompt_tokens) * op_cost(model, c) / c.ops_per_s
+        + tokens * model.activation_elements * c.activation_element_s
     )
     read_s = batches * (model.step_bytes + model.unchosen_bytes) / c.bytes_per_s
     return max(compute_s, read_s) + batches * (c.seconds_fixed + c.seconds_per_layer * model.executed_layers)

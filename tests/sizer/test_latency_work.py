@@ -39,6 +39,8 @@ def test_work_of_a_tied_model_by_hand() -> None:
     assert found.step_bytes == 2 * (1184 + 800 + 8)
     assert found.bits_per_weight == 16
     assert found.attention_ops_per_position == 4 * 2 * 8
+    # in and out of q 8 + 8, of k and v 8 + 4 each, of o 8 + 8, of gate, up and down 8 + 16 each; two layers
+    assert found.activation_elements == 2 * (16 + 12 + 12 + 16 + 3 * 24)
 
 
 def test_only_layers_with_attention_look_back() -> None:
@@ -60,6 +62,7 @@ def test_sharing_reads_a_block_again_unless_it_is_still_in_cache() -> None:
     assert repeated.step_bytes == base.step_bytes + 2 * 2 * TINY_BLOCK
     assert immediate.executed_layers == repeated.executed_layers == 4
     assert immediate.block_weights == repeated.block_weights == 2 * base.block_weights
+    assert immediate.activation_elements == repeated.activation_elements == 2 * base.activation_elements
 
 
 def test_a_feed_forward_block_shared_by_all_layers_is_read_in_each() -> None:
@@ -124,6 +127,14 @@ def test_prefill_is_bound_by_compute_or_by_reading_the_weights() -> None:
     # one token on fast arithmetic: 100 MB / 10 GB/s and the layers
     fast = CONSTANTS._replace(ops_per_s=1e15)
     assert prefill_seconds(HAND, Workload(prompt_tokens=1), fast) == pytest.approx(0.011)
+
+
+def test_activations_cost_by_token_and_sequence() -> None:
+    model, load = HAND._replace(activation_elements=5000), Workload(prompt_tokens=100, batch_size=3)
+    constants = CONSTANTS._replace(activation_element_s=2e-9)
+    # 300 tokens x 5000 elements x 2 ns = 3 ms beside the operations
+    more = prefill_seconds(model, load, constants) - prefill_seconds(model, load, CONSTANTS)
+    assert more == pytest.approx(0.003)
 
 
 def test_operations_on_some_types_are_dearer() -> None:
