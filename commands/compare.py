@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import out, out_json
+from commands.console import console, out_json
 from commands.sizing import chosen_format
 from sizer.device import Device, device
 from sizer.estimate import estimate
@@ -27,15 +27,21 @@ def compare_command(
         str, typer.Option("--runtime", help="Engine that runs the models.")
     ] = "llama.cpp",
     context: Annotated[int, typer.Option(help="Tokens the KV cache holds.")] = 2048,
+    any_fits: Annotated[
+        bool, typer.Option("--any", help="Exit with 0 as soon as one model fits one device.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Compare models on devices: size, memory, whether it fits, speed.
+    """Compare models on devices: a matrix of what fits, how fast, and how sure that is.
 
-    Exits with 1 when no model fits any of the devices.
+    Exits with 1 unless every model asked for fits every device asked for (with --any: unless one fits one),
+    so that `sizer compare MODEL --device D && deploy` does what it says. A device whose memory is not known
+    refuses nothing.
 
     \b
     Examples:
       sizer compare SmolLM2-135M Qwen3-0.6B Llama-3.2-1B --device raspberry-pi-5 --device iphone-15-pro
+      sizer compare SmolLM2-1.7B Llama-3.2-1B --device raspberry-pi-4 --any
       sizer compare MobileLLM-125M MobileLLM-350M --bits 8 --json
     """
     from sizer.readers import read_model
@@ -56,11 +62,22 @@ def compare_command(
         ]
         for architecture in map(read_model, model_names)
     ]
+    fits = [[cell.memory.fits for cell in row] for row in rows]
     if json_output:
-        out_json({"schema": "sizer.compare/1", "estimates": [cell.to_dict() for row in rows for cell in row]})
+        out_json(
+            {
+                "schema": "sizer.compare/1",
+                "models": [row[0].architecture.name for row in rows],
+                "devices": [target.name if target else None for target in devices or [None]],
+                "fits": fits,
+                "estimates": [cell.to_dict() for row in rows for cell in row],
+            }
+        )
     else:
-        from reports.compare_text import compare_table
+        from reports.compare_text import compare_tables
 
-        out(compare_table(rows))
-    if devices and all(cell.memory.fits is False for row in rows for cell in row):
+        screen = console()
+        screen.print(compare_tables(rows, screen.width))
+    refused = [cell is False for row in fits for cell in row]
+    if all(refused) if any_fits else any(refused):
         raise typer.Exit(1)

@@ -188,6 +188,7 @@ def _on_device(
         device=device,
         workload=workload,
         file_bytes=file_bytes,
+        windowed_layers=engine.windowed_layers(architecture),
     )
     joules = energy.energy(device=device, latency=speed, architecture=executed, stored=stored)
     return _OnDevice(speed, joules, (*device.assumptions, *energy.assumptions(device)))

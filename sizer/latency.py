@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sizer.architecture import Architecture, SharingStrategy
 from sizer.device import Device
 from sizer.formats.stored import StoredTensor
-from sizer.memory import kv_bytes_per_token
+from sizer.memory import kv_bytes_per_token, kv_row_bytes
 from sizer.prediction import Basis, Prediction
 from sizer.profile import Profile
 from sizer.tensors import Access, Group, Role, TensorSpec
@@ -40,11 +40,14 @@ class Work(NamedTuple):
     block_weights: int  # weights one token multiplies with in the executed layers
     head_weights: int  # weights of the output head, which only the prompt's last token meets
     attention_ops_per_position: int  # operations per token for each position it looks back on
+    windowed_ops_per_position: int = 0  # of these, in layers that look back on at most `window` positions
+    window: int = 0
     unchosen_bytes: float = 0.0  # experts a step leaves out; a prompt's tokens choose all of them in turn
     float_bytes: float = 0.0  # of step_bytes: in matrices of 16- and 32-bit weights
     kv_elements: int = 0  # elements of one cached position, keys and values of all executed layers
     bytes_by_type: tuple[tuple[str, float], ...] = ()  # step_bytes by stored type
     weights_by_type: tuple[tuple[str, int], ...] = ()  # block_weights by stored type
+    activation_elements: int = 0  # of the rows that one token sends into and gets out of the blocks' matrices
 
     @property
     def is_float(self) -> bool:
@@ -55,24 +58,37 @@ class Work(NamedTuple):
         """Operations (multiplications and additions) to read a prompt of that many tokens."""
         positions = prompt_tokens * (prompt_tokens + 1) / 2
         linear = 2 * (self.block_weights * prompt_tokens + self.head_weights)
-        return linear + self.attention_ops_per_position * positions
+        ops = linear + self.attention_ops_per_position * positions
+        if prompt_tokens > self.window and self.windowed_ops_per_position:
+            seen = _looked_back(prompt_tokens, self.window) + self.window / 2  # each token sees itself, too
+            ops -= self.windowed_ops_per_position * (positions - seen)
+        return ops
+
+
+def _looked_back(tokens: float, window: int) -> float:
+    """Positions that the first so many tokens look back on, added up, each on at most the window's."""
+    inside = min(tokens, window)
+    return inside * inside / 2 + (tokens - inside) * window
 
 
 # Fewer bits than this are quantized weights (8 bits and the scales of the smallest groups come to 9).
 _FLOAT_BITS = 15.0
 
 
-def work(architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, str]]) -> Work:
+def work(
+    architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, str]], windowed_layers: int = 0
+) -> Work:
     """Work of a model from its stored tensors, each with its bytes and its type's name.
 
     Immediate sharing finds a block's weights still in cache; repeat-all and reverse read them again each run.
     Of a layer's experts a step reads, and a token computes, the num_experts_per_tok that are chosen: as for
-    one sequence, since how many experts a batch of them shares is not known.
+    one sequence, since how many experts a batch of them shares is not known. `windowed_layers` of the
+    executed ones look back on the sliding window alone: what an engine makes of windows differs.
     """
     sharing = architecture.sharing
     rereads = 1 if sharing.strategy is SharingStrategy.IMMEDIATE else sharing.repeat
     unchosen_bytes = float_bytes = 0.0
-    head = weights_read = 0
+    head = weights_read = activation_elements = 0
     bytes_by_type: dict[str, float] = {}
     weights_by_type: dict[str, int] = {}
     for spec, num_bytes, type_name in sized:
@@ -89,6 +105,8 @@ def work(architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, st
             read_bytes = reads * num_bytes
             weights_read += reads * elements
             weights_by_type[type_name] = weights_by_type.get(type_name, 0) + runs * elements
+            if len(spec.shape) > 1:
+                activation_elements += runs * (spec.used_experts or 1) * sum(spec.shape[-2:])
         elif spec.access is Access.LOOKUP:
             read_bytes = num_bytes * spec.row_length / elements
         else:
@@ -100,18 +118,23 @@ def work(architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, st
         if is_float:
             float_bytes += read_bytes
     step_bytes = sum(bytes_by_type.values())
+    heads = sum(architecture.layer_num_heads)
+    heads = heads or (architecture.executed_layers - len(architecture.conv_layers)) * architecture.num_heads
     return Work(
         executed_layers=architecture.executed_layers,
         step_bytes=step_bytes,
         bits_per_weight=8 * step_bytes / max(weights_read, 1),
         block_weights=sum(weights_by_type.values()),
         head_weights=head,
-        attention_ops_per_position=4 * architecture.executed_layers * architecture.q_width,
+        attention_ops_per_position=4 * heads * architecture.head_dim,
+        windowed_ops_per_position=4 * windowed_layers * architecture.q_width,
+        window=architecture.sliding_window or 0,
         unchosen_bytes=unchosen_bytes,
         float_bytes=float_bytes,
         kv_elements=2 * architecture.executed_layers * architecture.kv_width,
         bytes_by_type=tuple(bytes_by_type.items()),
         weights_by_type=tuple(weights_by_type.items()),
+        activation_elements=activation_elements,
     )
 
 
@@ -266,19 +289,21 @@ def latency(
     device: Device,
     workload: Workload,
     file_bytes: int,
+    windowed_layers: int = 0,
 ) -> Latency | None:
     """Predicted speed of a model as a runtime executes it; None when neither bandwidth nor rows are known.
 
-    decode: `decode_seconds` with the KV cache at prompt + half the generated tokens. prefill: the slower of
-    operations / rate and weights / bandwidth per micro-batch, plus the layers. load: file / storage +
-    initialisation. Speeds are per sequence. Ranges: held-out errors of the basis (data/profiles.toml).
+    decode: `decode_seconds` with the KV cache at prompt + half the generated tokens, in `windowed_layers` at
+    most the sliding window. prefill: the slower of operations / rate and weights / bandwidth per micro-batch,
+    plus the layers. load: file / storage + initialisation. Speeds are per sequence. Ranges: held-out errors
+    of the basis (data/profiles.toml).
     """
-    model = work(architecture, ((tensor.spec, tensor.num_bytes, tensor.type.name) for tensor in stored))
+    sized = ((tensor.spec, tensor.num_bytes, tensor.type.name) for tensor in stored)
+    model = work(architecture, sized, windowed_layers)
     speed = speed_of(device, runtime, model.bits_per_weight)
     if speed is None:
         return None
-    depth = workload.prompt_tokens + workload.generated_tokens / 2
-    kv_bytes = workload.batch_size * depth * kv_bytes_per_token(architecture, workload.cache_type)
+    kv_bytes = kv_bytes_read(architecture, workload, windowed_layers)
     decode_s = decode_seconds(model, kv_bytes, speed.constants)
     prefill_s = prefill_seconds(model, workload, speed.constants)
     prefill = _around(workload.prompt_tokens / prefill_s, speed.prefill_factor, speed.prefill_basis)
@@ -288,6 +313,18 @@ def latency(
         time_to_first_token_s=prefill.inverse(workload.prompt_tokens),
         decode_tokens_per_s=_around(1 / decode_s, speed.decode_factor, speed.decode_basis),
     )
+
+
+def kv_bytes_read(architecture: Architecture, workload: Workload, windowed_layers: int = 0) -> float:
+    """Bytes of the KV cache that a decoding step reads, on average over the generated tokens."""
+    a, prompt, generated = architecture, workload.prompt_tokens, workload.generated_tokens
+    depth = prompt + generated / 2
+    kv_bytes = depth * kv_bytes_per_token(a, workload.cache_type)
+    if windowed_layers and a.sliding_window is not None:
+        window = a.sliding_window
+        seen = (_looked_back(prompt + generated, window) - _looked_back(prompt, window)) / generated
+        kv_bytes -= (depth - seen) * windowed_layers * 2 * kv_row_bytes(a, workload.cache_type)
+    return workload.batch_size * kv_bytes
 
 
 def decode_seconds(model: Work, kv_bytes: float, constants: Profile) -> float:
@@ -308,10 +345,11 @@ def decode_seconds(model: Work, kv_bytes: float, constants: Profile) -> float:
 
 def prefill_seconds(model: Work, workload: Workload, constants: Profile) -> float:
     """Seconds to read the prompts of the batch, micro-batch by micro-batch."""
-    c = constants
-    batches = ceil(workload.batch_size * workload.prompt_tokens / workload.ubatch_tokens)
+    c, tokens = constants, workload.batch_size * workload.prompt_tokens
+    batches = ceil(tokens / workload.ubatch_tokens)
     compute_s = (
         workload.batch_size * model.prompt_ops(workload.prompt_tokens) * op_cost(model, c) / c.ops_per_s
+        + tokens * model.activation_elements * c.activation_element_s
     )
     read_s = batches * (model.step_bytes + model.unchosen_bytes) / c.bytes_per_s
     return max(compute_s, read_s) + batches * (c.seconds_fixed + c.seconds_per_layer * model.executed_layers)

@@ -38,6 +38,7 @@ class Profile(NamedTuple):
     ops_per_s: float = 0.0  # 0: no prefill was measured
     float_op_cost: float = 1.0
     op_cost: tuple[tuple[str, float], ...] = ()  # the same for an operation on weights of a type
+    activation_element_s: float = 0.0  # per token of a prompt: norms, rotations, products between matrices
     prefill_factor: float = 0.0
     init_s: float = 0.0
     init_seconds_per_byte: float = 0.0
@@ -65,6 +66,7 @@ _OPTIONAL = {
     "float_kv_element_s": (0.0, 1.0),
     "ops_per_s": (1.0, 1e19),
     "float_op_cost": (0.01, 100.0),
+    "activation_element_s": (0.0, 1.0),
     "prefill_factor": (1.0, 1e3),
     "init_s": (0.0, 1e4),
     "init_seconds_per_byte": (0.0, 1.0),

@@ -216,7 +216,7 @@ def test_compare_puts_models_against_devices(sizer: Any) -> None:
     names = ("MobileLLM-125M", "Llama-2-7B")
     devices = ("--device", "raspberry-pi-5", "--device", "iphone-15-pro")
     ran = sizer("compare", *names, *devices, "--bits", "16")
-    assert ran.code == 0
+    assert ran.code == 1
     for text in (*names, "raspberry-pi-5", "iphone-15-pro", "fits", "does not fit", "6.738B"):
         assert text in ran.out
     document = sizer("compare", *names, *devices, "--bits", "16", "--json").json
@@ -228,18 +228,38 @@ def test_compare_puts_models_against_devices(sizer: Any) -> None:
         ("Llama-2-7B", "raspberry-pi-5", False),
         ("Llama-2-7B", "iphone-15-pro", False),
     ]
+    assert (document["models"], document["devices"]) == (list(names), ["raspberry-pi-5", "iphone-15-pro"])
+    assert document["fits"] == [[True, True], [False, False]]
     one = sizer("estimate", "MobileLLM-125M", "--bits", "16", "--device", "iphone-15-pro", "--json").json
     assert document["estimates"][1]["memory"] == one["memory"]
     assert document["estimates"][1]["latency"] == one["latency"]
 
 
-def test_compare_exits_with_one_when_nothing_fits(sizer: Any) -> None:
-    assert sizer("compare", "Llama-2-7B", "--device", "iphone-15-pro", "--bits", "16").code == 1
+PI, IPHONE = ("--device", "raspberry-pi-5"), ("--device", "iphone-15-pro")
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "code_of_any"),
+    [
+        (("SmolLM2-135M", *PI), 0, 0),
+        (("Llama-2-7B", *IPHONE), 1, 1),
+        (("Llama-2-7B", *PI), 0, 0),  # in four bits it fits the board and not the phone
+        (("Llama-2-7B", *PI, *IPHONE), 1, 0),
+        (("SmolLM2-135M", "Llama-2-7B", *IPHONE), 1, 0),
+        (("SmolLM2-135M", "Llama-2-7B"), 0, 0),
+    ],
+)
+def test_compare_exits_with_one_unless_all_fits(
+    sizer: Any, asked: tuple[str, ...], code: int, code_of_any: int
+) -> None:
+    assert sizer("compare", *asked).code == code
+    assert sizer("compare", *asked, "--json").code == code
+    assert sizer("compare", *asked, "--any").code == code_of_any
 
 
 def test_compare_without_devices(sizer: Any) -> None:
     ran = sizer("compare", "SmolLM2-135M", "SmolLM2-360M", "--format", "q8_0", "--context", "64")
-    assert (ran.code, ran.out.count("Q8_0")) == (0, 2)
+    assert (ran.code, ran.out.count("Q8_0"), ran.out.count("SmolLM2-")) == (0, 1, 2)
 
 
 def test_solve_lists_shapes_that_fill_the_budget(sizer: Any) -> None:

@@ -79,7 +79,7 @@ def latency(
 
 
 def _refuse_costs_by_type(device: Device, constants: Profile) -> None:
-    """A grid knows bytes, not the types they are of: costs that depend on these are refused, not dropped."""
+    """A grid knows neither types nor activations: costs that depend on these are refused, not dropped."""
     c = constants
     costs = {
         "byte_cost": bool(c.byte_cost),
@@ -87,9 +87,10 @@ def _refuse_costs_by_type(device: Device, constants: Profile) -> None:
         "float_byte_cost": c.float_byte_cost != 1,
         "float_op_cost": c.float_op_cost != 1,
         "float_kv_element_s": c.float_kv_element_s != 0,
+        "activation_element_s": c.activation_element_s != 0,
     }
     if known := [name for name, given in costs.items() if given]:
         raise InvalidQuantity(
-            f"device: the profile of {device.name!r} has {', '.join(known)}, costs by type that a grid does "
+            f"device: the profile of {device.name!r} has {', '.join(known)}, costs that a grid does "
             "not know; accepted: a device without them, or estimate() for each shape"
         )

@@ -1,14 +1,14 @@
-"""Which decoding model each engine gets, its constants per device, and what they miss of rows held out."""
+"""Which decoding model each engine gets, constants per device, and what they miss of rows held out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp, log
+from math import exp, inf, log
 from statistics import median
 from typing import NamedTuple
 
 from sizer.device import Device
-from sizer.latency import kind_of
+from sizer.latency import kind_of, prefill_seconds
 from sizer.measure.regression import (
     Costs,
     Groups,
@@ -23,6 +23,9 @@ from sizer.measure.regression import (
     grouped,
     prefill_rows,
 )
+from sizer.prediction import Basis
+from sizer.profile import Profile
+from sizer.workload import Workload
 
 
 class Chosen(NamedTuple):
@@ -109,6 +112,54 @@ def few_rows_errors(groups: Groups) -> dict[str, list[list[float]]]:
     return found
 
 
+def prefill_constants(rows: Sequence[Row]) -> tuple[float, float]:
+    """Operations per second, and how many times dearer one is with 16- and 32-bit weights."""
+    of_float = [r.prefill_ops_per_s for r in rows if r.work is not None and r.work.is_float]
+    others = [r.prefill_ops_per_s for r in rows if r.work is not None and not r.work.is_float]
+    if not of_float or not others or not enough(rows):  # few rows: variants of a chip, rather than types
+        return geometric_mean(of_float + others), 1.0
+    return geometric_mean(others), geometric_mean(others) / geometric_mean(of_float)
+
+
+def prefill_error(row: Row, costs: Costs, ops_per_s: float, float_op_cost: float = 1.0) -> float:
+    """log(predicted / measured) tokens per second of a prompt, layers and reading the weights included."""
+    assert row.work is not None
+    assert row.prefill_tokens_per_s is not None
+    constants = Profile(
+        runtime=row.runtime,
+        backend=row.backend,
+        basis=Basis.FITTED,
+        seconds_fixed=costs.get("fixed", 0.0),
+        seconds_per_layer=costs.get("layers", 0.0),
+        bytes_per_s=1 / costs["bytes"],
+        bits_low=0.0,
+        bits_high=inf,
+        decode_factor=1.0,
+        ops_per_s=ops_per_s,
+        float_op_cost=float_op_cost,
+    )
+    seconds = prefill_seconds(row.work, Workload(prompt_tokens=row.prompt_tokens), constants)
+    return log(row.prompt_tokens / seconds / row.prefill_tokens_per_s)
+
+
+def held_out_prefill(rows: Sequence[Row], groups: Groups, key: Key, chosen: Chosen) -> list[float | None]:
+    """Errors of each of a device's prefill rows, under constants of decoding and prefill without its model.
+
+    None where nothing is left to know the device's decoding by.
+    """
+    own = [r for r in prefill_rows(rows) if r.key == key]
+    found: dict[str, tuple[Costs, float, float] | None] = {}
+    for model in dict.fromkeys(r.model for r in own):
+        decoded = [r for r in groups.get(key, ()) if r.model != model]
+        rest = [r for r in own if r.model != model]
+        if decoded and rest:
+            costs = fit_group({**groups, key: decoded}, key, chosen if enough(decoded) else SIMPLEST)
+            found[model] = costs, *prefill_constants(rest)
+        else:
+            found[model] = None
+    return [prefill_error(r, *constants) if (constants := found[r.model]) else None for r in own]
+
+
 class Specification(NamedTuple):
     """Constants for devices of a kind known by their bandwidth only."""
 
@@ -145,10 +196,10 @@ def specification(rows: Sequence[Row], devices: Mapping[str, Device], kind: str)
 
 def held_out_devices(
     rows: Sequence[Row], devices: Mapping[str, Device], kind: str
-) -> tuple[dict[str, list[tuple[Row, float]]], dict[str, list[float]]]:
-    """Decode rows with their errors, and prefill errors, by device: each predicted from the others' rows."""
+) -> tuple[dict[str, list[tuple[Row, float]]], dict[str, list[tuple[Row, float]]]]:
+    """Decode rows and prefill rows with their errors, by device: each predicted from the others' rows."""
     decode_errors: dict[str, list[tuple[Row, float]]] = {}
-    prefill_errors: dict[str, list[float]] = {}
+    prefill_errors: dict[str, list[tuple[Row, float]]] = {}
     of_kind = [r for r in rows if _on_own_backend(r, devices, kind)]
     for name in dict.fromkeys(r.device for r in of_kind if r.work is not None):
         sheet = _sheet(devices, name)
@@ -163,6 +214,6 @@ def held_out_devices(
             if row.decode_tokens_per_s is not None:
                 decode_errors.setdefault(name, []).append((row, error(costs, row)))
             if row.prefill_tokens_per_s is not None:
-                ratio = spec.ops_per_byte * spec.efficiency * sheet / row.prefill_ops_per_s
-                prefill_errors.setdefault(name, []).append(log(ratio))
+                rate = spec.ops_per_byte * spec.efficiency * sheet
+                prefill_errors.setdefault(name, []).append((row, prefill_error(row, costs, rate)))
     return decode_errors, prefill_errors

@@ -59,6 +59,7 @@ class DeviceFile:
         if costs.op_s is not None:
             profile["ops_per_s"] = 1 / costs.op_s
             profile["op_cost"] = {name: cost / costs.op_s for name, cost in costs.type_op_s.items()}
+            profile["activation_element_s"] = costs.activation_element_s
             profile["prefill_factor"] = fit.prefill_factor
         if costs.init_s is not None:
             profile["init_s"] = costs.init_s

@@ -18,7 +18,9 @@ from sizer.measure.choice import (
     fit_group,
     held_out_devices,
     held_out_models,
+    held_out_prefill,
     layer_seconds,
+    prefill_constants,
     specification,
 )
 from sizer.measure.regression import (
@@ -87,6 +89,7 @@ def _pooled(
     found = specification(rows, devices, kind)
     decode, prefill = held_out_devices(rows, devices, kind)
     decode_errors = {name: [e for _, e in errors] for name, errors in decode.items()}
+    prefill_errors = [[e for _, e in errors] for errors in prefill.values()]
     flat = [e for errors in decode_errors.values() for e in errors]
     layer = [engine_layer_seconds(groups, r[0].engine) for r in groups.values() if r[0].engine[1] == kind]
     return {
@@ -97,9 +100,9 @@ def _pooled(
         "decode_rows": len(flat),
         "decode_devices": len(decode_errors),
         "ops_per_byte": found.ops_per_byte,
-        "prefill_factor": conformal_of_groups(prefill.values()),
-        "prefill_median_held_out": _typical([e for errors in prefill.values() for e in errors]),
-        "prefill_rows": sum(len(errors) for errors in prefill.values()),
+        "prefill_factor": conformal_of_groups(prefill_errors),
+        "prefill_median_held_out": _typical([e for errors in prefill_errors for e in errors]),
+        "prefill_rows": sum(len(errors) for errors in prefill_errors),
     }
 
 
@@ -191,7 +194,7 @@ def _profile(
     if fitted:
         table["decode_median_held_out"] = _typical(held_out)
         table["decode_mape_held_out"] = mape(held_out)
-    return table | _prefill(prefill_rows(r for r in rows if r.key == key))
+    return table | _prefill(rows, groups, key, choice[engine])
 
 
 def _constants(costs: Costs) -> dict[str, Value]:
@@ -210,30 +213,17 @@ def _constants(costs: Costs) -> dict[str, Value]:
     return table
 
 
-def _prefill(rows: Sequence[Row]) -> dict[str, Value]:
-    if not rows:
+def _prefill(rows: Sequence[Row], groups: Groups, key: Key, chosen: Chosen) -> dict[str, Value]:
+    own = [r for r in prefill_rows(rows) if r.key == key]
+    if not own:
         return {}
-    rate, cost = _prefill_constants(rows)
-    table: dict[str, Value] = {"ops_per_s": rate, "float_op_cost": cost, "prefill_rows": len(rows)}
-    if enough(rows):
-        errors = []
-        for row in rows:
-            rest = [r for r in rows if r.model != row.model]
-            rest_rate, rest_cost = _prefill_constants(rest)
-            reached = rest_rate / (rest_cost if row.work is not None and row.work.is_float else 1.0)
-            errors.append(log(reached / row.prefill_ops_per_s))
+    rate, cost = prefill_constants(own)
+    table: dict[str, Value] = {"ops_per_s": rate, "float_op_cost": cost, "prefill_rows": len(own)}
+    if enough(own):
+        errors = [e for e in held_out_prefill(rows, groups, key, chosen) if e is not None]
         table["prefill_factor"] = conformal(errors)
         table["prefill_median_held_out"] = _typical(errors)
     return table
-
-
-def _prefill_constants(rows: Sequence[Row]) -> tuple[float, float]:
-    """Operations per second, and how many times dearer one is with 16- and 32-bit weights."""
-    of_float = [r.prefill_ops_per_s for r in rows if r.work is not None and r.work.is_float]
-    others = [r.prefill_ops_per_s for r in rows if r.work is not None and not r.work.is_float]
-    if not of_float or not others or not enough(rows):  # few rows: variants of a chip, rather than types
-        return geometric_mean(of_float + others), 1.0
-    return geometric_mean(others), geometric_mean(others) / geometric_mean(of_float)
 
 
 def _table(head: str, values: Mapping[str, Value]) -> str:

@@ -1,10 +1,11 @@
 """Fits the costs of one device to timed models: per layer, per byte and per operation of each stored type.
 
 decode: seconds a token = fixed + per layer x executed layers + sum over types(bytes x cost of a byte) + KV
-cache. prefill: seconds = sum over types(operations x cost of an operation) + fixed + per layer x layers.
-These are the formulas of sizer.latency. Relative least squares with costs of at least zero. Each cost is
-drawn towards a prior, weakly: a type's towards the average type's, a layer's towards the runtime's; so a mix
-of two types in one file, or a single model, gives sensible costs, and many files override the prior.
+cache. prefill: seconds = sum over types(operations x cost of an operation) + tokens x activation elements x
+cost of one + fixed + per layer x layers. These are the formulas of sizer.latency. Relative least squares with
+costs of at least zero. Each cost is drawn towards a prior, weakly: a type's towards the average type's, a
+layer's towards the runtime's; so a mix of two types in one file, or a single model, gives sensible costs, and
+many files override the prior.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _LEAST_SHARE = 0.02
 _AVERAGINGS = 5
 # A token's fixed cost is near zero, give or take this share of the fastest token seen.
 _FIXED_SHARE = 0.1
+# An activation's cost is near zero, too, give or take what makes all of them take this share of a prompt.
+_ACTIVATION_SHARE = 0.3
 # Held-out errors of fewer shapes than this say too little of shapes in general.
 RANGE_SHAPES = 3
 
@@ -109,6 +112,7 @@ class Costs:
     type_byte_s: Mapping[str, float]
     op_s: float | None  # None: no prefill was measured
     type_op_s: Mapping[str, float]
+    activation_element_s: float = 0.0
     init_s: float | None = None  # None: no start-up was measured
     init_byte_s: float = 0.0
 
@@ -122,6 +126,7 @@ class Costs:
         assert self.op_s is not None
         ops = model.prompt_ops(prompt_tokens)
         computed = sum(n * self.type_op_s.get(name, self.op_s) for name, n in ops.items())
+        computed += prompt_tokens * model.work.activation_elements * self.activation_element_s
         layers_s = self.fixed_s + self.layer_s * model.work.executed_layers
         return max(computed, batches * model.work.step_bytes * self.byte_s) + batches * layers_s
 
@@ -238,13 +243,15 @@ def _costs(samples: Sequence[Sample], runtime: str, backend: str) -> Costs:
     ]
     op_s: float | None = None
     type_op_s: dict[str, float] = {}
+    activation_element_s = 0.0
     if prompts:
-        op_s, type_op_s, _ = _by_type(
+        least_s = min(t / (s.prompt_tokens * s.model.work.activation_elements) for s, t in prompts)
+        op_s, type_op_s, (activation_element_s,) = _by_type(
             prompts,
             amounts=lambda s: s.model.prompt_ops(s.prompt_tokens),
             plain=lambda s: 0.0,
-            others=lambda s: (),
-            priors=(),
+            others=lambda s: (s.prompt_tokens * s.model.work.activation_elements,),
+            priors=(_Prior(0.0, _ACTIVATION_SHARE * least_s),),
         )
     starts = [(s, s.load_s) for s in samples if s.load_s is not None]
     init = (
@@ -259,6 +266,7 @@ def _costs(samples: Sequence[Sample], runtime: str, backend: str) -> Costs:
         type_byte_s=type_byte_s,
         op_s=op_s,
         type_op_s=type_op_s,
+        activation_element_s=activation_element_s,
         init_s=init[0] if init else None,
         init_byte_s=init[1] if init else 0.0,
     )

@@ -54,5 +54,8 @@ class Runtime(Protocol):
     ) -> MemoryBreakdown:
         """Bytes held while the workload runs, by part."""
 
+    def windowed_layers(self, architecture: Architecture) -> int:
+        """How many of the executed layers look back on the sliding window alone when it runs them."""
+
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
         """What the user should know about how this runtime treats this model."""

@@ -48,6 +48,10 @@ class BitnetCpp(RecipeRuntime):
         """Bytes held, as in llama.cpp."""
         return LlamaCpp().memory(architecture, stored, workload)
 
+    def windowed_layers(self, architecture: Architecture) -> int:
+        """As in llama.cpp."""
+        return LlamaCpp().windowed_layers(architecture)
+
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
         """Notes on what ternary weights ask of a model, and where llama.cpp's numbers are taken."""
         return (

@@ -88,7 +88,7 @@ class LlamaCpp:
         return MemoryBreakdown(
             context_tokens=workload.context_tokens,
             weights_bytes=weights_bytes(stored, how),
-            kv_cache_bytes=kv_cache_bytes(architecture, workload, len(windowed_layers(architecture)))
+            kv_cache_bytes=kv_cache_bytes(architecture, workload, self.windowed_layers(architecture))
             + convolution_state_bytes(architecture, workload),
             compute_bytes=compute_buffer_bytes(architecture, workload),
             # one row of logits per sequence (llama_context::output_reserve)
@@ -96,6 +96,10 @@ class LlamaCpp:
             overhead_bytes=PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * architecture.vocab_size,
             notes=(weights_note(stored, how),),
         )
+
+    def windowed_layers(self, architecture: Architecture) -> int:
+        """How many of the executed layers have a window under llama.cpp: those with a short cache."""
+        return len(windowed_layers(architecture))
 
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
         """Notes on an approximate compute buffer, sliding windows and shared blocks."""

@@ -43,6 +43,10 @@ class RecipeRuntime:
         """Every tensor of the file with the type its recipe gives it."""
         return self.recipes[format_name].assign(self.as_stored(architecture))
 
+    def windowed_layers(self, architecture: Architecture) -> int:
+        """None: the whole context is cached here, and taken to be read, whatever a model says of windows."""
+        return 0
+
 
 def cache_bytes(architecture: Architecture, workload: Workload, *, step: int = 1) -> int:
     """Bytes of the KV cache at full context, grown in steps of that many tokens."""

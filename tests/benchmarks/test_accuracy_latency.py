@@ -10,14 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.accuracy_figure import latency_figure
+from benchmarks.accuracy_judged import FITTED, SHEET, Judged
 from benchmarks.accuracy_latency import (
-    FITTED,
-    SHEET,
-    Judged,
     judge,
     latency_section,
     llm_viewer_tokens_per_s,
     llmfit_tokens_per_s,
+    twins,
 )
 from sizer.device import device
 from sizer.measure.regression import Row, decode_rows, read_rows
@@ -65,6 +64,25 @@ def test_every_row_is_judged_or_named(section: str) -> None:
     for found in judged:
         assert f"| {found.row.device} | {found.row.runtime}, {found.row.backend} |" in section
     assert all(f"{r.device} {r.model}" in section for r in without)
+
+
+def test_what_a_device_printed_twice_for_one_shape(section: str) -> None:
+    rows = [r for r in decode_rows(read_rows()) if r.device == "iphone-se-3"]
+    assert twins(rows) == [
+        "iphone-se-3 Llama-3.2-1B 5 bits 17 and 19",
+        "iphone-se-3 Qwen2.5-0.5B 4.95 bits 48 and 56",
+        "iphone-se-3 Qwen2.5-1.5B 4.77 bits 16 and 22",
+    ]
+    assert all(text in section for text in twins(rows))
+
+
+def test_every_device_with_rows_enough_is_within_ten_per_cent_or_named(section: str) -> None:
+    judged, _ = judged_rows()
+    (said,) = (line for line in section.splitlines() if line.startswith("Of the devices with"))
+    for key in {j.row.key for j in judged if j.basis == FITTED}:
+        some = [abs(exp(j.error) - 1) for j in judged if j.row.key == key]
+        if len(some) >= 6:
+            assert (median(some) > 0.1) == (f"{key[0]} (" in said), key
 
 
 def test_what_the_page_claims() -> None:

@@ -100,6 +100,10 @@ def test_a_step_reads_and_a_token_computes_the_chosen_experts() -> None:
     assert mixed.step_bytes == dense.step_bytes + 2 * router
     assert mixed.block_weights == dense.block_weights + router
     assert mixed.bits_per_weight == pytest.approx(16, rel=0.01)
+    # two experts of one's width send and get each row; a dense block twice as wide has the narrow side once
+    narrow = SMALL.num_layers * 3 * SMALL.hidden_size
+    router_rows = SMALL.num_layers * (6 + SMALL.hidden_size)
+    assert mixed.activation_elements == dense.activation_elements + narrow + router_rows
 
 
 def test_a_prompts_batch_reads_all_experts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from math import exp, log
 from pathlib import Path
@@ -22,6 +23,8 @@ from sizer.measure.choice import (
     fit_group,
     held_out_devices,
     held_out_models,
+    held_out_prefill,
+    prefill_error,
 )
 from sizer.measure.regression import (
     MEASUREMENTS,
@@ -216,6 +219,53 @@ def test_unseen_devices_from_their_sheet_alone(kind: str, limit: float) -> None:
         rest = [[e for _, e in rows] for other, rows in errors.items() if other != name]
         factor = conformal_of_groups(rest)
         inside.append(sum(abs(e) <= log(factor) for _, e in found) / len(found))
+    assert 0.7 <= sum(inside) / len(inside) <= 0.92
+
+
+def prompted(device: str, rates: Mapping[str, float]) -> list[Row]:
+    """Rows of exact decoding (1 GB/s, layers free) and a prompt of 100 tokens at that many operations/s."""
+    found = []
+    for model, rate in rates.items():
+        work = row(device, model, 10, 1e8, 10.0).work
+        assert work is not None
+        work = work._replace(block_weights=10_000_000, attention_ops_per_position=0)
+        plain = replace(row(device, model, 10, 1e8, 10.0), work=work, prompt_tokens=100)
+        found.append(replace(plain, prefill_tokens_per_s=100 * rate / work.prompt_ops(100)))
+    return found
+
+
+def test_a_prompt_is_predicted_from_the_other_models_of_its_device() -> None:
+    rows = prompted("board", {"a": 4e9, "b": 4e9, "c": 1e9})
+    key = rows[0].key
+    errors = held_out_prefill(rows, grouped(decode_rows(rows)), key, OWN)
+    # "c" at 4e9 instead of 1e9; "a" and "b" at the geometric middle of 4e9 and 1e9 instead of 4e9
+    assert errors == pytest.approx([log(0.5), log(0.5), log(4)], rel=1e-6)
+    # decoding is known from the others, too: "b" reads its weights a hundred times slower than "a"
+    two = prompted("board", {"a": 4e9, "b": 4e9})
+    two[1] = replace(two[1], decode_tokens_per_s=0.1)
+    errors = held_out_prefill(two, grouped(decode_rows(two)), key, OWN)
+    assert errors == pytest.approx([log(0.5 / 10), 0.0], abs=1e-6)
+    # of one model, nothing is left
+    assert held_out_prefill(rows[:1], grouped(rows[:1]), key, OWN) == [None]
+
+
+def test_the_error_of_a_prompt_counts_layers_and_the_reading_of_weights() -> None:
+    (one,) = prompted("board", {"a": 4e9})
+    assert prefill_error(one, {"bytes": 1e-9}, 4e9) == pytest.approx(0)
+    # 0.5 s of operations; ten layers of 50 ms make it a second
+    assert prefill_error(one, {"bytes": 1e-9, "layers": 0.05}, 4e9) == pytest.approx(log(0.5), abs=1e-6)
+    # 0.1 GB at 0.05 GB/s: two seconds instead of half a one
+    assert prefill_error(one, {"bytes": 2e-8}, 4e9) == pytest.approx(log(0.25), abs=1e-6)
+
+
+def test_prompts_of_unseen_devices_lie_in_their_range_as_often_as_promised() -> None:
+    inside: list[float] = []
+    for kind in ("cpu", "gpu"):
+        _, errors = held_out_devices(read_rows(), load_devices(), kind)
+        for name, found in errors.items():
+            rest = [[e for _, e in rows] for other, rows in errors.items() if other != name]
+            limit = log(conformal_of_groups(rest))
+            inside.append(sum(abs(e) <= limit for _, e in found) / len(found))
     assert 0.7 <= sum(inside) / len(inside) <= 0.92
 
 

@@ -1,4 +1,4 @@
-"""Decode, prefill and load times: hand-worked literals, monotonicity, and measured rows within the range."""
+"""Predicted speeds: worked by hand, monotonicity, and measured rows within the range."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.device import Device, DeviceKind, Fact, device, load_devices
+from sizer.estimate import estimate
 from sizer.formats.ggml import TYPES
 from sizer.formats.llamacpp import mix
 from sizer.formats.stored import stored_tensor
-from sizer.latency import Latency, Work, decode_seconds, latency, op_cost, prefill_seconds, profiles, work
+from sizer.latency import Latency, latency, own_profile, profiles
 from sizer.prediction import Basis
-from sizer.profile import Profile
+from sizer.registry import models
+from sizer.runtimes import runtime as runtime_by_name
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
+from tests.sizer.test_latency_work import CONSTANTS
 
 SMOLLM2 = Architecture(
     name="SmolLM2-135M",
@@ -59,117 +62,6 @@ def predicted(
     return found
 
 
-def f16_work(architecture: Architecture) -> Work:
-    return work(architecture, [(spec, 2 * spec.num_elements, "F16") for spec in tensor_specs(architecture)])
-
-
-TINY = Architecture(
-    vocab_size=100,
-    num_layers=2,
-    hidden_size=8,
-    intermediate_size=16,
-    num_heads=2,
-    num_kv_heads=1,
-    head_dim=4,
-)
-# a block by hand: q 8x8, k and v 4x8 each, o 8x8, gate, up and down 16x8 each, two norms of 8
-TINY_BLOCK = 64 + 32 + 32 + 64 + 3 * 128 + 16
-
-
-def test_work_of_a_tied_model_by_hand() -> None:
-    found = f16_work(TINY)
-    assert found.block_weights == 2 * TINY_BLOCK == 1184
-    assert found.head_weights == 800
-    assert found.step_bytes == 2 * (1184 + 800 + 8)
-    assert found.bits_per_weight == 16
-    assert found.attention_ops_per_position == 4 * 2 * 8
-
-
-def test_an_untied_embedding_is_read_one_row_a_step() -> None:
-    assert f16_work(replace(TINY, tie_embeddings=False)).step_bytes == f16_work(TINY).step_bytes + 2 * 8
-
-
-def test_sharing_reads_a_block_again_unless_it_is_still_in_cache() -> None:
-    base = f16_work(TINY)
-    immediate = f16_work(replace(TINY, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)))
-    repeated = f16_work(replace(TINY, sharing=LayerSharing(strategy=SharingStrategy.REPEAT_ALL, repeat=2)))
-    assert immediate.step_bytes == base.step_bytes
-    assert repeated.step_bytes == base.step_bytes + 2 * 2 * TINY_BLOCK
-    assert immediate.executed_layers == repeated.executed_layers == 4
-    assert immediate.block_weights == repeated.block_weights == 2 * base.block_weights
-
-
-def test_a_feed_forward_block_shared_by_all_layers_is_read_in_each() -> None:
-    # two norms, attention per layer; 384 weights of the one feed-forward block count in both layers
-    shared = f16_work(replace(TINY, shared_mlp=True))
-    assert shared.step_bytes == f16_work(TINY).step_bytes
-
-
-HAND = Work(
-    executed_layers=10,
-    step_bytes=100e6,
-    bits_per_weight=4.5,
-    block_weights=50_000_000,
-    head_weights=10_000_000,
-    attention_ops_per_position=1000,
-)
-
-
-CONSTANTS = Profile(
-    runtime="llama.cpp",
-    backend="cpu",
-    basis=Basis.FITTED,
-    seconds_fixed=0.0,
-    seconds_per_layer=1e-4,
-    bytes_per_s=10e9,
-    bits_low=4.5,
-    bits_high=8.5,
-    decode_factor=1.1,
-    ops_per_s=10e9,
-)
-
-
-def test_decode_seconds_by_hand() -> None:
-    # 10 x 0.1 ms + (100 + 20) MB / 10 GB/s = 1 ms + 12 ms
-    assert decode_seconds(HAND, 20e6, CONSTANTS) == pytest.approx(0.013)
-
-
-def test_what_types_and_the_static_cache_cost_by_hand() -> None:
-    model = HAND._replace(
-        float_bytes=60e6, kv_elements=1000, bytes_by_type=(("Q5_0", 40e6), ("F16", 60e6)), step_bytes=100e6
-    )
-    assert model.is_float
-    # 0.013 s + half as much again for 60 MB at 10 GB/s
-    assert decode_seconds(model, 20e6, CONSTANTS._replace(float_byte_cost=1.5)) == pytest.approx(0.016)
-    # + 0.4 x 40 MB at 10 GB/s
-    costs = CONSTANTS._replace(byte_cost=(("Q5_0", 1.4), ("Q8_0", 9.0)))
-    assert decode_seconds(model, 20e6, costs) == pytest.approx(0.013 + 0.0016)
-    # 1000 elements, 2 us each and 1 us more in a model of 16-bit weights; 20 MB of cache at double cost
-    cached = CONSTANTS._replace(
-        kv_element_s=2e-6, float_kv_element_s=1e-6, kv_byte_cost=2, seconds_fixed=1e-3
-    )
-    assert decode_seconds(model, 20e6, cached) == pytest.approx(0.013 + 0.003 + 0.002 + 0.001)
-    quantized = model._replace(float_bytes=40e6)
-    assert decode_seconds(quantized, 20e6, cached) == pytest.approx(0.013 + 0.002 + 0.002 + 0.001)
-
-
-def test_prefill_is_bound_by_compute_or_by_reading_the_weights() -> None:
-    # 100 tokens: 2 x (50M x 100 + 10M) + 1000 x 5050 operations = 10.02505e9
-    load = Workload(prompt_tokens=100)
-    assert HAND.prompt_ops(100) == 10_025_050_000
-    assert prefill_seconds(HAND, load, CONSTANTS) == pytest.approx(1.002505 + 0.001)
-    # one token on fast arithmetic: 100 MB / 10 GB/s and the layers
-    fast = CONSTANTS._replace(ops_per_s=1e15)
-    assert prefill_seconds(HAND, Workload(prompt_tokens=1), fast) == pytest.approx(0.011)
-
-
-def test_operations_on_some_types_are_dearer() -> None:
-    model = HAND._replace(weights_by_type=(("Q4_K", 30), ("F32", 10)))
-    # 3/4 of the weights at double cost
-    assert op_cost(model, CONSTANTS._replace(op_cost=(("Q4_K", 2.0),))) == pytest.approx(1.75)
-    assert op_cost(model._replace(float_bytes=90e6), CONSTANTS._replace(float_op_cost=3)) == 3
-
-
 def test_a_device_known_by_its_sheet_uses_the_pooled_constants() -> None:
     known = profiles()
     rate = known.cpu.efficiency * 20e9
@@ -202,6 +94,38 @@ def test_constants_of_a_device_file_win_and_are_measured() -> None:
     seconds = 30 * 1e-4 + (sum(t.num_bytes for t in stored) + kv_bytes) / 10e9
     assert found.decode_tokens_per_s.value == pytest.approx(1 / seconds)
     assert found.decode_tokens_per_s.high == pytest.approx(found.decode_tokens_per_s.value * 1.1)
+
+
+def test_windows_count_where_the_engine_uses_them() -> None:
+    pi, long = (
+        device("raspberry-pi-5"),
+        Workload(prompt_tokens=4000, generated_tokens=96, context_tokens=4096),
+    )
+
+    def speeds(a: Architecture, runtime: str) -> tuple[float, float]:
+        engine = runtime_by_name(runtime)
+        found = estimate(
+            architecture=a,
+            format=engine.format_for_bits(16),
+            runtime=runtime,
+            device=pi,
+            workload=replace(long, cache_type=engine.cache_types[0]),
+        ).latency
+        assert found is not None
+        return found.decode_tokens_per_s.value, found.prefill_tokens_per_s.value
+
+    # Gemma 3 270M: 15 of 18 layers read 512 positions of 4048, 1 KiB each
+    gemma = models()["gemma-3-270m"].architecture
+    whole = replace(gemma, sliding_window=None, sliding_layers=())
+    profile = own_profile(pi, "llama.cpp")
+    assert profile is not None
+    (decode, prefill), (slower, slower_prefill) = speeds(gemma, "llama.cpp"), speeds(whole, "llama.cpp")
+    assert 1 / slower - 1 / decode == pytest.approx(15 * (4048 - 512) * 1024 / profile.bytes_per_s)
+    assert prefill > slower_prefill
+    assert speeds(gemma, "transformers") == speeds(whole, "transformers")
+    # Mistral's files are Llama's to llama.cpp, which has no windows for them
+    windowed = replace(SMOLLM2, sliding_window=64, sliding_layers=tuple(range(30)))
+    assert speeds(windowed, "llama.cpp") == speeds(SMOLLM2, "llama.cpp")
 
 
 def test_nothing_is_said_of_a_device_without_bandwidth_or_rows() -> None:

@@ -33,6 +33,7 @@ TRUE = Costs(
     type_byte_s={"Q8_0": 1 / 15e9, "Q4_K": 1 / 9e9, "Q6_K": 1 / 10e9, "Q5_0": 1 / 7e9},
     op_s=1 / 90e9,
     type_op_s={"Q8_0": 1 / 80e9, "Q4_K": 1 / 150e9, "Q6_K": 1 / 120e9, "Q5_0": 1 / 60e9},
+    activation_element_s=2e-9,
     init_s=0.1,
     init_byte_s=1e-9,
 )
@@ -79,17 +80,28 @@ def test_decode_seconds_by_hand() -> None:
     assert TRUE.decode_s(work, kv) == pytest.approx(2e-4 + 48 * 6e-5 + read + kv / 12e9, rel=1e-12)
 
 
+def test_prefill_seconds_by_hand() -> None:
+    work = works()[0]
+    # q and o 2 x (256 + 256), k and v 2 x (256 + 128), gate, up and down 3 x (256 + 768), in 48 layers
+    assert work.work.activation_elements == 48 * (1024 + 768 + 3072)
+    ops = work.prompt_ops(100)
+    computed = ops["Q8_0"] / 80e9 + ops["F32"] / 90e9 + 100 * 48 * 4864 * 2e-9
+    assert TRUE.prefill_s(work, 100, 2) == pytest.approx(computed + 2 * (2e-4 + 48 * 6e-5), rel=1e-12)
+
+
 def test_known_costs_come_back_and_predict_mixes_of_unseen_shapes() -> None:
     fit = fit_speed([sample(w) for w in works()])
     for got, true in ((fit.costs.layer_s, TRUE.layer_s), (fit.costs.init_byte_s, TRUE.init_byte_s)):
         assert got == pytest.approx(true, rel=0.03)
     for name, true in TRUE.type_byte_s.items():
         assert fit.costs.type_byte_s[name] == pytest.approx(true, rel=0.03)
+    assert fit.costs.activation_element_s == pytest.approx(TRUE.activation_element_s, rel=0.1)
     for format_name in ("Q4_K_M", "Q8_0"):
         unseen = mixed(format_name, layers=14, width=768, mlp=2048, kv_heads=4)
         assert fit.costs.decode_s(unseen, 0) == pytest.approx(TRUE.decode_s(unseen, 0), rel=0.03)
         assert fit.costs.prefill_s(unseen, 100) == pytest.approx(TRUE.prefill_s(unseen, 100), rel=0.03)
-    assert median_error(fit.decode_errors.values()) == pytest.approx(0, abs=0.02)
+    for errors in (fit.decode_errors, fit.prefill_errors):
+        assert median_error(errors.values()) == pytest.approx(0, abs=0.02)
     assert fit.decode_factor < 1.1
 
 
@@ -127,6 +139,7 @@ def test_one_model_alone_gives_sensible_costs() -> None:
     assert 0.3 * prior < costs.layer_s < 1.5 * prior
     assert 5e9 < 1 / costs.byte_s < 20e9
     assert all(0.5 < cost / costs.byte_s < 2 for cost in costs.type_byte_s.values())
+    assert costs.activation_element_s == pytest.approx(0)  # one prompt cannot tell it from operations
     assert fit.decode_errors == {}
     assert fit.decode_factor == profiles().cpu.decode_factor
 

@@ -227,5 +227,8 @@ def test_a_device_file_speaks_of_a_grid_as_of_one_shape_or_not_at_all() -> None:
     board = parse_file(PRICED, "my-board.toml")
     assert_same(estimate_grid(Grid.of(M125), format="Q4_K_M", device=board), 0)
     priced = parse_file(PRICED + "byte_cost = { Q5_0 = 1.4 }\n", "my-board.toml")
-    with pytest.raises(InvalidQuantity, match="profile of .my-board. has byte_cost, costs by type"):
+    with pytest.raises(InvalidQuantity, match="profile of .my-board. has byte_cost, costs that a grid"):
+        estimate_grid(Grid.of(M125), format="Q4_K_M", device=priced)
+    priced = parse_file(PRICED + "activation_element_s = 1e-9\n", "my-board.toml")
+    with pytest.raises(InvalidQuantity, match="has activation_element_s, costs that a grid"):
         estimate_grid(Grid.of(M125), format="Q4_K_M", device=priced)

@@ -1,0 +1,69 @@
+"""A measured speed beside what was predicted without its model, and tables of such rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import exp
+from statistics import median
+from typing import NamedTuple
+
+from sizer.measure.regression import Row
+
+FITTED, FEW, SHEET = "fitted", "fitted, few rows", "specification"
+
+
+class Judged(NamedTuple):
+    """A measured speed, what was predicted without its model, and whether the range held it."""
+
+    row: Row
+    basis: str
+    error: float  # log(predicted / measured)
+    inside: bool
+
+    @property
+    def predicted(self) -> float:
+        """Tokens per second of decoding."""
+        assert self.row.decode_tokens_per_s is not None
+        return self.row.decode_tokens_per_s * exp(self.error)
+
+
+def by_basis(judged: Sequence[Judged]) -> list[str]:
+    """Table of errors and coverage, a line for each basis and one for all."""
+    lines = [
+        "| basis | rows | median error | 90 % within | inside the 80 % range |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for basis in (FITTED, FEW, SHEET):
+        if some := [j for j in judged if j.basis == basis]:
+            lines.append(f"| {basis} | {len(some)} | {_summary(some)} |")
+    lines.append(f"| all | {len(judged)} | {_summary(judged)} |")
+    return lines
+
+
+def by_device(judged: Sequence[Judged]) -> list[str]:
+    """The same by device, engine, backend and basis."""
+    lines = [
+        "| device | runtime | backend | basis | rows | median error | 90 % within | inside the 80 % range |",
+        "|---|---|---|---|---:|---:|---:|---:|",
+    ]
+    for key in dict.fromkeys((*j.row.key, j.basis) for j in judged):
+        some = [j for j in judged if (*j.row.key, j.basis) == key]
+        lines.append(f"| {' | '.join(key)} | {len(some)} | {_summary(some)} |")
+    return lines
+
+
+def _summary(some: Sequence[Judged]) -> str:
+    misses = sorted(abs(exp(j.error) - 1) for j in some)
+    last = misses[min(len(misses) - 1, int(0.9 * len(misses)))]
+    inside = sum(j.inside for j in some) / len(some)
+    return f"{percent(median(misses))} | {percent(last)} | {inside:.0%}"
+
+
+def median_error(errors: Iterable[float]) -> float:
+    """Median absolute relative error from log errors."""
+    return median(abs(exp(e) - 1) for e in errors)
+
+
+def percent(value: float) -> str:
+    """A share to a tenth of a per cent."""
+    return f"{100 * value:.1f} %"
