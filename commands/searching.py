@@ -14,8 +14,8 @@ from sizer.units import format_bytes, format_count, format_seconds, parse_bytes
 
 if TYPE_CHECKING:
     from search.config import SearchConfig
+    from search.loop import Ending
     from search.results import SearchResult
-    from search.runner import Ending
 
 app = typer.Typer(
     help="Search for the best model under a device's budget.",
@@ -162,7 +162,7 @@ def resume_command(
 def _finish(go: Any, storage: str, *, json_output: bool) -> None:
     """Run a search under a progress bar, then write its report and print its frontier."""
     from commands.progress import search_progress
-    from search.runner import Ending
+    from search.loop import Ending
 
     with search_progress(console(stderr=True)) as hook:
         result, ending = go(hook)
@@ -284,9 +284,9 @@ def report_command(
 
 def _write_report(result: SearchResult, storage: str, out_dir: str | None) -> Path:
     from reports.page import write_report
-    from search.study import storage_path
+    from search.kept import sqlite_path
 
-    database = storage_path(storage)
+    database = sqlite_path(storage)
     beside = database.parent if database is not None else Path("runs")
     return write_report(result, Path(out_dir) if out_dir is not None else beside / result.study).html
 

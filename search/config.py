@@ -50,7 +50,14 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     ),
     "training": (
         "trials",
+        "sampler",
         "steps",
+        "rungs",
+        "eta",
+        "lowest_rung_steps",
+        "size_bins",
+        "final_seeds",
+        "workers",
         "batch_size",
         "seq_len",
         "val_chunks",
@@ -61,7 +68,16 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 }
 
 # What fields that are younger than a stored study were before they existed.
-_BEFORE: Mapping[str, Any] = {"sharing_repeats": (2,), "tie_embeddings": (True,), "allow_fallback": True}
+_BEFORE: Mapping[str, Any] = {
+    "sharing_repeats": (2,),
+    "tie_embeddings": (True,),
+    "allow_fallback": True,
+    "sampler": "tpe",
+    "rungs": 1,
+    "final_seeds": 1,
+}
+
+SAMPLERS = ("auto", "law", "gp", "tpe", "nsga2", "random", "quasi-random")
 
 _LIMITS = {
     "trials": (1, 100_000),
@@ -77,6 +93,11 @@ _LIMITS = {
     "max_hidden_size": (16, 65536),
     "context_tokens": (32, 1 << 20),
     "vocab_size": (BYTE_VOCABULARY, 10_000_000),
+    "rungs": (1, 8),
+    "lowest_rung_steps": (1, 10_000_000),
+    "size_bins": (1, 64),
+    "final_seeds": (1, 32),
+    "workers": (1, 512),
     "seed": (0, 2**31 - 1),
 }
 
@@ -92,7 +113,14 @@ class SearchConfig:
     min_decode_tokens_per_s: float | None = None
     context_tokens: int = 2048
     trials: int = 20
-    steps: int = 1000
+    sampler: str = "auto"  # a Sampler of search/sampling.py
+    steps: int = 1000  # of the models that come to the last rung
+    rungs: int = 3  # at most; rungs shorter than lowest_rung_steps are left out
+    eta: float = 3.0  # one in so many goes on to the next rung, which is so many times as long
+    lowest_rung_steps: int = 1000  # earlier rankings have the wrong sign (search notes, section 2.5)
+    size_bins: int = 4  # of the logarithm of file bytes; each sends on its share
+    final_seeds: int = 3  # runs of each finalist that cannot be told from its neighbour
+    workers: int = 1  # models trained at a time
     batch_size: int = 8
     seq_len: int = 128
     val_chunks: int = 64
@@ -160,6 +188,9 @@ def _check_numbers(config: SearchConfig) -> None:
         if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
             raise InvalidQuantity(f"{name}: must be more than 0, got {value!r}")
 
+    if not 1 < config.eta <= 100:
+        raise InvalidQuantity(f"eta: must be above 1 and at most 100, got {config.eta!r}")
+
 
 def _check_lists(config: SearchConfig) -> None:
     for name, least, most in (
@@ -186,6 +217,8 @@ def _check_lists(config: SearchConfig) -> None:
 
 
 def _check_names(config: SearchConfig) -> None:
+    if config.sampler not in SAMPLERS:
+        raise UnknownName.of("sampler", config.sampler, SAMPLERS)
     engine = runtime_by_name(config.runtime)
     for name in _some(config, "formats"):
         engine.format_name(str(name))

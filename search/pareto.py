@@ -33,7 +33,10 @@ def objectives(record: TrialRecord) -> tuple[float, float]:
 
 
 def frontier(result: SearchResult) -> tuple[TrialRecord, ...]:
-    """Trained records that no other beats on both size and accuracy, smallest file first."""
-    trained = result.trained
+    """Trained records that no other beats on both size and accuracy, smallest file first.
+
+    Of a search in rungs only those that came to the last one so far: a shorter run is no worse model.
+    """
+    trained = result.finalists
     kept = front([objectives(r) for r in trained])
     return tuple(sorted((trained[i] for i in kept), key=objectives))

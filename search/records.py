@@ -16,7 +16,7 @@ SCHEMA = "sizer.trial/1"
 
 def record_to_json(record: TrialRecord) -> str:
     """One line of JSON holding everything in the record."""
-    proxy = asdict(record.proxy) if record.proxy else None
+    proxy = proxy_to_dict(record.proxy) if record.proxy else None
     document = {
         "schema": SCHEMA,
         "number": record.number,
@@ -50,12 +50,27 @@ def record_from_json(text: str) -> TrialRecord:
             file_bytes=document["file_bytes"],
             memory_bytes=document["memory_bytes"],
             decode_tokens_per_s=_prediction(document["decode_tokens_per_s"]),
-            proxy=_proxy(document["proxy"]),
+            proxy=proxy_from_dict(document["proxy"]) if document["proxy"] is not None else None,
             violations=tuple(document["violations"]),
             repeats=document["repeats"],
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise InvalidFile(f"trial record: cannot be read ({error}); accepted: schema {SCHEMA}") from None
+
+
+def proxy_to_dict(proxy: ProxyResult) -> dict[str, Any]:
+    """A run's result as JSON values; chunks' bits to 5 decimals."""
+    values = asdict(proxy)
+    values["val_chunk_bits"] = [round(bits, 5) for bits in proxy.val_chunk_bits]
+    return values
+
+
+def proxy_from_dict(values: dict[str, Any]) -> ProxyResult:
+    """ProxyResult from the values of `proxy_to_dict`; keys of later versions are left out."""
+    known = {f.name for f in fields(ProxyResult)}
+    read = {key: value for key, value in values.items() if key in known}
+    read["val_chunk_bits"] = tuple(read.get("val_chunk_bits", ()))
+    return ProxyResult(**{**read, "status": TrialStatus(values["status"])})
 
 
 def _prediction(values: dict[str, Any] | None) -> Prediction | None:
@@ -64,11 +79,3 @@ def _prediction(values: dict[str, Any] | None) -> Prediction | None:
     return Prediction(
         value=values["value"], low=values["low"], high=values["high"], basis=Basis(values["basis"])
     )
-
-
-def _proxy(values: dict[str, Any] | None) -> ProxyResult | None:
-    if values is None:
-        return None
-    known = {f.name for f in fields(ProxyResult)}
-    read = {key: value for key, value in values.items() if key in known}
-    return ProxyResult(**{**read, "status": TrialStatus(values["status"])})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
+from math import sqrt
 
 from sizer.architecture import Architecture
 from sizer.prediction import Prediction
@@ -45,6 +47,39 @@ class ProxyResult:
     dtype: str | None = None  # what matrices were multiplied in while training: bf16 or fp32
     tokens_per_s: float | None = None  # of the training steps alone
     reason: str | None = None  # why a run that is not complete ended
+    rung: int = 0  # which of the study's rungs this run came to; the number of rungs: cooled down
+    seeds: int = 1  # runs that the figures are means of
+    val_chunk_bits: tuple[float, ...] = ()  # bits per byte of each validation chunk, the same for every model
+
+
+def combined(results: Sequence[ProxyResult]) -> ProxyResult:
+    """What several runs of one candidate say together: the longest that came to a score, mean over seeds.
+
+    The standard error has both the chunks' and the seeds' part; tokens and seconds are those of all runs.
+    """
+    complete = [r for r in results if r.status is TrialStatus.COMPLETE]
+    if not complete or len(results) == 1:
+        return results[-1]
+    longest = max(r.rung for r in complete)
+    runs = [r for r in complete if r.rung == longest]
+    scores = [r.val_bits_per_byte for r in runs if r.val_bits_per_byte is not None]
+    full = [r.val_bits_per_byte_full for r in runs if r.val_bits_per_byte_full is not None]
+    mean = sum(scores) / len(scores)
+    of_chunks = sum(r.val_bits_per_byte_sd or 0.0 for r in runs) / len(runs)
+    of_seeds = 0.0
+    if len(scores) > 1:
+        of_seeds = sum((s - mean) ** 2 for s in scores) / (len(scores) - 1) / len(scores)
+    # a run that went on from a checkpoint counts the steps before it; each seed is a run of its own
+    steps_of = {r.seed: max(o.trained_tokens for o in results if o.seed == r.seed) for r in results}
+    return replace(
+        runs[0],
+        val_bits_per_byte=mean,
+        val_bits_per_byte_sd=sqrt(of_chunks**2 + of_seeds),
+        val_bits_per_byte_full=sum(full) / len(full) if full else None,
+        trained_tokens=sum(steps_of.values()),
+        wall_s=sum(r.wall_s for r in results),
+        seeds=len(runs),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +95,7 @@ class TrialRecord:
     proxy: ProxyResult | None  # None if the candidate was never trained
     violations: tuple[str, ...] = ()  # why an infeasible candidate broke the budget, one text per limit
     repeats: int | None = None  # number of the earlier trial that trained the very same candidate
+    runs: tuple[ProxyResult, ...] = ()  # every run of the candidate, by rung and seed; proxy combines them
 
     @property
     def status(self) -> TrialStatus:
@@ -87,3 +123,9 @@ class SearchResult:
     def trained(self) -> tuple[TrialRecord, ...]:
         """Trials whose training came to a score, each candidate once."""
         return tuple(r for r in self.records if r.status is TrialStatus.COMPLETE and r.repeats is None)
+
+    @property
+    def finalists(self) -> tuple[TrialRecord, ...]:
+        """Trained trials that came as far as any: only scores of runs as long can be compared."""
+        longest = max((r.proxy.rung for r in self.trained if r.proxy), default=0)
+        return tuple(r for r in self.trained if r.proxy and r.proxy.rung == longest)

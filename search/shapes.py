@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from search.results import SearchResult, TrialRecord
+from search.results import SearchResult, TrialRecord, TrialStatus
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
 from sizer.runtimes import runtime as runtime_by_name
@@ -91,15 +91,20 @@ def trial_features(record: TrialRecord, *, runtime: str) -> ShapeFeatures:
     return features_of(architecture, bits_per_weight=bits)
 
 
+def law_row(record: TrialRecord, *, runtime: str) -> LawRow | None:
+    """What one trial teaches a law; None where its training came to no score."""
+    if record.status is not TrialStatus.COMPLETE or record.proxy is None:
+        return None
+    assert record.proxy.val_bits_per_byte is not None, record.number
+    return LawRow(
+        name=record.candidate.architecture.name,
+        features=trial_features(record, runtime=runtime),
+        size_bytes=record.file_bytes,
+        loss=record.proxy.val_bits_per_byte,
+    )
+
+
 def law_rows(result: SearchResult) -> tuple[LawRow, ...]:
     """What a study teaches a law: trials trained to a score, each candidate once; never a diverged one."""
-    return tuple(
-        LawRow(
-            name=record.candidate.architecture.name,
-            features=trial_features(record, runtime=result.runtime),
-            size_bytes=record.file_bytes,
-            loss=record.proxy.val_bits_per_byte,
-        )
-        for record in result.trained
-        if record.proxy is not None and record.proxy.val_bits_per_byte is not None
-    )
+    rows = (law_row(record, runtime=result.runtime) for record in result.trained)
+    return tuple(row for row in rows if row is not None)

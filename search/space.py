@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from search.config import FFN_RATIO_STEP, SearchConfig
 from search.formats import format_bits, smallest_file_bytes
 from sizer.architecture import LayerSharing, SharingStrategy
 
-if TYPE_CHECKING:
-    from optuna import Trial
-
 _Label = str | int | bool
+
+
+class Questions(Protocol):
+    """What is asked for the parameters of a point: an Optuna trial, or whatever answers like one."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number."""
+        ...
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """One of the choices."""
+        ...
+
 
 # Runs of a shared block that need no saying, as in MobileLLM-LS (arXiv 2402.14905, section 3.3).
 _USUAL_REPEAT = 2
@@ -51,7 +67,7 @@ class _Choice:
     labels: tuple[_Label, ...]
     ordered: tuple[_Label, ...]
 
-    def ask(self, trial: Trial, encoding: Encoding) -> _Label:
+    def ask(self, trial: Questions, encoding: Encoding) -> _Label:
         """The option the sampler takes; the only one is not asked for."""
         if len(self.labels) == 1:
             return self.labels[0]
@@ -110,7 +126,7 @@ def sharing_label(sharing: LayerSharing) -> str:
     return sharing.strategy.value if usual else f"{sharing.strategy.value} x{sharing.repeat}"
 
 
-def suggest(trial: Trial, config: SearchConfig, encoding: Encoding = Encoding.CATEGORICAL) -> Proposal:
+def suggest(trial: Questions, config: SearchConfig, encoding: Encoding = Encoding.CATEGORICAL) -> Proposal:
     """Ask the sampler for a point; the only place that calls trial.suggest_*."""
     choices = _choices(config)
     asked = {name: choice.ask(trial, encoding) for name, choice in choices.items()}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search.config import SearchConfig, stored_config
+from search.kept import keep_beside, kept_files, sqlite_path
 from search.pareto import objectives
-from search.records import record_from_json, record_to_json
-from search.results import SearchResult, TrialRecord, TrialStatus
+from search.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
+from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
 from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -36,15 +35,11 @@ STORAGE_VARIABLE = "SIZER_STORAGE"
 
 _SQLITE = "sqlite:///"
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
-_RECORD, _OWNER = "sizer_record", "sizer_owner"
+_RECORD, _OWNER, _RUN = "sizer_record", "sizer_owner", "sizer_run"
 
 # A locked database is waited for this long in all before the run gives up and keeps the result beside it.
 _LOCK_WAIT_S = 5.0
 _ATTEMPTS = 4
-
-# TPE looks at completed trials only after this many; random before (Optuna's own default of 10 would be most
-# of a short search).
-_STARTUP_TRIALS = 8
 
 _T = TypeVar("_T")
 
@@ -52,11 +47,6 @@ _T = TypeVar("_T")
 def default_storage() -> str:
     """URL in the environment's SIZER_STORAGE, else of the SQLite file in the working directory's runs/."""
     return os.environ.get(STORAGE_VARIABLE) or f"{_SQLITE}runs/sizer.db"
-
-
-def storage_path(storage: str) -> Path | None:
-    """File of an SQLite URL; None for other storages."""
-    return Path(storage.removeprefix(_SQLITE)) if storage.startswith(_SQLITE) else None
 
 
 def _reason(error: BaseException) -> str:
@@ -82,7 +72,7 @@ def _storage_errors(storage: str) -> Iterator[None]:
 
 
 def _open_storage(storage: str, *, create: bool) -> BaseStorage:
-    path = storage_path(storage)
+    path = sqlite_path(storage)
     if path is not None:
         if not create and not path.is_file():
             raise StudyError(
@@ -122,25 +112,56 @@ class OpenStudy:
     config: SearchConfig
     optuna_study: optuna.Study
 
-    def ask(self) -> optuna.Trial:
-        """The next trial. Its proposal depends on the seed and the finished trials only, not on restarts."""
+    @property
+    def settings(self) -> dict[str, str | int | float]:
+        """How the study is trained, fixed when it was made."""
+        settings: dict[str, str | int | float] = json.loads(self.optuna_study.user_attrs[_SETTINGS])
+        return settings
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of runs that are not at their end."""
+        path = sqlite_path(self.storage)
+        return (path.parent if path is not None else Path("runs")) / self.name / "checkpoints"
+
+    def optuna_trial(self, number: int) -> FrozenTrial:
+        """A trial as Optuna has it."""
+        with _storage_errors(self.storage):
+            return self.optuna_study.get_trials(deepcopy=False)[number]
+
+    @property
+    def num_asked(self) -> int:
+        """Trials asked for so far, which is the number of the next."""
+        with _storage_errors(self.storage):
+            trials = self.optuna_study.get_trials(deepcopy=False)
+            return sum(trial.state is not TrialState.WAITING for trial in trials)
+
+    def begin(self, params: dict[str, Any]) -> optuna.Trial:
+        """The next trial, at these parameters; one that was put in the queue and never begun goes first."""
         study = self.optuna_study
         with _storage_errors(self.storage):
-            finished = len(study.get_trials(deepcopy=False))
-            study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=_STARTUP_TRIALS,
-                multivariate=True,
-                constant_liar=True,
-                seed=(self.config.seed * 1_000_003 + finished) % 2**32,
-            )
+            if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                study.enqueue_trial(params)
+            study.sampler = optuna.samplers.RandomSampler(seed=self.config.seed)  # has nothing left to choose
             trial = study.ask()
             trial.set_user_attr(_OWNER, _this_process())
         return trial
 
-    def enqueue(self, params: dict[str, Any]) -> None:
-        """Put a point in front of the sampler's own proposals."""
+    def left_behind(self) -> tuple[optuna.Trial, ...]:
+        """Trials begun by a process that is gone, now this one's; they go on from their checkpoints."""
+        study, found = self.optuna_study, []
         with _storage_errors(self.storage):
-            self.optuna_study.enqueue_trial(params)
+            for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if not _is_alive(stored.user_attrs.get(_OWNER)):
+                    found.append(optuna.Trial(study, stored._trial_id))
+                    found[-1].set_user_attr(_OWNER, _this_process())
+        return tuple(sorted(found, key=lambda trial: trial.number))
+
+    def finished(self) -> tuple[tuple[FrozenTrial, TrialRecord], ...]:
+        """Every finished trial as Optuna has it, with its record of the first rung."""
+        with _storage_errors(self.storage):
+            trials = self.optuna_study.get_trials(deepcopy=False)
+            return tuple((trials[record.number], record) for record in _records(trials))
 
     def tell(self, record: TrialRecord) -> None:
         """Store a finished trial. If the storage refuses, keep the record in a file and raise StudyError."""
@@ -148,17 +169,35 @@ class OpenStudy:
         try:
             self._patiently(lambda: self._write(record, text))
         except StudyError as error:
-            kept = _keep_beside(self.storage, self.name, record.number, text)
+            kept = keep_beside(self.storage, self.name, str(record.number), text)
             raise StudyError(
                 f"{error}; the result of trial {record.number} is kept in {kept} and "
                 f"`sizer search resume {self.name}` reads it"
             ) from None
 
-    def release(self, trial: optuna.Trial) -> None:
-        """Give back a trial that was interrupted: marked failed, its point queued again."""
+    def tell_run(self, number: int, run: ProxyResult) -> None:
+        """Store a later run of a finished trial: another rung or seed."""
+        text = json.dumps(proxy_to_dict(run), allow_nan=False)
+        try:
+            self._patiently(lambda: self._write_run(number, run.rung, run.seed, text))
+        except StudyError as error:
+            wrapped = json.dumps({"number": number, "run": json.loads(text)})
+            kept = keep_beside(self.storage, self.name, f"{number}-{run.rung}-{run.seed}", wrapped)
+            raise StudyError(
+                f"{error}; the result of trial {number}, rung {run.rung} is kept in {kept} and "
+                f"`sizer search resume {self.name}` reads it"
+            ) from None
+
+    def _write_run(self, number: int, rung: int, seed: int, text: str) -> None:
         with _storage_errors(self.storage):
-            self.optuna_study.tell(trial, state=TrialState.FAIL)
-            self.optuna_study.enqueue_trial(trial.params)
+            self.optuna_study.set_user_attr(f"{_RUN}/{number}/{rung}/{seed}", text)
+
+    def let_go(self) -> None:
+        """Trials under way may be gone on with by whoever resumes."""
+        with _storage_errors(self.storage):
+            for stored in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if stored.user_attrs.get(_OWNER) == _this_process():
+                    optuna.Trial(self.optuna_study, stored._trial_id).set_user_attr(_OWNER, None)
 
     def _write(self, record: TrialRecord, text: str) -> None:
         study = self.optuna_study
@@ -181,33 +220,29 @@ class OpenStudy:
                 time.sleep(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def recover(self) -> tuple[int, int]:
-        """After a kill: take in results kept beside the storage, re-queue trials whose process is gone.
-
-        Returns (results taken in, trials queued again).
-        """
+    def recover(self) -> int:
+        """After a kill: take in results kept beside the storage and records stored but not told; how many."""
         taken = 0
-        for path in _kept_files(self.storage, self.name):
+        for path in kept_files(self.storage, self.name):
             self._patiently(partial(self._take_in, path))
             path.unlink()
             taken += 1
-        queued = 0
         with _storage_errors(self.storage):
             for trial in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if _is_alive(trial.user_attrs.get(_OWNER)):
-                    continue
-                if _RECORD in trial.user_attrs:  # killed between storing the record and telling Optuna
+                # killed between storing the record and telling Optuna
+                if _RECORD in trial.user_attrs and not _is_alive(trial.user_attrs.get(_OWNER)):
                     self._write(record_from_json(trial.user_attrs[_RECORD]), trial.user_attrs[_RECORD])
-                    continue
-                self.optuna_study.tell(trial.number, state=TrialState.FAIL)
-                if trial.params:
-                    self.optuna_study.enqueue_trial(trial.params)
-                queued += 1
-        return taken, queued
+                    taken += 1
+        return taken
 
     def _take_in(self, path: Path) -> None:
         text = path.read_text(encoding="utf-8")
-        self._write(record_from_json(text), text)
+        document = json.loads(text)
+        if "run" in document:
+            run = proxy_from_dict(document["run"])
+            self._write_run(document["number"], run.rung, run.seed, json.dumps(document["run"]))
+        else:
+            self._write(record_from_json(text), text)
 
     def result(self) -> SearchResult:
         """Everything stored so far."""
@@ -287,8 +322,22 @@ def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
         corpus_digest=str(corpus["digest"]),
         trials_requested=config.trials,
         settings=json.loads(study.user_attrs[_SETTINGS]),
-        records=tuple(_records(study.get_trials(deepcopy=False))),
+        records=tuple(_with_runs(_records(study.get_trials(deepcopy=False)), study.user_attrs)),
     )
+
+
+def _with_runs(records: Iterator[TrialRecord], stored: dict[str, Any]) -> Iterator[TrialRecord]:
+    """Records with what later rungs and other seeds said."""
+    later: dict[int, list[ProxyResult]] = {}
+    for key, text in stored.items():
+        if key.startswith(f"{_RUN}/"):
+            later.setdefault(int(key.split("/")[1]), []).append(proxy_from_dict(json.loads(text)))
+    for record in records:
+        if record.proxy is None or record.repeats is not None:
+            yield record
+            continue
+        runs = (record.proxy, *sorted(later.get(record.number, ()), key=lambda run: (run.rung, run.seed)))
+        yield replace(record, proxy=combined(runs), runs=runs)
 
 
 def _records(trials: list[FrozenTrial]) -> Iterator[TrialRecord]:
@@ -325,35 +374,3 @@ def _is_alive(owner: dict[str, Any] | None) -> bool:
     except PermissionError:
         return True
     return owner["started"] is None or owner["started"] == _process_start(owner["pid"])
-
-
-def _keep_pattern(storage: str, study: str) -> str:
-    """File name of kept results: two studies of one name in different storages must not mix."""
-    path = storage_path(storage)
-    where = str(path.resolve()) if path is not None else storage
-    return f"sizer-{study}-{hashlib.sha256(where.encode()).hexdigest()[:12]}-trial-{{}}.json"
-
-
-def _keep_places(storage: str) -> tuple[Path, ...]:
-    path = storage_path(storage)
-    beside = (path.parent,) if path is not None else ()
-    return (*beside, Path(tempfile.gettempdir()))
-
-
-def _keep_beside(storage: str, study: str, number: int, text: str) -> str:
-    """Write a record where there is still room: beside the storage, else in the system's temporary folder."""
-    for folder in _keep_places(storage):
-        target = folder / _keep_pattern(storage, study).format(number)
-        try:
-            target.write_text(text, encoding="utf-8")
-        except OSError:
-            with suppress(OSError):
-                target.unlink(missing_ok=True)
-            continue
-        return str(target)
-    return f"this text (no disk had room for it): {text}"
-
-
-def _kept_files(storage: str, study: str) -> list[Path]:
-    pattern = _keep_pattern(storage, study).format("*")
-    return sorted(p for folder in _keep_places(storage) for p in folder.glob(pattern))

@@ -316,6 +316,7 @@ def _ended(
         val_bits_per_byte=quantized.mean().item(),
         val_bits_per_byte_sd=_standard_error(quantized),
         val_bits_per_byte_full=full.mean().item(),
+        val_chunk_bits=tuple(quantized.tolist()),
     )
 
 

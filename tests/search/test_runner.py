@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from search import runner
+from search.checkpoint import load_checkpoint
 from search.config import SearchConfig
-from search.results import TrialStatus
-from search.runner import Ending, Progress
+from search.loop import Ending, Progress
+from search.pareto import frontier
+from search.results import SearchResult, TrialStatus
 from search.study import load_result
-from search.train import train_proxy
+from search.train import Training, train_proxy
 from sizer.errors import InvalidFile, NoFit, StudyError
 
 TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
@@ -42,6 +47,7 @@ def _config(corpus: Path, **changes: object) -> SearchConfig:
         min_hidden_size=32,
         head_dims=(32,),
         max_executed_layers=3,
+        final_seeds=1,
     )
     return replace(tiny, **changes)  # type: ignore[arg-type]
 
@@ -73,8 +79,8 @@ def test_candidates_over_budget_are_never_trained(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained a candidate that breaks the budget")
 
-    monkeypatch.setattr(runner, "train_proxy", never)
-    monkeypatch.setattr(runner, "MAX_MISSES_IN_A_ROW", 8)
+    monkeypatch.setattr("search.executors.train_proxy", never)
+    monkeypatch.setattr("search.loop.MAX_MISSES_IN_A_ROW", 8)
     config = _config(corpus, min_decode_tokens_per_s=1e9)
     with pytest.raises(
         NoFit, match=r"budget: 8 proposals in a row do not fit; the last: decode .* < 1e\+09 tokens/s"
@@ -90,8 +96,8 @@ def test_a_proposal_that_cannot_fill_its_share_is_never_trained(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained a model far below its share of the budget")
 
-    monkeypatch.setattr(runner, "train_proxy", never)
-    monkeypatch.setattr(runner, "MAX_MISSES_IN_A_ROW", 4)
+    monkeypatch.setattr("search.executors.train_proxy", never)
+    monkeypatch.setattr("search.loop.MAX_MISSES_IN_A_ROW", 4)
     config = _config(corpus, max_size_bytes=5_000_000, max_hidden_size=32, min_size_fraction=0.8)
     with pytest.raises(
         NoFit, match=r"the last: file: no shape of 2 to 3 layers and a width of 32 to 32 comes"
@@ -110,7 +116,7 @@ def test_an_interrupted_search_goes_on_without_repeating(
             raise KeyboardInterrupt  # as hard as a kill: nothing of this trial is told
         return real(candidate, *rest, **named)
 
-    monkeypatch.setattr(runner, "train_proxy", counted)
+    monkeypatch.setattr("search.executors.train_proxy", counted)
     with pytest.raises(KeyboardInterrupt):
         runner.run(_config(corpus), name="s", storage=storage, hook=_quiet)
     first = load_result("s", storage)
@@ -144,7 +150,7 @@ def test_the_same_seed_proposes_and_scores_the_same(corpus: Path, tmp_path: Path
 def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
     corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "MAX_MISSES_IN_A_ROW", 5)
+    monkeypatch.setattr("search.loop.MAX_MISSES_IN_A_ROW", 5)
     config = _config(
         corpus,
         trials=50,
@@ -156,7 +162,7 @@ def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
     )
     result, ending = runner.run(config, name="s", storage=storage, hook=_quiet)
     assert ending is Ending.EXHAUSTED
-    assert 1 <= len(result.trained) <= 6  # the FFN ratios are six
+    assert 1 <= len(result.trained) < 50
     assert len({r.candidate for r in result.trained}) == len(result.trained)
 
 
@@ -171,3 +177,138 @@ def test_a_missing_corpus_makes_no_study(tmp_path: Path, storage: str) -> None:
     with pytest.raises(InvalidFile, match="corpus"):
         runner.run(_config(tmp_path / "none.txt"), name="s", storage=storage, hook=_quiet)
     assert not (tmp_path / "runs").exists()
+
+
+def _rungs(corpus: Path, **changes: object) -> SearchConfig:
+    """Six models to 2 steps, some of them to 4 and 8, finalists cooled down; ties get a second seed."""
+    ladder = {"trials": 6, "steps": 8, "eta": 2.0, "lowest_rung_steps": 1, "final_seeds": 2, "size_bins": 2}
+    return _config(corpus, **{**ladder, **changes})
+
+
+def _scores(result: SearchResult) -> dict[int, list[tuple[int, int, int, float | None]]]:
+    """Of every trained trial: rung, seed, steps and score of each of its runs."""
+    return {
+        r.number: [(run.rung, run.seed, run.steps, run.val_bits_per_byte) for run in r.runs]
+        for r in result.records
+        if r.runs
+    }
+
+
+def test_a_search_in_rungs_trains_fewer_for_longer(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[tuple[int, int, int]] = []
+    real = Training.advance
+
+    def advance(self: Training, *rest: Any) -> Any:
+        starts.append((self.config.seed, self.step, self.config.steps))
+        return real(self, *rest)
+
+    monkeypatch.setattr(Training, "advance", advance)
+    seen: list[Progress] = []
+    result, ending = runner.run(_rungs(corpus), name="s", storage=storage, hook=seen.append)
+    assert ending is Ending.DONE
+    runs = [run for r in result.records for run in r.runs]
+    by_rung = {rung: sum(run.rung == rung and run.seed == 0 for run in runs) for rung in range(4)}
+    assert by_rung[0] == 6
+    assert 6 > by_rung[1] >= by_rung[2] == by_rung[3] >= 1
+    # each rung goes on where the one before ended, and the last gets a tenth more steps of falling rate
+    assert {(first, last) for seed, first, last in starts if seed == 0} == {(0, 2), (2, 4), (4, 8), (8, 9)}
+    assert all(first == 0 and last == 9 for seed, first, last in starts if seed == 1)
+    assert len(starts) == len(runs)
+    assert {r.number for r in frontier(result)} <= {r.number for r in result.records if len(r.runs) >= 4}
+    assert all(r.proxy and r.proxy.rung == 3 for r in frontier(result))
+    assert not list(Path(storage.removeprefix("sqlite:///")).parent.rglob("*.npz"))
+    tokens = sum((last - first) * 2 * 32 for _, first, last in starts)
+    assert sum(r.proxy.trained_tokens for r in result.trained if r.proxy) == tokens
+    assert seen[-1].done_steps == tokens // 64
+    assert load_result("s", storage) == result
+
+
+def test_every_rung_survives_a_kill(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight, _ = runner.run(
+        _rungs(corpus), name="s", storage=f"sqlite:///{tmp_path}/whole/sizer.db", hook=_quiet
+    )
+    storage = f"sqlite:///{tmp_path}/broken/sizer.db"
+    real, calls, total = train_proxy, 0, 0
+
+    def killed(*rest: Any, **named: Any) -> Any:
+        nonlocal calls, total
+        calls += 1
+        if calls % 2 == 0:
+            raise KeyboardInterrupt
+        total += 1
+        return real(*rest, **named)
+
+    monkeypatch.setattr("search.executors.train_proxy", killed)
+    monkeypatch.setattr("search.study._is_alive", lambda owner: False)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(_rungs(corpus), name="s", storage=storage, hook=_quiet)
+    for _ in range(60):
+        try:
+            result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert ending is Ending.DONE
+    assert _scores(result) == _scores(straight)
+    assert total == sum(len(r.runs) for r in result.records)
+
+
+def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = False
+
+    def hook(progress: Progress) -> None:
+        nonlocal stop
+        stop = progress.rung == 2 and progress.step > 0
+
+    @contextmanager
+    def signals() -> Iterator[Callable[[], bool]]:
+        yield lambda: stop
+
+    monkeypatch.setattr("search.train.REPORT_EVERY", 1)
+    monkeypatch.setattr(runner, "_stop_on_signal", signals)
+    _, ending = runner.run(_rungs(corpus, steps=40), name="s", storage=storage, hook=hook)
+    assert ending is Ending.STOPPED
+    folder = Path(storage.removeprefix("sqlite:///")).parent
+    (kept,) = [path for path in folder.rglob("*.npz") if _step_of(path) not in (10, 20)]
+    assert 20 < _step_of(kept) < 40
+    firsts: list[int] = []
+    real = Training.advance
+
+    def advance(self: Training, *rest: Any) -> Any:
+        firsts.append(self.step)
+        return real(self, *rest)
+
+    monkeypatch.setattr(Training, "advance", advance)
+    step, stop = _step_of(kept), False
+    runner.resume("s", storage=storage, trials=None, hook=_quiet)
+    assert firsts[0] == step
+
+
+def _step_of(path: Path) -> int:
+    return int(load_checkpoint(path)[1]["step"])
+
+
+@pytest.mark.slow
+def test_two_workers_train_the_same_whatever_ends_first(corpus: Path, tmp_path: Path) -> None:
+    config = _rungs(corpus, workers=2, trials=12)
+    results = [
+        runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/{name}/sizer.db", hook=_quiet)[0]
+        for name in ("a", "b")
+    ]
+    assert len(results[0].trained) == 12
+    assert _scores(results[0]) == _scores(results[1])
+
+
+def test_a_study_is_run_by_one_process_at_a_time(corpus: Path, storage: str) -> None:
+    def hook(progress: Progress) -> None:
+        if progress.step:
+            with pytest.raises(
+                StudyError, match=r"study: 's' is being run by process \d+; wait until it ends"
+            ):
+                runner.resume("s", storage=storage, trials=None, hook=_quiet)
+
+    runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=hook)

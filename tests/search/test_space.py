@@ -59,7 +59,7 @@ def test_numbers_are_in_an_order_that_means_something() -> None:
             **{"executed_layers": 4, "ffn_ratio": 2.0, "size_fraction": 0.5},
         }
         trial = optuna.trial.FixedTrial({**params, **numbers})
-        return suggest(trial, config, Encoding.ORDERED)  # type: ignore[arg-type]
+        return suggest(trial, config, Encoding.ORDERED)
 
     config = SearchConfig(formats=("F16", "Q2_K", "TQ1_0", "Q8_0", "Q4_K_M"), head_dims=(64, 32))
     formats = [proposed(format_index=i).format for i in range(5)]
@@ -82,7 +82,7 @@ def test_parameters_lead_back_to_the_proposal(seed: int, encoding: Encoding) -> 
     params = parameters(proposal, CONFIG, encoding)
     assert params == trial.params
     again = optuna.trial.FixedTrial(params)
-    assert suggest(again, CONFIG, encoding) == proposal  # type: ignore[arg-type]
+    assert suggest(again, CONFIG, encoding) == proposal
 
 
 @pytest.mark.parametrize("encoding", Encoding)

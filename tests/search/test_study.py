@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import sqlite3
 from contextlib import closing
@@ -15,8 +16,9 @@ import pytest
 
 from search import study as studies
 from search.config import SearchConfig
+from search.kept import keep_beside
 from search.records import record_to_json
-from search.results import TrialStatus
+from search.results import TrialRecord, TrialStatus
 from search.space import suggest
 from search.starts import starting_points
 from search.study import OpenStudy, create_study, list_studies, load_result, open_study
@@ -48,10 +50,22 @@ def _new(storage: str, name: str | None = "s") -> OpenStudy:
     )
 
 
-def _asked(study: OpenStudy) -> dict[str, Any]:
-    trial = study.ask()
+def _begun(study: OpenStudy) -> optuna.Trial:
+    """The next trial, at the next of the starting points."""
+    trial = study.begin(starting_points(CONFIG)[study.num_asked])
     suggest(trial, CONFIG)
-    return trial.params
+    return trial
+
+
+def _asked(study: OpenStudy) -> dict[str, Any]:
+    return _begun(study).params
+
+
+def _stored(study: OpenStudy) -> tuple[TrialRecord, ...]:
+    """Records as told, without the list of runs that reading adds."""
+    records = study.result().records
+    assert all(r.runs == ((r.proxy,) if r.proxy else ()) for r in records)
+    return tuple(replace(r, runs=()) for r in records)
 
 
 def test_names_are_numbered_and_listed(storage: str) -> None:
@@ -119,7 +133,7 @@ def test_what_is_told_is_read_back(storage: str) -> None:
     study.tell(replace(record(3, layers=5), proxy=proxy(status=TrialStatus.DIVERGED)))
     result = load_result("s", storage)
     assert [r.status.value for r in result.records] == ["complete", "complete", "infeasible", "diverged"]
-    assert result.records[1] == record(1, bits=1.5, layers=3)
+    assert _stored(study)[1] == record(1, bits=1.5, layers=3)
     assert (result.corpus, result.corpus_digest, result.trials_requested) == ("builtin", "abc", 5)
     # diverged and infeasible trials never teach the sampler
     states = [t.state.name for t in study.optuna_study.trials]
@@ -142,9 +156,9 @@ def test_a_locked_database_keeps_the_result_and_resume_takes_it_in(
             study.tell(record(0, bits=1.75))
         assert "sizer search resume s" in str(caught.value)
     assert load_result("s", storage).records == ()
-    assert open_study("s", storage).recover() == (1, 0)
-    assert load_result("s", storage).records == (record(0, bits=1.75),)
-    assert open_study("s", storage).recover() == (0, 0)
+    assert open_study("s", storage).recover() == 1
+    assert _stored(open_study("s", storage)) == (record(0, bits=1.75),)
+    assert open_study("s", storage).recover() == 0
 
 
 def test_a_disk_that_is_full_beside_the_database_uses_the_temporary_folder(
@@ -170,20 +184,20 @@ def test_a_disk_that_is_full_beside_the_database_uses_the_temporary_folder(
         with pytest.raises(StudyError, match="temporary"):
             study.tell(record(0))
     assert not list((tmp_path / "runs").glob("*.json"))
-    assert open_study("s", storage).recover() == (1, 0)
-    assert load_result("s", storage).records == (record(0),)
+    assert open_study("s", storage).recover() == 1
+    assert _stored(open_study("s", storage)) == (record(0),)
 
 
 def test_kept_results_of_another_storage_are_left_alone(storage: str, tmp_path: Path) -> None:
     other = f"sqlite:///{tmp_path}/elsewhere/sizer.db"
     for url in (storage, other):
         _asked(_new(url))
-    studies._keep_beside(other, "s", 0, record_to_json(record(0)))
-    assert open_study("s", storage).recover()[0] == 0
-    assert open_study("s", other).recover()[0] == 1
+    keep_beside(other, "s", "0", record_to_json(record(0)))
+    assert open_study("s", storage).recover() == 0
+    assert open_study("s", other).recover() == 1
 
 
-def test_a_killed_trial_is_run_again(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_trial_goes_on_under_its_number(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = _new(storage)
     monkeypatch.setattr(
         studies,
@@ -193,28 +207,92 @@ def test_a_killed_trial_is_run_again(storage: str, monkeypatch: pytest.MonkeyPat
     params = _asked(study)
     monkeypatch.undo()
     again = open_study("s", storage)
-    assert again.recover() == (0, 1)
-    assert _asked(again) == params
-    # the first attempt is marked, not erased
-    assert [t.state.name for t in again.optuna_study.trials] == ["FAIL", "RUNNING"]
+    assert again.recover() == 0
+    (trial,) = again.left_behind()
+    assert (trial.number, trial.params) == (0, params)
+    assert again.num_asked == 1
+    assert again.left_behind() == ()  # it is this process's now
+    again.tell(record(0))
+    assert _stored(again) == (record(0),)
+
+
+def test_a_trial_put_in_the_queue_and_never_begun_goes_first(storage: str) -> None:
+    study = _new(storage)
+    first, second = starting_points(CONFIG)[:2]
+    study.optuna_study.enqueue_trial(first)  # killed here
+    assert study.num_asked == 0
+    assert study.begin(first).number == 0
+    assert study.begin(second).number == 1
+    assert study.num_asked == 2
 
 
 def test_a_trial_of_a_live_process_is_left_alone(storage: str) -> None:
     _asked(_new(storage))
-    assert open_study("s", storage).recover() == (0, 0)
+    again = open_study("s", storage)
+    assert again.recover() == 0
+    assert again.left_behind() == ()
+
+
+def test_trials_let_go_can_be_gone_on_with(storage: str) -> None:
+    study = _new(storage)
+    _asked(study)
+    study.let_go()
+    assert [t.number for t in open_study("s", storage).left_behind()] == [0]
+
+
+def test_later_runs_are_stored_beside_their_trial(storage: str) -> None:
+    study = _new(storage)
+    for number in range(2):
+        _asked(study)
+        study.tell(record(number, bits=2.0))
+    first = record(0, bits=2.0).proxy
+    assert first is not None
+    longer = replace(first, rung=1, val_bits_per_byte=1.5, steps=30, trained_tokens=3 * first.trained_tokens)
+    seeds = [replace(longer, rung=2, seed=seed, val_bits_per_byte=1.4 + seed / 10) for seed in (0, 1)]
+    for run in (longer, *seeds):
+        study.tell_run(0, run)
+    one, other = load_result("s", storage).records
+    assert one.runs == (first, longer, *seeds)
+    assert one.proxy is not None
+    assert one.proxy.val_bits_per_byte == pytest.approx(1.45)
+    assert (one.proxy.rung, one.proxy.seeds) == (2, 2)
+    # two seeds trained in full; the rungs of one are steps of the same run
+    assert one.proxy.trained_tokens == 2 * longer.trained_tokens
+    # 0.0707 is their deviation, over the root of 2; the chunks' own error comes on top
+    assert one.proxy.val_bits_per_byte_sd == pytest.approx(math.hypot(0.05, first.val_bits_per_byte_sd or 0))
+    assert other.runs == (record(1, bits=2.0).proxy,)
+    assert [r.number for r in load_result("s", storage).finalists] == [0]
+
+
+def test_a_later_run_that_cannot_be_stored_is_kept(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "_ATTEMPTS", 1)
+    study = _new(storage)
+    _asked(study)
+    study.tell(record(0))
+    first = record(0).proxy
+    assert first is not None
+
+    def refuse(*_: object) -> None:
+        raise StudyError("storage: database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(OpenStudy, "_write_run", refuse)
+        with pytest.raises(StudyError, match="the result of trial 0, rung 1 is kept in"):
+            study.tell_run(0, replace(first, rung=1))
+    assert open_study("s", storage).recover() == 1
+    assert load_result("s", storage).records[0].runs == (first, replace(first, rung=1))
 
 
 def test_a_kill_between_storing_and_telling_loses_nothing(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = _new(storage)
-    trial = study.ask()
-    suggest(trial, CONFIG)
+    trial = _begun(study)
     trial.set_user_attr(studies._RECORD, record_to_json(record(0)))
     monkeypatch.setattr(studies, "_is_alive", lambda owner: False)
     again = open_study("s", storage)
-    assert again.recover() == (0, 0)
-    assert again.result().records == (record(0),)
+    assert again.recover() == 1
+    assert _stored(again) == (record(0),)
     # told as complete, and nothing queued to be trained again
     assert [t.state.name for t in again.optuna_study.trials] == ["COMPLETE"]
 
@@ -232,12 +310,15 @@ def test_a_study_from_before_a_field_existed_is_still_read(storage: str) -> None
             "tie_embeddings",
             "min_ffn_ratio",
             "max_ffn_ratio",
+            "sampler",
+            "rungs",
+            "final_seeds",
         }
     }
     before = {**old, "formats": ["Q4_0", "Q4_K_M", "Q8_0"], "min_hidden_size": 64}
     study.optuna_study.set_user_attr(studies._CONFIG, json.dumps(before))
     # a trial as the search asked for it then
-    trial = study.ask()
+    trial = study.optuna_study.ask()
     trial.suggest_categorical("format", before["formats"])
     trial.suggest_int("executed_layers", 2, 24, log=True)
     trial.suggest_categorical("head_dim", (32, 64))
@@ -251,33 +332,8 @@ def test_a_study_from_before_a_field_existed_is_still_read(storage: str) -> None
     assert again.config.sharing_repeats == (2,)
     assert again.config.allow_fallback
     # and goes on with the very same questions
-    next_trial = again.ask()
+    next_trial = again.begin({})
     suggest(next_trial, again.config)
     assert next_trial.distributions == trial.distributions
-    assert again.result().records == (record(0),)
-
-
-def test_an_interrupted_trial_is_given_back(storage: str) -> None:
-    study = _new(storage)
-    trial = study.ask()
-    suggest(trial, CONFIG)
-    study.release(trial)
-    assert _asked(study) == trial.params
-
-
-def test_proposals_do_not_depend_on_restarts(storage: str, tmp_path: Path) -> None:
-    def proposals(url: str, *, reopen: bool) -> list[dict[str, Any]]:
-        study = _new(url)
-        for point in starting_points(CONFIG):
-            study.enqueue(point)
-        asked = []
-        for number in range(12):
-            asked.append(_asked(study))
-            study.tell(record(number, bits=3 - number / 10, size=100_000 + 1000 * number, layers=2 + number))
-            if reopen:
-                study = open_study("s", url)
-        return asked
-
-    straight = proposals(storage, reopen=False)
-    assert proposals(f"sqlite:///{tmp_path}/b.db", reopen=True) == straight
-    assert len({str(p) for p in straight}) == 12
+    assert (again.config.sampler, again.config.rungs, again.config.final_seeds) == ("tpe", 1, 1)
+    assert _stored(again) == (record(0),)

@@ -1,0 +1,121 @@
+"""What a search still has to train: rungs, survivors, finalists and their seeds, read off what is stored.
+
+Nothing here remembers anything: the same finished runs give the same plan, whoever asks and whenever, so a
+search goes on after a kill as if it had not been stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import ceil, inf
+from typing import NamedTuple
+
+from search.config import SearchConfig
+from search.finalists import Finalist, overlapping
+from search.results import ProxyResult, TrialRecord, TrialStatus
+from search.rungs import RungEntry, RungSettings, ladder, survivors
+
+# Steps of falling rate that finalists of a search in rungs get on top, as a share of the last rung's.
+COOLDOWN_SHARE = 0.1
+WARMUP_SHARE = 0.05  # of the first rung's steps, at most
+_MAX_WARMUP = 50
+
+
+class Run(NamedTuple):
+    """One run to train: which trial's candidate, up to which rung, with which seed (0: the study's own)."""
+
+    number: int
+    rung: int
+    seed: int
+
+
+class Stage(NamedTuple):
+    """What is trained at present: the rung, the trials in it, and the runs that are not done."""
+
+    rung: int
+    cohort: tuple[int, ...]
+    missing: tuple[Run, ...]
+
+
+def rung_steps(config: SearchConfig) -> tuple[int, ...]:
+    """Steps at the end of each rung, longest last."""
+    return ladder(config.steps, eta=config.eta, rungs=config.rungs, lowest=config.lowest_rung_steps)
+
+
+def final_rung(config: SearchConfig) -> int:
+    """The rung whose runs end with a falling rate: the only one, or one after the last."""
+    count = len(rung_steps(config))
+    return 0 if count == 1 else count
+
+
+def steps_of(config: SearchConfig, rung: int) -> tuple[int, int | None]:
+    """Steps up to which a rung trains and how many of them cool down; None: the trainer's own share."""
+    steps = rung_steps(config)
+    if len(steps) == 1:
+        return steps[0], None
+    if rung < len(steps):
+        return steps[rung], 0
+    cooldown = max(1, ceil(COOLDOWN_SHARE * steps[-1]))
+    return steps[-1] + cooldown, cooldown
+
+
+def warmup_steps(config: SearchConfig) -> int:
+    """Steps of rising rate, the same for every run of a study."""
+    return min(_MAX_WARMUP, int(WARMUP_SHARE * rung_steps(config)[0]))
+
+
+def expected_steps(config: SearchConfig) -> int:
+    """Steps that the whole search trains if no run diverges and no finalists tie."""
+    steps, total, count = rung_steps(config), 0, config.trials
+    for rung, end in enumerate(steps):
+        if rung:
+            count = ceil(count / config.eta)
+        total += count * (end - (steps[rung - 1] if rung else 0))
+    return total + (count * (steps_of(config, len(steps))[0] - steps[-1]) if len(steps) > 1 else 0)
+
+
+def stage(config: SearchConfig, records: Iterable[TrialRecord]) -> Stage:
+    """Where a search stands whose trials have all been to the first rung; nothing missing: it is done."""
+    trained = {r.number: r for r in records if r.repeats is None and r.runs}
+    done = {(n, run.rung, run.seed - config.seed): run for n, r in trained.items() for run in r.runs}
+    last, settings = final_rung(config), RungSettings(eta=config.eta, bins=config.size_bins)
+    cohort = [n for n in trained if _complete(done.get((n, 0, 0)))]
+    for rung in range(1, last + 1):
+        if rung < last:  # the last rung's cohort all cool down
+            entries = [_entry(trained[n], done[n, rung - 1, 0]) for n in cohort]
+            cohort = list(survivors(entries, settings, first_rung=rung == 1)) if entries else []
+        missing = tuple(Run(n, rung, 0) for n in cohort if (n, rung, 0) not in done)
+        if missing:
+            return Stage(rung, tuple(cohort), missing)
+        cohort = [n for n in cohort if _complete(done[n, rung, 0])]
+    tied = _tied(config, trained, {n: done[n, last, 0] for n in cohort})
+    seeds = range(1, config.final_seeds)
+    missing = tuple(Run(n, last, s) for n in tied for s in seeds if (n, last, s) not in done)
+    return Stage(last, tuple(cohort), missing)
+
+
+def _complete(run: ProxyResult | None) -> bool:
+    return run is not None and run.status is TrialStatus.COMPLETE
+
+
+def _entry(record: TrialRecord, run: ProxyResult) -> RungEntry:
+    return RungEntry(
+        id=record.number,
+        size_bytes=record.file_bytes,
+        depth=record.candidate.architecture.executed_layers,
+        loss=inf if run.val_bits_per_byte is None else run.val_bits_per_byte,
+    )
+
+
+def _tied(
+    config: SearchConfig, trained: Mapping[int, TrialRecord], finals: Mapping[int, ProxyResult]
+) -> tuple[int, ...]:
+    """Finalists that one seed cannot tell from their neighbours on the front."""
+    if config.final_seeds == 1:
+        return ()
+    scored = [
+        Finalist(id=n, size_bytes=trained[n].file_bytes, losses=(run.val_chunk_bits,))
+        for n, run in finals.items()
+        if len(run.val_chunk_bits) > 1  # a study of an earlier version kept none
+    ]
+    return tuple(sorted({n for pair in overlapping(scored) for n in pair})) if scored else ()
