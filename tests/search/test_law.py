@@ -136,6 +136,8 @@ def test_the_prediction_is_separable_and_the_interval_is_not_fooled_by_that() ->
     corners = [features(d, w) for d in (2, 48) for w in (64, 768)]
     a, b, c, d = law.predict(corners)
     assert a.value - b.value - c.value + d.value == pytest.approx(0, abs=1e-9)
+    joint = [p.weight for p in law._fit.posteriors if law._settings[p.form].joint]
+    assert sum(joint) > 0.99  # the trials do show the term that the prediction leaves out
     truth = _power(48, 768, 0.05)
     assert abs(d.value - truth) > 0.05
     assert d.low <= truth <= d.high
