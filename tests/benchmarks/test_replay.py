@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import replay
+from benchmarks import replay, replay_page
 from benchmarks.replay_tables import gemstones, gemstones_step, gemstones_steps, lts
 from search.law import LawSettings
 from search.rungs import RungSettings
@@ -91,3 +91,10 @@ def test_early_rungs_are_not_trusted_and_late_ones_are() -> None:
     assert gemstones_step(2e9) == 477
     assert replay.trust_at(2e9).verdict.startswith("not to be trusted")
     assert replay.trust_at(64e9).verdict.startswith("better than counting parameters")
+
+
+def test_the_page_says_what_the_replay_says() -> None:
+    """Its quick parts; all of it is written by `make replay`."""
+    page = replay.TARGET.read_text(encoding="utf-8")
+    for part in (*replay_page._halving(), *replay_page._trust()):
+        assert part in page

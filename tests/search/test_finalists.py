@@ -52,12 +52,12 @@ def test_the_error_is_that_of_seeds_and_chunks_drawn_anew() -> None:
         noise = (
             0.03 * generator.standard_normal((3, 1))
             + 0.06 * generator.standard_normal((1, 20))
-            + 0.05 * generator.standard_normal(shape)
+            + 0.1 * generator.standard_normal(shape)
         )
         found = compare(noise.tolist(), np.zeros(shape).tolist())
         means.append(found.mean)
         variances.append(found.se**2)
-    assert float(np.mean(variances)) == pytest.approx(float(np.var(means)), rel=0.1)
+    assert float(np.mean(variances)) == pytest.approx(float(np.var(means)), rel=0.12)
 
 
 def test_one_seed_needs_to_be_told_how_seeds_differ() -> None:

@@ -112,6 +112,39 @@ def test_surprise_at_the_largest_trials_widens_what_lies_beyond() -> None:
         assert law.predict([shape])[0].sd == pytest.approx(float(law._uninflated([shape])[1][0]) * factor)
 
 
+def test_residuals_larger_than_foreseen_widen_every_interval() -> None:
+    rows = drawn(18, noise=0.002, seed=11)
+    rows[4] = replace(rows[4], loss=rows[4].loss + 0.2)
+    law = fit_law(rows)
+    scaled = [(r.loss - p.value) / p.sd for r, p in zip(rows, law.leave_one_out, strict=True)]
+    assert law._inflation > 1
+    assert float(np.sqrt(np.mean(np.square(scaled)))) == pytest.approx(1)
+    assert law.predict([features()])[0].sd == pytest.approx(
+        law._inflation * float(law._uninflated([features()])[1][0])
+    )
+
+
+def _power(depth: float, width: float, joint: float) -> float:
+    """A law of exponents 0.35 in which depth is worth more in wide models."""
+    deep, wide = (float(curved(np.array([x]), 0.35)[0]) for x in (depth / 6, width / 128))
+    return 2 - 0.15 * deep - 0.2 * wide - joint * deep * wide
+
+
+def test_the_prediction_is_separable_and_the_interval_is_not_fooled_by_that() -> None:
+    shapes = [features(d, w) for d in (2, 4, 8, 16) for w in (64, 128, 192, 256)]
+    law = fit_law([row(_power(s.depth, s.width, 0.05), s) for s in shapes])
+    corners = [features(d, w) for d in (2, 48) for w in (64, 768)]
+    a, b, c, d = law.predict(corners)
+    assert a.value - b.value - c.value + d.value == pytest.approx(0, abs=1e-9)
+    joint = [p.weight for p in law._fit.posteriors if law._settings[p.form].joint]
+    assert sum(joint) > 0.99  # the trials do show the term that the prediction leaves out
+    truth = _power(48, 768, 0.05)
+    assert abs(d.value - truth) > 0.05
+    assert d.low <= truth <= d.high
+    plain = fit_law([row(_power(s.depth, s.width, 0.0), s) for s in shapes])
+    assert plain.predict(corners)[3].sd < 0.5 * d.sd
+
+
 def test_leave_one_out_does_not_see_the_row() -> None:
     rows = drawn(14, noise=0.01, seed=5)
     law = fit_law(rows)

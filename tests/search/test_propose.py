@@ -59,12 +59,14 @@ def test_the_model_expected_far_below_the_front_comes_first() -> None:
 def test_several_proposals_at_once_are_spread() -> None:
     rows = [row(true_loss(s), s) for s in (features(d, w) for d in (2, 8) for w in (64, 96, 128))]
     law = fit_law(rows)
-    twins = [features(24, 512), features(24, 512), features(24, 256)]
-    sizes = [s.parameters * 4.5 / 8 for s in twins]
-    chosen = propose(twins, sizes, law, count=3)
-    assert sorted(chosen) == [0, 1, 2]
-    # the twin of the first choice has nothing left to gain
-    assert {twins[chosen[0]].width, twins[chosen[1]].width} == {512, 256}
+    pool = [features(24, width) for width in (512, 512, 256, 256)]
+    sizes = [s.parameters * 4.5 / 8 for s in pool]
+    chosen = propose(pool, sizes, law, count=4)
+    assert sorted(chosen) == [0, 1, 2, 3]
+    # the twin of the first choice has little left to gain
+    assert {pool[chosen[0]].width, pool[chosen[1]].width} == {512, 256}
+    alone = propose(pool[:1] + pool[2:], sizes[:1] + sizes[2:], law, count=1)
+    assert pool[chosen[0]].width == (512 if alone == (0,) else 256)
 
 
 def test_doubt_alone_can_make_a_model_worth_training() -> None:
