@@ -50,9 +50,9 @@ def search_progress(console: Console) -> Iterator[Callable[[SearchProgress], Non
         def hook(progress: SearchProgress) -> None:
             bar.update(
                 task,
-                description=f"[bold]{progress.study}[/] {progress.trained}/{progress.wanted}",
-                total=progress.wanted * progress.steps,
-                completed=progress.trained * progress.steps + progress.step,
+                description=f"[bold]{progress.study}[/] {_stage(progress)}",
+                total=max(progress.total_steps, progress.done_steps),
+                completed=progress.done_steps,
                 note=_note(progress),
             )
 
@@ -73,22 +73,30 @@ def _note(progress: SearchProgress) -> str:
     return "  ".join(parts)
 
 
+def _stage(progress: SearchProgress) -> str:
+    """Models trained of those wanted; in later rungs which one."""
+    if progress.rung == 0 or progress.candidate is None:
+        return f"{progress.trained}/{progress.wanted}"
+    if progress.rung >= progress.rungs:
+        return "finalists"
+    return f"rung {progress.rung + 1}/{progress.rungs}"
+
+
 def _lines(console: Console) -> Callable[[SearchProgress], None]:
     started = time.monotonic()
-    state = {"at": 0.0, "trained": -1, "first": -1}
+    state = {"at": 0.0, "first": -1.0}
+    told = {"stage": ""}
 
     def hook(progress: SearchProgress) -> None:
         now = time.monotonic()
-        if progress.trained == state["trained"] and now - state["at"] < _LINE_EVERY_S:
+        if _stage(progress) == told["stage"] and now - state["at"] < _LINE_EVERY_S:
             return
         if state["first"] < 0:
-            state["first"] = progress.trained
-        state.update(at=now, trained=progress.trained)
-        done = progress.trained - state["first"] + progress.step / max(1, progress.steps)
-        left = progress.wanted - state["first"] - done
+            state["first"] = progress.done_steps
+        told["stage"], state["at"] = _stage(progress), now
+        done, left = progress.done_steps - state["first"], progress.total_steps - progress.done_steps
         eta = f"eta {_clock((now - started) / done * left)}" if done > 0 else "eta unknown"
-        line = f"{progress.study} {progress.trained}/{progress.wanted}  {eta}  {_note(progress)}"
-        console.print(line, soft_wrap=True)
+        console.print(f"{progress.study} {_stage(progress)}  {eta}  {_note(progress)}", soft_wrap=True)
 
     return hook
 

@@ -1,4 +1,4 @@
-"""`sizer search run|presets|resume|status|frontier|report|list`: text to typed values, one call, print."""
+"""`sizer search run|resume|presets`: text to typed values, one call, print."""
 
 from __future__ import annotations
 
@@ -9,30 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.console import console, notice, out, out_json
+from commands.studies import JSON, NAME, STORAGE, app, default_storage, print_frontier, write_study_report
 from sizer.errors import InvalidQuantity
-from sizer.units import format_bytes, format_count, format_seconds, parse_bytes
+from sizer.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
     from search.config import SearchConfig
     from search.loop import Ending
     from search.results import SearchResult
-
-app = typer.Typer(
-    help="Search for the best model under a device's budget.",
-    rich_markup_mode=None,
-)
-
-_STORAGE = typer.Option(help="Optuna storage URL. [sqlite:///runs/sizer.db]", show_default=False)
-_JSON = typer.Option("--json", help="One JSON document on stdout.")
-_NAME = typer.Argument(metavar="NAME", help="Name of the study.")
-
-
-def _default_storage(storage: str | None) -> str:
-    if storage is not None:
-        return storage
-    from search.study import default_storage
-
-    return default_storage()
 
 
 @app.command("run")
@@ -46,14 +30,25 @@ def run_command(
     max_memory: Annotated[str | None, typer.Option(help="Most memory while running, such as 300MB.")] = None,
     min_decode: Annotated[float | None, typer.Option(help="Least tokens per second generated.")] = None,
     trials: Annotated[int | None, typer.Option(help="Models to train. [20]")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps a model. [1000]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimizer steps of the models that go furthest. [1000]")
+    ] = None,
+    rungs: Annotated[
+        int | None, typer.Option(help="Rungs of growing length, none below 1000 steps. [3]")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="auto, law, gp, tpe, nsga2, random or quasi-random. [auto]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Models trained at a time, each on its own cores. [1]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of proposals, weights and batches. [0]")] = None,
     corpus: Annotated[
         str | None, typer.Option(help="builtin, a text file or a directory, or hf:NAME. [builtin]")
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study. [search-N]")] = None,
-    storage: Annotated[str | None, _STORAGE] = None,
-    json_output: Annotated[bool, _JSON] = False,
+    storage: Annotated[str | None, STORAGE] = None,
+    json_output: Annotated[bool, JSON] = False,
 ) -> None:
     """Train models that fit a device's budget and find the frontier of size against accuracy.
 
@@ -66,6 +61,7 @@ def run_command(
       sizer search run --device raspberry-pi-5 --max-size 1MB --trials 12 --steps 300
       sizer search run --preset raspberry-pi-5-tiny --trials 12
       sizer search run --config space.toml --corpus ~/texts --study notes
+      sizer search run --trials 30 --steps 9000 --workers 2
       sizer search run --device iphone-15-pro --min-decode 200 --json
     """
     settings = _config(config, preset)
@@ -76,11 +72,14 @@ def run_command(
         "min_decode_tokens_per_s": min_decode,
         "trials": trials,
         "steps": steps,
+        "rungs": rungs,
+        "sampler": sampler,
+        "workers": workers,
         "seed": seed,
         "corpus": corpus,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
-    url = _default_storage(storage)
+    url = default_storage(storage)
 
     from search import runner
 
@@ -105,7 +104,7 @@ def _config(path: str | None, preset_name: str | None) -> SearchConfig:
 @app.command("presets")
 def presets_command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
-    json_output: Annotated[bool, _JSON] = False,
+    json_output: Annotated[bool, JSON] = False,
 ) -> None:
     """List searches prepared for a device, or print one as TOML to start a file of your own from.
 
@@ -135,10 +134,10 @@ def presets_command(
 
 @app.command("resume")
 def resume_command(
-    name: Annotated[str, _NAME],
+    name: Annotated[str, NAME],
     trials: Annotated[int | None, typer.Option(help="Models to train in all. [as asked at first]")] = None,
-    storage: Annotated[str | None, _STORAGE] = None,
-    json_output: Annotated[bool, _JSON] = False,
+    storage: Annotated[str | None, STORAGE] = None,
+    json_output: Annotated[bool, JSON] = False,
 ) -> None:
     """Go on with a study that was stopped or killed; finished trials are never repeated.
 
@@ -149,7 +148,7 @@ def resume_command(
     """
     if trials is not None and trials < 1:
         raise InvalidQuantity(f"trials: must be 1 or more, got {trials}")
-    url = _default_storage(storage)
+    url = default_storage(storage)
 
     from search import runner
 
@@ -174,139 +173,10 @@ def _finish(go: Any, storage: str, *, json_output: bool) -> None:
     if json_output:
         from reports.documents import frontier_document
 
-        _write_report(result, storage, None)
+        write_study_report(result, storage, None)
         out_json(frontier_document(result))
         return
-    _print_frontier(result)
-    page = _write_report(result, storage, None)
+    print_frontier(result)
+    page = write_study_report(result, storage, None)
     print(f"report:   {page}")
     print("explorer: sizer app")
-
-
-@app.command("status")
-def status_command(
-    name: Annotated[str, _NAME],
-    storage: Annotated[str | None, _STORAGE] = None,
-    json_output: Annotated[bool, _JSON] = False,
-) -> None:
-    """How far a study is: trials asked for, trained, diverged, infeasible.
-
-    \b
-    Examples:
-      sizer search status search-1
-    """
-    from search.study import load_result
-
-    result = load_result(name, _default_storage(storage))
-    document = _status(result)
-    if json_output:
-        out_json(document)
-        return
-    for key, value in document.items():
-        print(f"{key:<18} {value}")
-
-
-def _status(result: SearchResult) -> dict[str, Any]:
-    from search.pareto import frontier
-
-    counts: dict[str, int] = {}
-    for record in result.records:
-        if record.repeats is None:
-            counts[record.status.value] = counts.get(record.status.value, 0) + 1
-    proxies = [r.proxy for r in result.records if r.proxy and r.repeats is None]
-    return {
-        "study": result.study,
-        "device": result.device,
-        "max_size": format_bytes(result.budget["max_size_bytes"] or 0),
-        "trials_requested": result.trials_requested,
-        **{status: counts.get(status, 0) for status in ("complete", "diverged", "failed", "infeasible")},
-        "repeated": sum(1 for r in result.records if r.repeats is not None),
-        "on_frontier": len(frontier(result)),
-        "trained_tokens": format_count(sum(p.trained_tokens for p in proxies)),
-        "training_time": format_seconds(sum(p.wall_s for p in proxies)),
-        "corpus": f"{result.corpus} {result.corpus_digest[:12]}",
-    }
-
-
-@app.command("frontier")
-def frontier_command(
-    name: Annotated[str, _NAME],
-    storage: Annotated[str | None, _STORAGE] = None,
-    json_output: Annotated[bool, _JSON] = False,
-) -> None:
-    """Models that no other beats on both deployed size and accuracy.
-
-    \b
-    Examples:
-      sizer search frontier search-1
-      sizer search frontier search-1 --json
-    """
-    from search.study import load_result
-
-    result = load_result(name, _default_storage(storage))
-    if json_output:
-        from reports.documents import frontier_document
-
-        out_json(frontier_document(result))
-    else:
-        _print_frontier(result)
-    if not result.trained:
-        notice(f"no trial of {name} has been trained yet")
-        raise typer.Exit(1)
-
-
-def _print_frontier(result: SearchResult) -> None:
-    from reports.frontier_text import frontier_table
-
-    out(frontier_table(result))
-
-
-@app.command("report")
-def report_command(
-    name: Annotated[str, _NAME],
-    out_dir: Annotated[
-        str | None, typer.Option("--out", help="Directory to write to. [runs/NAME]", show_default=False)
-    ] = None,
-    storage: Annotated[str | None, _STORAGE] = None,
-) -> None:
-    """Write the study's self-contained HTML page, CSV and JSON.
-
-    \b
-    Examples:
-      sizer search report search-1
-      sizer search report search-1 --out ~/reports/pi5
-    """
-    from search.study import load_result
-
-    url = _default_storage(storage)
-    print(_write_report(load_result(name, url), url, out_dir))
-
-
-def _write_report(result: SearchResult, storage: str, out_dir: str | None) -> Path:
-    from reports.page import write_report
-    from search.kept import sqlite_path
-
-    database = sqlite_path(storage)
-    beside = database.parent if database is not None else Path("runs")
-    return write_report(result, Path(out_dir) if out_dir is not None else beside / result.study).html
-
-
-@app.command("list")
-def list_command(
-    storage: Annotated[str | None, _STORAGE] = None,
-    json_output: Annotated[bool, _JSON] = False,
-) -> None:
-    """Names of the studies in a storage.
-
-    \b
-    Examples:
-      sizer search list
-    """
-    from search.study import list_studies
-
-    names = list_studies(_default_storage(storage))
-    if json_output:
-        out_json({"studies": list(names)})
-    else:
-        for name in names:
-            print(name)

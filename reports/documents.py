@@ -50,7 +50,7 @@ def _point(record: TrialRecord) -> dict[str, Any]:
         "decode_basis": decode.basis.value if decode else None,
         "val_bits_per_byte": proxy.val_bits_per_byte,
         "val_bits_per_byte_sd": proxy.val_bits_per_byte_sd,
-        "seeds": 1,  # each trial is trained once; seed says with which
+        "seeds": proxy.seeds,
         "seed": proxy.seed,
         "steps": proxy.steps,
     }

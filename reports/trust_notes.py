@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from math import hypot
 
+from reports.trust_text import trust_line
 from search.pareto import frontier
 from search.results import SearchResult, TrialRecord, TrialStatus
 from sizer.units import format_count
@@ -23,6 +24,7 @@ def trust_notes(result: SearchResult) -> tuple[str, ...]:
         "Scores are of the weights after rounding them to the format named, not of the weights as trained.",
         "A short run ranks models early. Deep, thin models can be behind at first and ahead at the end, so "
         "between shapes of different depth the early order can have the wrong sign.",
+        f"Short runs against longer ones of this study: {trust_line(result)}.",
         _seeds(trained),
         _ties(result),
         *_not_scored(result),
@@ -65,6 +67,13 @@ def _span(texts: list[str]) -> str:
 
 
 def _seeds(trained: tuple[TrialRecord, ...]) -> str:
+    repeated = sum(r.proxy is not None and r.proxy.seeds > 1 for r in trained)
+    if repeated:
+        return (
+            f"{repeated} of the models were trained with more than one seed, those that could not be told "
+            "from a neighbour; their score is the mean and its ± has the seeds' part. The ± of the others is "
+            "the standard error over the validation chunks alone."
+        )
     seeds = sorted({r.proxy.seed for r in trained if r.proxy})
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     return (
@@ -109,5 +118,5 @@ def _speed(trained: tuple[TrialRecord, ...]) -> tuple[str, ...]:
         return ("No device was given, so no speed was predicted.",)
     return (
         f"Speeds are predicted, not measured on these models (basis: {', '.join(bases)}); their range is "
-        "meant to hold nine times in ten.",
+        "meant to hold eight times in ten.",
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
+from search.hypervolume import hypervolume, reference_point
 from search.law import MIN_ROWS
+from search.pareto import objectives
 from search.ranking import (
     Interval,
     by_attention_parameters,
@@ -20,7 +23,8 @@ from search.ranking import (
     tau_interval,
     top_recall,
 )
-from search.shapes import LawRow
+from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus
+from search.shapes import LawRow, trial_features
 from sizer.errors import InvalidQuantity, StudyError
 
 SCHEMA = "sizer.trust/1"
@@ -115,3 +119,77 @@ def verdict(pairs: int, tau: Interval, gain: Interval) -> str:
         return "better than chance, but not clearly better than counting parameters"
     strength = "well" if tau.value >= _WELL else "mostly"
     return f"better than counting parameters: short runs rank models of one size {strength} as longer ones do"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungTrust:
+    """Agreement of the first rung's order with a later rung's, over the models that came so far."""
+
+    early_steps: int
+    late_steps: int
+    report: TrustReport
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's document, with the steps of both rungs."""
+        return {**self.report.to_dict(), "early_steps": self.early_steps, "late_steps": self.late_steps}
+
+
+def rung_trust(result: SearchResult) -> tuple[RungTrust, ...]:
+    """How a study's first rung ranks the models of each later rung; none where no model came further.
+
+    Only models that survived are compared, which are more alike than all: the agreement among them is, if
+    anything, below that among all.
+    """
+    later = sorted({run.rung for r in result.trained for run in r.runs if run.rung > 0 and _scored(run)})
+    found = []
+    for rung in later:
+        ends = ((record, _ends(record, rung)) for record in result.trained)
+        pairs = [(record, *both) for record, both in ends if both is not None]
+        if len(pairs) < 2:
+            continue
+        rows = [
+            LawRow(
+                name=record.candidate.architecture.name,
+                features=trial_features(record, runtime=result.runtime),
+                size_bytes=record.file_bytes,
+                loss=last.val_bits_per_byte or 0.0,
+            )
+            for record, _, last in pairs
+        ]
+        report = trust([first.val_bits_per_byte or 0.0 for _, first, _ in pairs], rows)
+        early, late = max(f.steps for _, f, _ in pairs), max(last.steps for _, _, last in pairs)
+        found.append(RungTrust(early_steps=early, late_steps=late, report=report))
+    return tuple(found)
+
+
+def _ends(record: TrialRecord, rung: int) -> tuple[ProxyResult, ProxyResult] | None:
+    """A trial's runs at the first and at a later rung, by the study's own seed."""
+    runs = {run.rung: run for run in reversed(record.runs) if _scored(run)}
+    return (runs[0], runs[rung]) if 0 in runs and rung in runs else None
+
+
+def _scored(run: ProxyResult) -> bool:
+    return run.status is TrialStatus.COMPLETE
+
+
+def chosen(reports: Sequence[RungTrust]) -> RungTrust | None:
+    """The longest comparison with enough pairs to tell, else the one with most."""
+    enough = [r for r in reports if r.report.pairs >= MIN_PAIRS]
+    return enough[-1] if enough else max(reports, key=lambda r: r.report.pairs, default=None)
+
+
+def beside_control(result: SearchResult, control: SearchResult) -> tuple[float, float]:
+    """Hypervolume of two studies' finalists (log bytes x bits per byte), measured from one corner.
+
+    Only meaningful for the same budget, text and trained tokens; the caller says how many each had.
+    """
+    both = [[_point(r) for r in study.finalists] for study in (result, control)]
+    if not all(both):
+        raise StudyError("trust: one of the studies has no trained model to compare")
+    corner = reference_point([point for points in both for point in points])
+    return hypervolume(both[0], corner), hypervolume(both[1], corner)
+
+
+def _point(record: TrialRecord) -> tuple[float, float]:
+    size, bits = objectives(record)
+    return log(size), bits
