@@ -20,9 +20,9 @@ TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i 
 CONFIG = """
 max_size_bytes = "150KB"
 trials = 16
-steps = 600
+steps = 1500
 eta = 2.0
-lowest_rung_steps = 150
+lowest_rung_steps = 375
 final_seeds = 2
 workers = 2
 batch_size = 4
@@ -36,7 +36,7 @@ head_dims = [32]
 # `make test` kills a few times; SIZER_KILLS=20 is the full measure (about ten minutes).
 KILLS = int(os.environ.get("SIZER_KILLS", "4"))
 # About how long imports, the corpus, the timing of ways to train and the workers take.
-START_S = 6.0
+START_S = 3.5
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
         running = _start(broken, *command)
         # from before the first import to well into training; over all kills about the whole search
         wait = moments.uniform(0.0, START_S) if moments.random() < 0.2 else START_S
-        wait += moments.uniform(0.0, 1.5) * max(0.0, lasts - START_S) / KILLS
+        wait += moments.uniform(0.0, 1.0) * max(0.0, lasts - START_S) / KILLS
         try:
             code = running.wait(timeout=wait)
         except subprocess.TimeoutExpired:
