@@ -58,7 +58,11 @@ def test_json_is_one_document(sizer: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--runtime", "executorch"), "unknown runtime to calibrate 'executorch'; known: llama.cpp"),
+        (("--runtime", "mlx"), "unknown runtime to calibrate 'mlx'; known: executorch, llama.cpp"),
+        (
+            ("--runtime", "executorch", "--from-llama-bench", "x.json"),
+            "runtime: llama-bench measures llama.cpp, got 'executorch'; accepted: llama.cpp",
+        ),
         (("--name", "a b"), "cannot name a device"),
         (("--kind", "toaster"), "unknown kind of device 'toaster'"),
         (("--from-llama-bench", "none.json"), "cannot read 'none.json': No such file"),

@@ -65,7 +65,7 @@ def model_work(
     file_bytes: int,
     cache_type: str = "F16",
 ) -> ModelWork:
-    """The work of a model as llama.cpp stores and runs it (every executed layer on its own)."""
+    """The work of a model as a runtime stores and runs it (every executed layer on its own)."""
     unrolled = architecture.unrolled()
     return ModelWork(
         name=name,
