@@ -37,6 +37,7 @@ from sizer.units import format_seconds, parse_seconds
 SCHEMA = "sizer.calibration/1"
 _NAME = "my-device"
 _LINE_EVERY_S = 10.0
+_TOLD_SHARE = 0.01  # norms and rows of an embedding are too few bytes to tell their cost
 
 
 def calibrate_command(
@@ -148,7 +149,9 @@ def _print(found: DeviceFile, path: Path, seconds: float) -> None:
     title = f"{found.name}: {found.source}"
     table = Table("stored type", "decode reads", "prefill computes", title=title)
     for name, cost in costs.type_byte_s.items():
-        if name == "F32":  # norms: too few bytes to tell their cost
+        if all(
+            s.model.step_bytes.get(name, 0.0) < _TOLD_SHARE * s.model.work.step_bytes for s in fit.samples
+        ):
             continue
         ops = costs.type_op_s.get(name, 0.0)
         table.add_row(
