@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -288,9 +289,10 @@ def test_an_interrupt_ends_the_exports_and_leaves_nothing(worker: Callable[[str]
         if len(started) > 3:
             raise KeyboardInterrupt
 
-    children = _children()
+    children, begin = _children(), monotonic()
     with pytest.raises(KeyboardInterrupt):
         calibrated(export=export_models, models=TINY, report=interrupted)
+    assert monotonic() - begin < 50, "it waited for what should have been ended"
     assert not list(folder.iterdir())
     assert _children() == children
 
