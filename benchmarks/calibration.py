@@ -47,7 +47,6 @@ from sizer.measure.timings import (
     check_threads,
     sample_of,
     time_models,
-    undisturbed,
 )
 from sizer.tensors import tensor_specs
 from sizer.units import format_seconds, parse_seconds
@@ -196,7 +195,7 @@ def print_found(
 ) -> None:
     """How well the fit does, and a line for every unseen model."""
     fit, timings = found.fit, [t for _, of_one in timed for t in of_one]
-    quiet = sum(len([t for t in undisturbed(of_one) if t.is_quiet]) for _, of_one in timed)
+    quiet = sum(sum(t.is_quiet for t in of_one) for _, of_one in timed)
     print(f"{found.source}; {quiet} of {len(timings)} timings undisturbed by other programs")
     for what, errors, factor in (
         ("decode", fit.decode_errors, fit.decode_factor),

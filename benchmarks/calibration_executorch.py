@@ -34,7 +34,7 @@ UNSEEN = tuple(
     ExecuTorchModel(shape)
     for shape in (
         bench_shape("thin", layers=5, width=384, mlp=1024, kv_heads=2, vocab=8192),
-        bench_shape("square", layers=1, width=512, mlp=1536, kv_heads=8, vocab=32000),
+        bench_shape("square", layers=3, width=512, mlp=1536, kv_heads=8, vocab=32000),
         bench_shape("tall", layers=2, width=640, mlp=1792, kv_heads=5, vocab=16384),
         bench_shape("broad", layers=2, width=1280, mlp=3584, kv_heads=4, vocab=16000),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -131,19 +131,19 @@ def _planned_rounds(elapsed_s: float, rounds_done: float, rounds: int, budget_s:
     return max(1, -int(-rounds_done // 1), min(rounds, int(budget_s / per_round) if per_round else rounds))
 
 
-def undisturbed(timings: Sequence[Timing]) -> list[Timing]:
-    """The timings made beside quiet programs; the least disturbed one where there is none."""
-    return [t for t in timings if t.is_quiet] or [min(timings, key=lambda t: t.others_share)]
-
-
 def sample_of(task: Task, timings: Sequence[Timing]) -> Sample:
-    """Medians over all repeats of all undisturbed rounds."""
-    timings = undisturbed(timings)
+    """Medians over all repeats of all undisturbed rounds; the fastest repeat where every round was disturbed.
+
+    What other programs take only adds to a time: of disturbed ones the least is nearest to the device's own.
+    """
+    quiet = [t for t in timings if t.is_quiet]
+    middle: Callable[[Iterable[float]], float] = median if quiet else min
+    timings = quiet or timings
     return Sample(
         model=task.model,
         depth_tokens=task.prompt_tokens + task.generated_tokens / 2,
-        decode_s=median(s for t in timings for s in t.decode_s),
+        decode_s=middle(s for t in timings for s in t.decode_s),
         prompt_tokens=task.prompt_tokens,
-        prefill_s=median(s for t in timings for s in t.prefill_s),
-        load_s=median(t.load_s for t in timings),
+        prefill_s=middle(s for t in timings for s in t.prefill_s),
+        load_s=middle(t.load_s for t in timings),
     )

@@ -339,8 +339,10 @@ def test_the_worker_is_asked_for_what_the_task_says(worker: Callable[[str], Path
 @pytest.mark.slow
 def test_executorch_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three models really exported and run: bytes to the byte, memory closely, nothing left behind."""
-    pytest.importorskip("executorch", reason="needs executorch and torchao (extra calibrate-executorch)")
-    pytest.importorskip("torchao", reason="needs executorch and torchao (extra calibrate-executorch)")
+    try:
+        require_executorch()
+    except MeasurementError as error:
+        pytest.skip(str(error))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     sizes: dict[str, tuple[int, int]] = {}
     held: dict[str, int | None] = {}
