@@ -214,7 +214,7 @@ def print_found(
             else "not known"
         )
         wrong = row["file_bytes_predicted"] - row["file_bytes"]
-        exact = f"WRONG by {wrong:+,}" if wrong else "exact"
+        exact = f"off by {wrong:+,}" if wrong else "exact"
         print(f"{row['model']:16} {speeds}   {memory}   file {row['file_bytes']:,} {exact}")
     for what in ("decode", "prefill"):
         errors_found = [abs(row[f"{what}_predicted"] / row[what] - 1) for row in rows]

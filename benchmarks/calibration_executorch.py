@@ -3,7 +3,7 @@
     pip install "sizer[calibrate-executorch]"
     python benchmarks/calibration_executorch.py FOLDER [--max-time 4m] [--threads N] [--json FILE]
 
-Exports every model to FOLDER that is not there yet (minutes, most of an hour beside busy programs). The four
+Exports every model to FOLDER that is not there yet (ten minutes and more of processor time). The four
 are timed in the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the bench
 models are fitted; predictions go through the device file and `estimate`, as with --device.
 """
