@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -36,18 +37,17 @@ from sizer.measure.bench_models import (
 )
 from sizer.measure.calibrate import bench_task
 from sizer.measure.device_file import DeviceFile
-from sizer.measure.llamacpp_bench import (
+from sizer.measure.llamacpp_bench import measure_in_process, require_runtime
+from sizer.measure.resident import resident_bytes
+from sizer.measure.speed_fit import fit_speed, median_error, model_work
+from sizer.measure.timings import (
     Progress,
     Task,
     Timing,
     check_threads,
-    require_runtime,
     sample_of,
     time_models,
-    undisturbed,
 )
-from sizer.measure.resident import resident_bytes
-from sizer.measure.speed_fit import fit_speed, median_error, model_work
 from sizer.tensors import tensor_specs
 from sizer.units import format_seconds, parse_seconds
 from sizer.workload import Workload
@@ -98,7 +98,8 @@ def main() -> None:
             threads=threads,
             budget_s=parse_seconds(options.max_time),
             rounds=12,
-            report=_report,
+            measure=measure_in_process,
+            report=reporter(),
         )
         host = measure_host()
         found = DeviceFile(
@@ -124,15 +125,27 @@ def main() -> None:
             )
             sized = estimate(architecture=one.architecture, format=one.format, device=here, workload=load)
             rows.append(_row(one, task, timings, sized))
-    _print(found, timed, rows)
+    print_found(found, timed, rows)
     if options.json:
         taken = {task.model.name: [t._asdict() for t in of_one] for task, of_one in timed}
         options.json.write_text(json.dumps({"models": rows, "timings": taken}, indent=1), encoding="utf-8")
 
 
-def _report(progress: Progress) -> None:
-    if progress.done % 16 == 0 or progress.done == progress.total:
-        print(f"{progress.done}/{progress.total} eta {format_seconds(progress.left_s)}", file=sys.stderr)
+def reporter() -> Callable[[Progress], None]:
+    """Prints a line on stderr now and then."""
+    said: list[tuple[str, int]] = []
+
+    def report(progress: Progress) -> None:
+        at = (progress.what, progress.done)
+        if at in said or (progress.what == "timings" and progress.done % 16 and progress.left_s):
+            return
+        said.append(at)
+        eta = format_seconds(progress.left_s)
+        print(
+            f"{progress.done}/{progress.total} {progress.what}  eta {eta}  {progress.model}", file=sys.stderr
+        )
+
+    return report
 
 
 def _task(folder: Path, one: Unseen) -> Task:
@@ -144,18 +157,25 @@ def _task(folder: Path, one: Unseen) -> Task:
 
 
 def _row(one: Unseen, task: Task, timings: list[Timing], sized: Estimate) -> dict[str, Any]:
+    # metadata and tokenizer are these files' own; all else is the estimate's
+    head = sized.file.directory_bytes + metadata_bytes(one.architecture)
+    file = head + -head % ALIGNMENT + sized.file.tensor_bytes + sized.file.padding_bytes
+    held = resident_bytes(one.architecture, one.stored, sized.workload)
+    return row_of(f"{one.architecture.name} {one.format}", task, timings, sized, file=file, held=held)
+
+
+def row_of(
+    name: str, task: Task, timings: list[Timing], sized: Estimate, *, file: int, held: int
+) -> dict[str, Any]:
+    """What was measured of a model beside what is predicted; `file` and `held` are predicted bytes."""
     assert sized.latency is not None
     sample, speeds = sample_of(task, timings), sized.latency
     assert sample.decode_s is not None
     assert sample.prefill_s is not None
     decode, prefill = 1 / sample.decode_s, task.prompt_tokens / sample.prefill_s
-    # metadata and tokenizer are these files' own; all else is the estimate's
-    head = sized.file.directory_bytes + metadata_bytes(one.architecture)
-    file = head + -head % ALIGNMENT + sized.file.tensor_bytes + sized.file.padding_bytes
-    held = [t.resident_bytes for t in timings if t.resident_bytes is not None]
-    load = sized.workload
+    measured = [t.resident_bytes for t in timings if t.resident_bytes is not None]
     return {
-        "model": f"{one.architecture.name} {one.format}",
+        "model": name,
         "decode": decode,
         "decode_predicted": speeds.decode_tokens_per_s.value,
         "decode_inside": speeds.decode_tokens_per_s.low <= decode <= speeds.decode_tokens_per_s.high,
@@ -164,15 +184,18 @@ def _row(one: Unseen, task: Task, timings: list[Timing], sized: Estimate) -> dic
         "prefill_inside": speeds.prefill_tokens_per_s.low <= prefill <= speeds.prefill_tokens_per_s.high,
         "file_bytes": task.path.stat().st_size,
         "file_bytes_predicted": file,
-        "resident_bytes": median(held) if held else None,
-        "resident_bytes_predicted": resident_bytes(one.architecture, one.stored, load),
+        "resident_bytes": median(measured) if measured else None,
+        "resident_bytes_predicted": held,
         "estimate_memory_bytes": sized.memory.total_bytes,
     }
 
 
-def _print(found: DeviceFile, timed: list[tuple[Task, list[Timing]]], rows: list[dict[str, Any]]) -> None:
+def print_found(
+    found: DeviceFile, timed: list[tuple[Task, list[Timing]]], rows: list[dict[str, Any]]
+) -> None:
+    """How well the fit does, and a line for every unseen model."""
     fit, timings = found.fit, [t for _, of_one in timed for t in of_one]
-    quiet = sum(len([t for t in undisturbed(of_one) if t.is_quiet]) for _, of_one in timed)
+    quiet = sum(sum(t.is_quiet for t in of_one) for _, of_one in timed)
     print(f"{found.source}; {quiet} of {len(timings)} timings undisturbed by other programs")
     for what, errors, factor in (
         ("decode", fit.decode_errors, fit.decode_factor),
@@ -190,7 +213,8 @@ def _print(found: DeviceFile, timed: list[tuple[Task, list[Timing]]], rows: list
             if held
             else "not known"
         )
-        exact = "exact" if row["file_bytes"] == row["file_bytes_predicted"] else "WRONG"
+        wrong = row["file_bytes_predicted"] - row["file_bytes"]
+        exact = f"off by {wrong:+,}" if wrong else "exact"
         print(f"{row['model']:16} {speeds}   {memory}   file {row['file_bytes']:,} {exact}")
     for what in ("decode", "prefill"):
         errors_found = [abs(row[f"{what}_predicted"] / row[what] - 1) for row in rows]

@@ -13,7 +13,14 @@ import typer
 from commands.console import console, notice, out, out_json
 from sizer.device import DeviceKind
 from sizer.errors import InvalidQuantity
-from sizer.measure.calibrate import RUNTIMES, calibrate_from_bench, calibrate_this_machine, check_runtime
+from sizer.measure import executorch_bench
+from sizer.measure.calibrate import (
+    RUNTIMES,
+    calibrate_executorch,
+    calibrate_from_bench,
+    calibrate_this_machine,
+    check_runtime,
+)
 from sizer.measure.device_file import (
     DeviceFile,
     check_device_kind,
@@ -22,13 +29,15 @@ from sizer.measure.device_file import (
     write_device_file,
 )
 from sizer.measure.llama_bench import read_llama_bench
-from sizer.measure.llamacpp_bench import Progress, check_threads, measure_in_process, require_runtime
+from sizer.measure.llamacpp_bench import measure_in_process, require_runtime
 from sizer.measure.speed_fit import median_error
+from sizer.measure.timings import Progress, check_threads
 from sizer.units import format_seconds, parse_seconds
 
 SCHEMA = "sizer.calibration/1"
 _NAME = "my-device"
 _LINE_EVERY_S = 10.0
+_TOLD_SHARE = 0.01  # norms and rows of an embedding are too few bytes to tell their cost
 
 
 def calibrate_command(
@@ -57,21 +66,28 @@ def calibrate_command(
 ) -> None:
     """Measure a device's speed and write it to a file that --device takes.
 
-    Without --from-llama-bench: runs models with random weights in llama.cpp on this machine's CPU (package
-    xllamacpp, extra `calibrate`), up to five minutes and 1.8 GB of temporary files. Close other programs.
+    Without --from-llama-bench: runs models with random weights on this machine's CPU, up to five minutes:
+    in llama.cpp (package xllamacpp, extra `calibrate`) with 1.8 GB of temporary files, or in ExecuTorch
+    (extra `calibrate-executorch`), which exports them first, with 1.0 GB. Close other programs. A file of the
+    same device keeps the profiles of other runtimes.
 
     \b
     Examples:
       sizer calibrate --runtime llama.cpp --name my-board
+      sizer calibrate --runtime executorch --name my-board
       sizer calibrate --from-llama-bench results.jsonl --name my-phone --kind phone
       sizer estimate --params 125M --device my-board.toml
     """
     begin = time.monotonic()
-    check_runtime(runtime)
+    engine = check_runtime(runtime)
     check_device_name(name)
     device_kind = check_device_kind(kind)
     path = check_out(out_path or Path(f"{name}.toml"))
     if from_llama_bench is not None:
+        if engine != "llama.cpp":
+            raise InvalidQuantity(
+                f"runtime: llama-bench measures llama.cpp, got {engine!r}; accepted: llama.cpp"
+            )
         results = read_llama_bench(from_llama_bench, threads=threads)
         if results.unknown:
             notice(f"left out, no known model: {', '.join(results.unknown)}")
@@ -80,21 +96,27 @@ def calibrate_command(
         budget_s = parse_seconds(max_time, "max-time")
         if budget_s > 86_400:
             raise InvalidQuantity(f"max-time: must be at most 24h, got {max_time!r}")
-        require_runtime()
-        with _progress() as report:
-            found = calibrate_this_machine(
-                name=name,
-                kind=device_kind,
-                threads=check_threads(threads),
-                budget_s=budget_s,
-                measure=measure_in_process,
-                report=report,
-            )
-    write_device_file(path, found.text())
+        asked: dict[str, Any] = {
+            "name": name,
+            "kind": device_kind,
+            "threads": check_threads(threads),
+            "budget_s": budget_s,
+        }
+        if engine == "executorch":
+            executorch_bench.require_executorch()
+            with _progress("exporting models with random weights ...") as report:
+                found = calibrate_executorch(**asked, report=report)
+        else:
+            require_runtime()
+            with _progress("writing models with random weights ...") as report:
+                found = calibrate_this_machine(**asked, measure=measure_in_process, report=report)
+    beside = write_device_file(path, found)
     if json_output:
         out_json(_document(found, path))
     else:
         _print(found, path, time.monotonic() - begin)
+        if beside:
+            out(f"kept in the file: {', '.join(beside)}")
 
 
 def _document(found: DeviceFile, path: Path) -> dict[str, Any]:
@@ -127,7 +149,9 @@ def _print(found: DeviceFile, path: Path, seconds: float) -> None:
     title = f"{found.name}: {found.source}"
     table = Table("stored type", "decode reads", "prefill computes", title=title)
     for name, cost in costs.type_byte_s.items():
-        if name == "F32":  # norms: too few bytes to tell their cost
+        if all(
+            s.model.step_bytes.get(name, 0.0) < _TOLD_SHARE * s.model.work.step_bytes for s in fit.samples
+        ):
             continue
         ops = costs.type_op_s.get(name, 0.0)
         table.add_row(
@@ -154,10 +178,10 @@ def _held_out(what: str, errors: Any, factor: float) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress(first: str) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, a line now and then elsewhere; both on stderr."""
     screen = console(stderr=True)
-    screen.print("writing models with random weights ...")
+    screen.print(first)
     if not screen.is_terminal:
         yield _lines(screen)
         return
@@ -166,7 +190,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn())
     with Bar(*columns, TextColumn("eta {task.fields[eta]}"), console=screen) as bar:
-        task = bar.add_task("first model", total=None, eta="unknown")
+        task = bar.add_task(first, total=None, eta="unknown")
 
         def report(progress: Progress) -> None:
             eta = format_seconds(progress.left_s)
@@ -178,13 +202,18 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
 
 def _lines(screen: Any) -> Callable[[Progress], None]:
-    state = {"at": -_LINE_EVERY_S}
+    last = ("", -_LINE_EVERY_S)
 
     def report(progress: Progress) -> None:
-        if progress.elapsed_s - state["at"] < _LINE_EVERY_S and progress.done < progress.total:
+        nonlocal last
+        what, at = last
+        soon = what == progress.what and progress.elapsed_s - at < _LINE_EVERY_S
+        if soon and progress.done < progress.total:
             return
-        state["at"] = progress.elapsed_s
+        last = (progress.what, progress.elapsed_s)
         eta = format_seconds(progress.left_s)
-        screen.print(f"{progress.done}/{progress.total} timings  eta {eta}  {progress.model}", soft_wrap=True)
+        screen.print(
+            f"{progress.done}/{progress.total} {progress.what}  eta {eta}  {progress.model}", soft_wrap=True
+        )
 
     return report

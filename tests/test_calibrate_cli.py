@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import cli
-from sizer.measure import bench_export, llamacpp_bench
+from sizer.measure import bench_export, executorch_bench, llamacpp_bench
 from sizer.measure.bench_models import bench_models
 from tests.sizer.test_calibrate import SMALL, fake
 from tests.sizer.test_llama_bench import REAL
@@ -58,7 +58,11 @@ def test_json_is_one_document(sizer: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--runtime", "executorch"), "unknown runtime to calibrate 'executorch'; known: llama.cpp"),
+        (("--runtime", "mlx"), "unknown runtime to calibrate 'mlx'; known: executorch, llama.cpp"),
+        (
+            ("--runtime", "executorch", "--from-llama-bench", "x.json"),
+            "runtime: llama-bench measures llama.cpp, got 'executorch'; accepted: llama.cpp",
+        ),
         (("--name", "a b"), "cannot name a device"),
         (("--kind", "toaster"), "unknown kind of device 'toaster'"),
         (("--from-llama-bench", "none.json"), "cannot read 'none.json': No such file"),
@@ -86,6 +90,62 @@ def test_a_missing_package_is_one_line(sizer: Any, monkeypatch: pytest.MonkeyPat
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert 'pip install "sizer[calibrate]"' in err
+
+
+def test_a_missing_executorch_is_one_line(
+    sizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executorch_bench, "find_spec", lambda name: None)
+    code, out, err = sizer("calibrate", "--runtime", "executorch")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "not installed: executorch, torchao, torch; " in err
+    assert 'pip install "sizer[calibrate-executorch]"' in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_executorch_beside_llamacpp_with_fake_workers(
+    sizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the processes, with a script that answers in the worker's place; then an estimate."""
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import json, pathlib, sys\n"
+        "r = json.loads(sys.argv[1])\n"
+        "size = {'deep': 3, 'wide': 7, 'tiny': 1, 'middle': 4, 'head': 3}[r['model'].split('-')[-4]]\n"
+        "if r['action'] == 'export': pathlib.Path(r['model']).write_bytes(b'x')\n"
+        "else: print(json.dumps({'load_s': size / 100, 'prefill_s': [size / 50], 'decode_s': [size / 1000], "
+        "'memory_before': None, 'memory_after': None}))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(executorch_bench, "_WORKER", script)
+    monkeypatch.setattr(executorch_bench, "find_spec", lambda name: object())
+    monkeypatch.setattr(executorch_bench, "version", lambda name: "1.5.1")
+    arguments = ("calibrate", "--runtime", "executorch", "--name", "here", "--threads", "2")
+    code, out, err = sizer(*arguments, "--max-time", "30s")
+    assert code == 0, err
+    assert "exports  eta" in err
+    assert "timings  eta" in err
+    assert "8da4w-g32" in out
+    assert "5 models, each predicted without its shape" in out
+    code, out, _ = sizer(
+        "estimate", "SmolLM2-135M", "--runtime", "executorch", "--device", "here.toml", "--json"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert found["latency"]["decode_tokens_per_s"]["basis"] == "measured"
+
+    from commands import calibrate as command
+    from sizer.measure import calibrate as measured
+
+    monkeypatch.setattr(command, "require_runtime", lambda: "1")
+    monkeypatch.setattr(command, "measure_in_process", fake)
+    monkeypatch.setattr(measured, "bench_models", lambda: SMALL)
+    code, out, err = sizer("calibrate", "--name", "here")
+    assert code == 0, err
+    assert "kept in the file: executorch on cpu" in out
+    profiles = tomllib.loads((tmp_path / "here.toml").read_text(encoding="utf-8"))["profile"]
+    assert [p["runtime"] for p in profiles] == ["executorch", "llama.cpp"]
 
 
 def test_this_machine_with_a_fake_runtime(

@@ -1,4 +1,4 @@
-"""From timings to a device file: this machine through llama.cpp, another through its llama-bench output."""
+"""From timings to a device file: this machine through a runtime, another through its llama-bench output."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from sizer.device import DeviceKind, Fact
 from sizer.errors import UnknownName
 from sizer.host import measure_host
+from sizer.measure import executorch_bench
 from sizer.measure.bench_models import (
     BenchModel,
     bench_file_bytes,
@@ -19,21 +21,14 @@ from sizer.measure.bench_models import (
 )
 from sizer.measure.device_file import DeviceFile
 from sizer.measure.disk import check_space
+from sizer.measure.executorch_models import ExecuTorchModel, executorch_models
 from sizer.measure.llama_bench import BenchResults
-from sizer.measure.llamacpp_bench import (
-    PACKAGE,
-    Measure,
-    Progress,
-    Task,
-    measure_in_process,
-    require_runtime,
-    sample_of,
-    time_models,
-)
+from sizer.measure.llamacpp_bench import PACKAGE, measure_in_process, require_runtime
 from sizer.measure.speed_fit import fit_speed, model_work
+from sizer.measure.timings import Measure, Progress, Task, sample_of, time_models
 
 # Runtimes that can be driven from here; what others take is read from rows people published.
-RUNTIMES = ("llama.cpp",)
+RUNTIMES = ("llama.cpp", "executorch")
 
 
 def check_runtime(name: str) -> str:
@@ -65,36 +60,89 @@ def calibrate_this_machine(
     runtime_version = require_runtime() if measure is measure_in_process else "injected"
     require_gguf()
     chosen = bench_models() if models is None else models
-    # before the timings: it keeps the memory busy
-    host = measure_host()
-    with tempfile.TemporaryDirectory(prefix="sizer-calibrate-") as name_of_folder:
-        folder = Path(name_of_folder)
+
+    def prepare(folder: Path) -> list[Task]:
         check_space(folder, sum(map(bench_file_bytes, chosen)))
         for model in chosen:
             write(folder / model.file_name, model)
-        timed = time_models(
-            [bench_task(folder, model) for model in chosen],
-            threads=threads,
-            budget_s=budget_s,
-            measure=measure,
-            report=report,
-        )
+        return [bench_task(folder, model) for model in chosen]
+
+    return _measured(
+        name=name,
+        kind=kind,
+        runtime="llama.cpp",
+        package=f"{PACKAGE} {runtime_version}",
+        threads=threads,
+        prepare=prepare,
+        left_s=lambda: budget_s,
+        measure=measure,
+        report=report,
+    )
+
+
+def calibrate_executorch(
+    *,
+    name: str,
+    kind: DeviceKind,
+    threads: int,
+    budget_s: float,
+    measure: Measure = executorch_bench.measure_in_process,
+    models: Sequence[ExecuTorchModel] | None = None,
+    export: executorch_bench.Export = executorch_bench.export_models,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> DeviceFile:
+    """Export models to a temporary folder, time them in ExecuTorch, fit; nothing is left behind.
+
+    The budget holds the exports too: as many models as fit in it, and at least three.
+    """
+    is_real = measure is executorch_bench.measure_in_process
+    runtime_version = executorch_bench.require_executorch() if is_real else "injected"
+    chosen = executorch_models() if models is None else models
+    begin = monotonic()
+    return _measured(
+        name=name,
+        kind=kind,
+        runtime="executorch",
+        package=f"ExecuTorch {runtime_version} with XNNPACK",
+        threads=threads,
+        prepare=lambda folder: [m.task(folder) for m in export(folder, chosen, budget_s, report)],
+        left_s=lambda: budget_s - (monotonic() - begin),
+        measure=measure,
+        report=report,
+    )
+
+
+def _measured(
+    *,
+    name: str,
+    kind: DeviceKind,
+    runtime: str,
+    package: str,
+    threads: int,
+    prepare: Callable[[Path], Sequence[Task]],
+    left_s: Callable[[], float],
+    measure: Measure,
+    report: Callable[[Progress], None],
+) -> DeviceFile:
+    """A device file of this machine from the files that `prepare` writes to a temporary folder."""
+    # before the timings: it keeps the memory busy
+    host = measure_host()
+    with tempfile.TemporaryDirectory(prefix="sizer-calibrate-") as name_of_folder:
+        tasks = prepare(Path(name_of_folder))
+        timed = time_models(tasks, threads=threads, budget_s=left_s(), measure=measure, report=report)
     rounds = len(timed[0][1])
     repeats = sum(len(timing.decode_s) for timing in timed[0][1])
     return DeviceFile(
         name=name,
         title=host.title,
         kind=kind,
-        runtime="llama.cpp",
+        runtime=runtime,
         backend="cpu",
-        source=(
-            f"sizer calibrate, {PACKAGE} {runtime_version}, {threads} threads, median of {repeats} in "
-            f"{rounds} rounds"
-        ),
+        source=f"sizer calibrate, {package}, {threads} threads, median of {repeats} in {rounds} rounds",
         date=_today(),
         soc=host.soc,
         facts=host.facts,
-        fit=fit_speed([sample_of(task, timings) for task, timings in timed]),
+        fit=fit_speed([sample_of(task, timings) for task, timings in timed], runtime=runtime),
     )
 
 

@@ -1,18 +1,22 @@
-"""A device file, usable as `--device my-board.toml`: a [device] table and a [[profile]] of fitted costs."""
+"""A device file, usable as `--device my-board.toml`: a [device] table, a [[profile]] of costs per runtime."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sizer.device import HOST, DeviceKind, Fact
 from sizer.errors import InvalidFile, UnknownName, shown
 from sizer.measure.speed_fit import SpeedFit, median_error
 
 _FIRST_WORDS = "# Written by sizer calibrate"
+_PROFILE = "[[profile]]"
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -31,10 +35,8 @@ class DeviceFile:
     soc: str | None = None
     facts: Mapping[str, Fact]
 
-    def text(self) -> str:
-        """The file as TOML."""
-        fit, costs = self.fit, self.fit.costs
-        bits = [s.model.work.bits_per_weight for s in fit.samples]
+    def text(self, kept: Sequence[str] = ()) -> str:
+        """The file as TOML; `kept` are profiles of other runtimes, as text, that stand before this one's."""
         device = {
             "name": self.name,
             "title": self.title,
@@ -43,6 +45,13 @@ class DeviceFile:
             "backend": self.backend,
             **self.facts,
         }
+        head = [f"{_FIRST_WORDS}. Costs of unmeasured types are taken as the average (1).", "[device]"]
+        return "\n".join([*head, *_lines(device), "", *kept, self._profile()])
+
+    def _profile(self) -> str:
+        """Its own profile as TOML."""
+        fit, costs = self.fit, self.fit.costs
+        bits = [s.model.work.bits_per_weight for s in fit.samples]
         profile: dict[str, object] = {
             "runtime": self.runtime,
             "backend": self.backend,
@@ -65,13 +74,11 @@ class DeviceFile:
             profile["init_s"] = costs.init_s
             profile["init_seconds_per_byte"] = costs.init_byte_s
             profile["load_factor"] = fit.load_factor
-        return "\n".join(
-            [*self._comments(), "[device]", *_lines(device), "", "[[profile]]", *_lines(profile), ""]
-        )
+        return "\n".join([_PROFILE, *self._comments(), *_lines(profile), ""])
 
     def _comments(self) -> list[str]:
         """What no key says: how well the costs predict a shape that was left out."""
-        lines = [f"{_FIRST_WORDS}. Costs of unmeasured types are taken as the average (1)."]
+        lines = []
         for what, errors in (("decode", self.fit.decode_errors), ("prefill", self.fit.prefill_errors)):
             error = median_error(errors.values())
             if error is not None:
@@ -113,20 +120,61 @@ def check_out(path: Path) -> Path:
                         f"out: {str(path)!r} exists and is no file of sizer calibrate; accepted: --out with "
                         "another name"
                     )
+            _read_earlier(path)
     except OSError as error:
         raise InvalidFile(f"out: cannot use {str(path)!r}: {error.strerror or error}") from None
     return path
 
 
-def write_device_file(path: Path, text: str) -> None:
-    """Write it whole or not at all; InvalidFile where the path cannot be written."""
-    part = path.with_name(f"{path.name}.part")
+class _Earlier(NamedTuple):
+    """What an earlier file says: of which device it is, and its profiles as text by runtime and backend."""
+
+    name: str
+    soc: str | None
+    profiles: Mapping[tuple[str, str], str]
+
+
+def _read_earlier(path: Path) -> _Earlier:
+    """The file at a path that sizer calibrate wrote; InvalidFile where somebody changed it past reading."""
     try:
-        part.write_text(text, encoding="utf-8")
+        head, *blocks = path.read_text(encoding="utf-8").split(f"{_PROFILE}\n")
+        table = tomllib.loads(head)["device"]
+        rows = [tomllib.loads(block) for block in blocks]
+        return _Earlier(
+            table["name"],
+            table.get("soc"),
+            {
+                (row["runtime"], row["backend"]): f"{_PROFILE}\n{block.rstrip()}\n"
+                for row, block in zip(rows, blocks, strict=True)
+            },
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidFile(
+            f"out: {str(path)!r} cannot be read as a device file ({type(error).__name__}), so nothing is put "
+            "in its place; accepted: --out with another name"
+        ) from None
+
+
+def write_device_file(path: Path, found: DeviceFile) -> tuple[str, ...]:
+    """Write it whole or not at all; names of other runtimes whose profiles stay in the file.
+
+    They stay where an earlier file is of the same device: name and processor. InvalidFile where the path
+    cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    kept: dict[tuple[str, str], str] = {}
+    try:
+        if path.exists():
+            earlier = _read_earlier(path)
+            if (earlier.name, earlier.soc) == (found.name, found.soc):
+                kept = {**earlier.profiles}
+                kept.pop((found.runtime, found.backend), None)
+        part.write_text(found.text(tuple(kept.values())), encoding="utf-8")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise InvalidFile(f"out: cannot write {str(path)!r}: {error.strerror or error}") from None
+    return tuple(f"{runtime} on {backend}" for runtime, backend in kept)
 
 
 def _lines(table: Mapping[str, object]) -> list[str]:
@@ -137,9 +185,11 @@ def _toml(value: object) -> str:
     if isinstance(value, Fact):
         return _toml({"value": value.value, "source": value.source, "date": value.date})
     if isinstance(value, Mapping):
-        return (
-            f"{{ {', '.join(f'{key} = {_toml(item)}' for key, item in value.items())} }}" if value else "{}"
+        items = (
+            f"{key if _BARE_KEY.fullmatch(key) else _toml(key)} = {_toml(item)}"
+            for key, item in value.items()
         )
+        return f"{{ {', '.join(items)} }}" if value else "{}"
     if isinstance(value, float):
         # six digits: more than timings say
         text = f"{value:.6g}"

@@ -13,23 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+# run by path, from anywhere
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from sizer.measure.process_memory import resident_bytes
+
 _ERRORS_ONLY = 1  # llama.cpp's log level (common/log.h)
 _FIRST_TOKEN, _TOKENS = 3, 256  # prompts cycle through the bytes of a bench model's vocabulary
-
-
-def resident_bytes() -> dict[str, int] | None:
-    """This process's share of memory (PSS), anonymous and of files; None where the system does not say."""
-    try:
-        lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    sizes = {key: value.split() for key, _, value in (line.partition(":") for line in lines[1:])}
-    try:
-        return {
-            name: int(sizes[key][0]) * 1024 for name, key in (("total", "Pss"), ("anonymous", "Pss_Anon"))
-        }
-    except (KeyError, IndexError, ValueError):
-        return None
 
 
 def start(request: dict[str, Any]) -> tuple[Any, float]:

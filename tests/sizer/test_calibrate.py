@@ -16,7 +16,7 @@ from sizer.device import DeviceKind, Fact, device
 from sizer.errors import InvalidFile, InvalidQuantity, MeasurementError, UnknownName
 from sizer.estimate import estimate
 from sizer.formats.llamacpp import mix
-from sizer.measure import disk, llamacpp_bench
+from sizer.measure import disk, llamacpp_bench, worker
 from sizer.measure.bench_export import export, remove
 from sizer.measure.bench_models import (
     SHAPES,
@@ -34,17 +34,17 @@ from sizer.measure.calibrate import (
 )
 from sizer.measure.device_file import DeviceFile, check_device_kind, check_device_name, check_out
 from sizer.measure.llama_bench import read_llama_bench
-from sizer.measure.llamacpp_bench import (
+from sizer.measure.llamacpp_bench import measure_in_process
+from sizer.measure.speed_fit import model_work
+from sizer.measure.timings import (
     Progress,
     Task,
     Timing,
     check_threads,
-    measure_in_process,
     physical_cores,
     sample_of,
     time_models,
 )
-from sizer.measure.speed_fit import model_work
 from sizer.prediction import Basis
 from sizer.tensors import tensor_specs
 from sizer.workload import Workload
@@ -169,14 +169,17 @@ def test_timings_beside_other_programs_are_left_out_where_there_are_others() -> 
     beside = Timing(9.0, (9.0,), (0.9,), others_share=0.3)
     worst = Timing(99.0, (99.0,), (9.9,), others_share=0.6)
     assert sample_of(task, [beside, quiet, worst]).decode_s == 0.1
-    assert sample_of(task, [worst, beside]).decode_s == 0.9
+    # all disturbed: what others take only adds, so the fastest is nearest
+    mixed = Timing(8.0, (7.0, 6.0), (0.8, 5.0), others_share=0.9)
+    found = sample_of(task, [worst, beside, mixed])
+    assert (found.load_s, found.prefill_s, found.decode_s) == (8.0, 6.0, 0.8)
 
 
 def test_what_others_use_is_told_apart_from_what_we_use() -> None:
-    before = llamacpp_bench._Times(all_s=100, used_s=40, ours_s=10)
-    assert llamacpp_bench._others_share(before, llamacpp_bench._Times(120, 55, 22)) == pytest.approx(0.15)
-    assert llamacpp_bench._others_share(before, llamacpp_bench._Times(120, 50, 22)) == 0
-    assert llamacpp_bench._others_share(before, None) == 0
+    before = worker._Times(all_s=100, used_s=40, ours_s=10)
+    assert worker._others_share(before, worker._Times(120, 55, 22)) == pytest.approx(0.15)
+    assert worker._others_share(before, worker._Times(120, 50, 22)) == 0
+    assert worker._others_share(before, None) == 0
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +202,7 @@ def test_a_full_disk_is_told_before_anything_is_written(monkeypatch: pytest.Monk
         calibrated()
 
 
-def worker(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+def broken_worker(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     """A task that is run by a script of our own in the worker's place."""
     script = tmp_path / "worker.py"
     script.write_text(code, encoding="utf-8")
@@ -232,7 +235,7 @@ def test_a_broken_runtime_is_one_line(
     code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(llamacpp_bench, "_TIMEOUT_S", 1.0)
-    task = worker(code, tmp_path, monkeypatch)
+    task = broken_worker(code, tmp_path, monkeypatch)
     with pytest.raises(MeasurementError) as caught:
         measure_in_process(task, 1)
     text = str(caught.value)
@@ -249,7 +252,7 @@ def test_the_worker_is_asked_for_what_the_task_says(tmp_path: Path, monkeypatch:
         "'decode_s': [r['generated_tokens'], r['context_tokens'] / 100], "
         "'memory_before': {'total': 5, 'anonymous': 2}, 'memory_after': {'total': 9, 'anonymous': 3}}))"
     )
-    task = worker(code, tmp_path, monkeypatch)
+    task = broken_worker(code, tmp_path, monkeypatch)
     found = measure_in_process(task, 3)
     assert 0 <= found.others_share <= 1
     assert found._replace(others_share=0.0) == Timing(3.0, (1.28,), (24.0, 2.56), 4, 1)
@@ -265,8 +268,9 @@ def test_a_missing_runtime_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runtimes_that_cannot_be_measured_are_refused() -> None:
     assert check_runtime("LLAMA.CPP") == "llama.cpp"
-    with pytest.raises(UnknownName, match=r"'executorch'; known: llama\.cpp"):
-        check_runtime("executorch")
+    assert check_runtime("ExecuTorch") == "executorch"
+    with pytest.raises(UnknownName, match=r"'mlx'; known: executorch, llama\.cpp"):
+        check_runtime("mlx")
 
 
 def test_threads() -> None:

@@ -1,0 +1,20 @@
+"""This process's share of memory as Linux tells it, for the workers that load a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def resident_bytes() -> dict[str, int] | None:
+    """This process's share of memory (PSS), anonymous and of files; None where the system does not say."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    sizes = {key: value.split() for key, _, value in (line.partition(":") for line in lines[1:])}
+    try:
+        return {
+            name: int(sizes[key][0]) * 1024 for name, key in (("total", "Pss"), ("anonymous", "Pss_Anon"))
+        }
+    except (KeyError, IndexError, ValueError):
+        return None
