@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @app.command("run")
 def run_command(
     config: Annotated[str | None, typer.Option(help="TOML file of settings.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Settings by name, of `sizer search presets`; override --config.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings by name, of `sizer search presets`.")] = None,
     device: Annotated[str | None, typer.Option(help="Device to deploy on. [raspberry-pi-5]")] = None,
     max_size: Annotated[str | None, typer.Option(help="Largest model file, such as 2MB. [2MB]")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Most memory while running, such as 300MB.")] = None,
@@ -46,6 +44,13 @@ def run_command(
     corpus: Annotated[
         str | None, typer.Option(help="builtin, a text file or a directory, or hf:NAME. [builtin]")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Time the search may take: as many models as fit, or fewer steps with --trials."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the search would take, and train nothing.")
+    ] = False,
     study: Annotated[str | None, typer.Option(help="Name of the study. [search-N]")] = None,
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
@@ -53,15 +58,16 @@ def run_command(
     """Train models that fit a device's budget and find the frontier of size against accuracy.
 
     Candidates that break the budget are never trained. Ctrl-C stops after the current step;
-    `sizer search resume NAME` goes on. What is not set by an option is taken from --preset, then from
-    --config, then from the defaults; docs/search.md has every field of the file.
+    `sizer search resume NAME` goes on. What is not set by an option is taken from --config, then from
+    --preset, then from the defaults; docs/search.md has every field of the file.
 
     \b
     Examples:
       sizer search run --device raspberry-pi-5 --max-size 1MB --trials 12 --steps 300
       sizer search run --preset raspberry-pi-5-tiny --trials 12
       sizer search run --config space.toml --corpus ~/texts --study notes
-      sizer search run --trials 30 --steps 9000 --workers 2
+      sizer search run --trials 30 --steps 9000 --workers 2 --dry-run
+      sizer search run --minutes 30
       sizer search run --device iphone-15-pro --min-decode 200 --json
     """
     settings = _config(config, preset)
@@ -79,6 +85,9 @@ def run_command(
         "corpus": corpus,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
+    settings = _forecast(settings, minutes, keep_trials=trials is not None)
+    if dry_run:
+        return
     url = default_storage(storage)
 
     from search import runner
@@ -89,15 +98,33 @@ def run_command(
     _finish(go, url, json_output=json_output)
 
 
+def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
+    """Say on stderr what the search will take; with a time, the search that fits into it."""
+    from search.forecast import forecast, step_seconds, within
+    from search.runner import check_formats
+
+    if minutes is not None and not 0 < minutes <= 100_000:
+        raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
+    check_formats(settings)
+    step_s = step_seconds(settings)
+    if minutes is not None:
+        settings = within(settings, 60 * minutes, step_s, keep_trials=keep_trials)
+    expected = forecast(settings, step_s)
+    notice(f"forecast: {expected.text()}")
+    return settings
+
+
 def _config(path: str | None, preset_name: str | None) -> SearchConfig:
-    """The defaults, changed by a file, changed by a preset."""
+    """The defaults, changed by a preset, changed by a file."""
     from search.config import config_from_dict, flat, read_toml
 
-    values = flat(read_toml(Path(path)), path) if path is not None else {}
+    values: dict[str, Any] = {}
     if preset_name is not None:
         from search.presets import preset
 
         values |= preset(preset_name).values
+    if path is not None:
+        values |= flat(read_toml(Path(path)), path)
     return config_from_dict(values, where=path or "config")
 
 

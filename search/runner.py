@@ -33,7 +33,7 @@ def run(
     Raises SizerError kinds: InvalidFile for the corpus, StudyError for the storage, NoFit when nothing in
     the space fits the budget.
     """
-    _check_formats(config)
+    check_formats(config)
     corpus = load_corpus(config.corpus)
     study = create_study(
         config,
@@ -63,7 +63,7 @@ def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -
     return _run(study, corpus, hook)
 
 
-def _check_formats(config: SearchConfig) -> None:
+def check_formats(config: SearchConfig) -> None:
     """A format that proxies cannot be scored in must be refused before anything is trained."""
     engine = runtime_by_name(config.runtime)
     for name in config.formats:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from math import exp, log
 from typing import Any
 
@@ -25,6 +26,7 @@ from search.results import Candidate
 from search.shapes import LawRow, features_of, stored_bits_per_weight
 from search.space import Encoding, suggest
 from search.starts import starting_points
+from sizer.errors import SizerError
 
 # Trials with a score before a model of the space is asked: fewer teach it nothing.
 STARTUP_TRIALS = 8
@@ -130,6 +132,8 @@ def _by_optuna(
         "gp": lambda: optuna.samplers.GPSampler(n_startup_trials=0, seed=seed),
         "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=20, seed=seed),
     }
+    if name == "gp" and find_spec("scipy") is None:
+        raise SizerError("sampler: 'gp' needs the package scipy (extra `gp`), which is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(directions=["minimize", "minimize"], sampler=samplers[name]())
