@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from pathlib import Path
@@ -165,12 +166,17 @@ class Training:
                     ending = _Ending.DIVERGED
                     break
                 if checkpoint is not None and now - saved > SAVE_EVERY_S:
-                    self.save(checkpoint)
+                    self._keep(checkpoint)
                     saved = now
         self.trained_s += time.perf_counter() - began
         if checkpoint is not None and ending is not _Ending.DIVERGED:
-            self.save(checkpoint)
+            self._keep(checkpoint)
         return ending
+
+    def _keep(self, path: Path) -> None:
+        """Save, but where the disk is full rather train the next rung from the start than lose this run."""
+        with suppress(OSError):
+            self.save(path)
 
     def save(self, path: Path) -> None:
         """Write weights, moments and the place in the text."""

@@ -317,6 +317,19 @@ def test_a_broken_or_foreign_checkpoint_starts_the_run_anew(corpus: Corpus, tmp_
         assert _same(train_proxy(CANDIDATE, corpus, short, checkpoint=path), wanted)
 
 
+def test_a_full_disk_loses_the_checkpoint_and_not_the_run(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("search.train.save_checkpoint", full)
+    path = tmp_path / "run.npz"
+    short = replace(CONFIG, steps=12)
+    assert train_proxy(CANDIDATE, corpus, short, checkpoint=path).status is TrialStatus.COMPLETE
+    assert not path.exists()
+
+
 def test_stopping_leaves_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
     path, asked = tmp_path / "run.npz", 0
 

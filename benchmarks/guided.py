@@ -1,0 +1,162 @@
+"""Searches guided by the law against random ones, at equal trained tokens: hypervolume of what they find.
+
+    python benchmarks/guided.py FOLDER [--minutes 15] [--seeds 3] [--workers 2] [--out docs/guided.md]
+
+For each seed a guided search of about so many minutes of tiny models under a Raspberry Pi 5 budget, then a
+search at random points with the same rungs, which gets more models until it has trained at least as many
+tokens. What was trained stays in FOLDER: stopped or killed, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from search import runner
+from search.config import SearchConfig
+from search.forecast import step_seconds, within
+from search.loop import Progress
+from search.pareto import frontier
+from search.results import SearchResult
+from search.study import list_studies, load_result
+from search.trust import beside_control, chosen, rung_trust
+from sizer.errors import StudyError
+
+BASE = SearchConfig(
+    device="raspberry-pi-5",
+    max_size_bytes=1_000_000,
+    max_memory_bytes=200_000_000,
+    min_decode_tokens_per_s=100,
+    steps=1350,
+    lowest_rung_steps=150,
+    final_seeds=1,
+)
+_MOST_EXTRA = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A guided search and its control."""
+
+    seed: int
+    guided: SearchResult
+    control: SearchResult
+
+    @property
+    def hypervolumes(self) -> tuple[float, float]:
+        """Of the guided search and of the control, from one corner."""
+        return beside_control(self.guided, self.control)
+
+
+def tokens(result: SearchResult) -> int:
+    """Tokens that a study trained on, all of its runs."""
+    return sum(r.proxy.trained_tokens for r in result.records if r.proxy and r.repeats is None)
+
+
+def minutes(result: SearchResult) -> float:
+    """Minutes of training and scoring, those of workers side by side added up."""
+    return sum(r.proxy.wall_s for r in result.records if r.proxy and r.repeats is None) / 60
+
+
+def _tell(progress: Progress) -> None:
+    if progress.step in (0, progress.steps):
+        share = progress.done_steps / max(1, progress.total_steps)
+        print(f"{progress.study}: {progress.trained}/{progress.wanted} models, {share:.0%}", file=sys.stderr)
+
+
+def searched(config: SearchConfig, name: str, storage: str, trials: int | None = None) -> SearchResult:
+    """The study, begun or gone on with to its end."""
+    try:
+        known = list_studies(storage)
+    except StudyError:
+        known = ()
+    if name in known:
+        return runner.resume(name, storage=storage, trials=trials, hook=_tell)[0]
+    return runner.run(config, name=name, storage=storage, hook=_tell)[0]
+
+
+def pair(config: SearchConfig, seed: int, storage: str) -> Pair:
+    """One seed's guided search and its control."""
+    config = replace(config, seed=seed)
+    guided = searched(config, f"guided-{seed}", storage)
+    trials = config.trials
+    control = searched(replace(config, sampler="random"), f"random-{seed}", storage)
+    while tokens(control) < tokens(guided) and trials < config.trials + _MOST_EXTRA:
+        trials += 1
+        control = searched(config, f"random-{seed}", storage, trials)
+    return Pair(seed=seed, guided=guided, control=control)
+
+
+def page(config: SearchConfig, pairs: list[Pair]) -> str:
+    """The comparison as a Markdown page."""
+    better = sum(p.hypervolumes[0] > p.hypervolumes[1] for p in pairs)
+    lines = [
+        "# Guided against random search",
+        "",
+        "Made by `python benchmarks/guided.py`; not to be edited.",
+        "",
+        f"Budget: Raspberry Pi 5, file up to {config.max_size_bytes / 1e6:g} MB, memory up to 200 MB, at "
+        f"least 100 tokens/s. {config.trials} models each, rungs as `sizer search run --steps {config.steps}` with "
+        f"`lowest_rung_steps = {config.lowest_rung_steps}`; {config.workers} at a time. The control takes "
+        "points at random, without hand-made starts, and gets more models until it has trained at least as "
+        "many tokens. Hypervolume is that of the finalists, log bytes by bits per byte, from a corner a "
+        "tenth beyond the worst of both.",
+        "",
+        "| seed | tokens guided | tokens random | minutes of workers | hypervolume guided | random | gain |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for p in pairs:
+        ours, theirs = p.hypervolumes
+        gain = f"{ours / theirs - 1:+.1%}" if theirs > 0 else "-"
+        lines.append(
+            f"| {p.seed} | {tokens(p.guided) / 1e6:.2f} M | {tokens(p.control) / 1e6:.2f} M "
+            f"| {minutes(p.guided):.1f} and {minutes(p.control):.1f} | {ours:.4f} | {theirs:.4f} | {gain} |"
+        )
+    gains = [a / b - 1 for a, b in (p.hypervolumes for p in pairs) if b > 0]
+    lines += ["", f"Better than its control: {better} of {len(pairs)}; median gain {median(gains):+.1%}.", ""]
+    for p in pairs:
+        for kind, study in (("guided", p.guided), ("random", p.control)):
+            points = ", ".join(
+                f"{r.file_bytes / 1e3:.0f} kB {r.proxy.val_bits_per_byte:.3f}"
+                for r in frontier(study)
+                if r.proxy and r.proxy.val_bits_per_byte
+            )
+            best = chosen(rung_trust(study))
+            trust = best.report.verdict if best else "no later rung"
+            lines.append(f"- seed {p.seed}, {kind}: {points}. Trust: {trust}.")
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Search, print the page, write it where asked."""
+    arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--minutes", type=float, default=15.0)
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--out", type=Path)
+    given = arguments.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    storage = f"sqlite:///{given.folder}/sizer.db"
+    config = replace(BASE, workers=given.workers)
+    try:
+        # going on: as many models as were forecast the first time
+        config = replace(config, trials=load_result("guided-0", storage).trials_requested)
+    except StudyError:
+        config = within(config, 60 * given.minutes, step_seconds(config), keep_trials=False)
+    pairs = []
+    for seed in range(given.seeds):
+        pairs.append(pair(config, seed, storage))
+        text = page(config, pairs)
+        print(text)
+        if given.out is not None:
+            given.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
