@@ -101,7 +101,8 @@ def page(config: SearchConfig, pairs: list[Pair]) -> str:
         "Made by `python benchmarks/guided.py`; not to be edited.",
         "",
         f"Budget: Raspberry Pi 5, file up to {config.max_size_bytes / 1e6:g} MB, memory up to 200 MB, at "
-        f"least 100 tokens/s. {config.trials} models each, rungs as `sizer search run --steps {config.steps}` with "
+        f"least 100 tokens/s. {config.trials} models each, rungs as `sizer search run --steps "
+        f"{config.steps}` with "
         f"`lowest_rung_steps = {config.lowest_rung_steps}`; {config.workers} at a time. The control takes "
         "points at random, without hand-made starts, and gets more models until it has trained at least as "
         "many tokens. Hypervolume is that of the finalists, log bytes by bits per byte, from a corner a "

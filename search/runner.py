@@ -6,7 +6,7 @@ import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -101,7 +101,8 @@ def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchRe
             loop.go()
         finally:
             loop.executor.close()
-            study.let_go()
+            with suppress(StudyError):  # where the storage is gone, what stopped the search is the news
+                study.let_go()
         ending = loop.ending()
         if ending is Ending.DONE or ending is Ending.EXHAUSTED:
             loop.tidy(())

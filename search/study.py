@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,22 @@ def _reason(error: BaseException) -> str:
     return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
 
 
+def _is_ready(path: Path) -> bool:
+    """Whether a database file is there with Optuna's tables: reading it while they are made would make them
+    a second time, and fail the search that makes them."""
+    if not path.is_file():
+        return False
+    with closing(
+        sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_LOCK_WAIT_S)
+    ) as file:
+        try:
+            return file.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+        except sqlite3.OperationalError as error:
+            return "no such table" not in str(error)  # locked: there is something in it
+        except sqlite3.DatabaseError:
+            return True  # not a database: said when it is opened
+
+
 @contextmanager
 def _storage_errors(storage: str) -> Iterator[None]:
     try:
@@ -74,7 +91,7 @@ def _storage_errors(storage: str) -> Iterator[None]:
 def _open_storage(storage: str, *, create: bool) -> BaseStorage:
     path = sqlite_path(storage)
     if path is not None:
-        if not create and not path.is_file():
+        if not create and not _is_ready(path):
             raise StudyError(
                 f"storage: there is no study file {str(path)!r} yet; `sizer search run` makes one"
             )

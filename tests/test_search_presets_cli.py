@@ -50,16 +50,16 @@ def test_a_preset_is_printed_to_start_a_file_from(
     assert asked == [preset("browser-tiny").config] * 2
 
 
-def test_options_override_a_preset_and_a_preset_a_file(tmp_path: Path, asked: list[SearchConfig]) -> None:
+def test_options_override_a_file_and_a_file_a_preset(tmp_path: Path, asked: list[SearchConfig]) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('learning_rate = 1e-3\n[budget]\nmax_size_bytes = "3MB"\n', encoding="utf-8")
     run = ["search", "run", "--config", str(file), "--preset", "raspberry-pi-4-tiny"]
     cli.main([*run, "--trials", "7", "--max-memory", "50MB"])
     (config,) = asked
     assert config.learning_rate == 1e-3  # of the file
-    assert config.max_size_bytes == 1_000_000  # of the preset
+    assert config.max_size_bytes == 3_000_000  # of the file, not the preset's 1 MB
     assert (config.trials, config.max_memory_bytes) == (7, 50_000_000)  # of the options
-    assert config.device == "raspberry-pi-4"
+    assert config.device == "raspberry-pi-4"  # of the preset
 
 
 @pytest.mark.parametrize(
