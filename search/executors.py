@@ -126,7 +126,13 @@ class WorkerPool:
         """Hand the task to a worker without one."""
         worker = next(w for w in self._workers if w.task is None)
         worker.task = task
-        worker.link.send(task)
+        self._send(worker, task)
+
+    def _send(self, worker: _Worker, task: Task) -> None:
+        try:
+            worker.link.send(task)
+        except OSError:  # it died while it had nothing to do
+            self._replace(worker, task)
 
     def finished(self) -> list[tuple[Task, ProxyResult]]:
         """Wait until a task ends; every task that has ended since, and what came of it."""
@@ -170,7 +176,7 @@ class WorkerPool:
             )
         fresh = self._worker(worker.cores)
         worker.process, worker.link = fresh.process, fresh.link
-        worker.link.send(task)
+        self._send(worker, task)
 
     def _worker(self, cores: tuple[int, ...]) -> _Worker:
         here, there = self._context.Pipe()
