@@ -49,8 +49,16 @@ def run_command(
     steps: Annotated[int | None, typer.Option(help="Optimizer steps a model. [1000]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of proposals, weights and batches. [0]")] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="builtin, a text file or a directory, or hf:NAME. [builtin]")
+        str | None,
+        typer.Option(
+            help="builtin, hf:NAME, or a text, JSONL or Parquet file (.gz too) or a directory of them; "
+            ":FIELD behind it names the field of rows. [builtin]"
+        ),
     ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="byte, or bpe learned from the corpus, of --vocab-size. [byte]")
+    ] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Rows of the embedding table. [256]")] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study. [search-N]")] = None,
     storage: Annotated[str | None, _STORAGE] = None,
     json_output: Annotated[bool, _JSON] = False,
@@ -66,6 +74,7 @@ def run_command(
       sizer search run --device raspberry-pi-5 --max-size 1MB --trials 12 --steps 300
       sizer search run --preset raspberry-pi-5-tiny --trials 12
       sizer search run --config space.toml --corpus ~/texts --study notes
+      sizer search run --corpus stories.jsonl.gz:story --tokenizer bpe --vocab-size 1024
       sizer search run --device iphone-15-pro --min-decode 200 --json
     """
     settings = _config(config, preset)
@@ -78,6 +87,8 @@ def run_command(
         "steps": steps,
         "seed": seed,
         "corpus": corpus,
+        "tokenizer": tokenizer,
+        "vocab_size": vocab_size,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     url = _default_storage(storage)
