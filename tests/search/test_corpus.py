@@ -107,6 +107,15 @@ def test_single_file_is_split_into_pieces_that_do_not_overlap(tmp_path: Path) ->
     assert "4 of 80" in corpus.notes[0]
 
 
+def test_pieces_do_not_cut_characters(tmp_path: Path) -> None:
+    text = "測試🙂é" * 4001
+    (tmp_path / "one.txt").write_text(text, encoding="utf-8")
+    corpus = load_corpus(str(tmp_path / "one.txt"))
+    sides = _bytes(corpus.train).decode(), _bytes(corpus.validation).decode()
+    assert sorted("".join(sides)) == sorted(text)
+    assert len(corpus.validation) == pytest.approx(len(text.encode()) / 20, abs=16)
+
+
 def test_copies_of_a_file_count_once(tmp_path: Path) -> None:
     root = _write(tmp_path / "texts", range(100))
     before = load_corpus(str(root))

@@ -181,6 +181,15 @@ def test_what_unfolds_without_end_is_read_up_to_the_limit(tmp_path: Path) -> Non
     assert set(sizes.values()) == {0}
 
 
+@pytest.mark.usefixtures("small_limits")
+def test_other_fields_count_as_read(tmp_path: Path) -> None:
+    row = json.dumps({"text": "short", "image": "x" * 50_000}) + "\n"
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(row.encode() * 1000))
+    texts = _read(tmp_path, "a.jsonl.gz")
+    assert len(texts.contents) == 8  # the first to pass 400,000 bytes
+    assert texts.full
+
+
 def test_no_more_documents_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search.texts, "MAX_DOCUMENTS", 70)
     (tmp_path / "a.jsonl").write_text(_rows(STORIES), encoding="utf-8")
