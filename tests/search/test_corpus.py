@@ -244,6 +244,9 @@ def test_hugging_face_rows_are_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "load_dataset", load_dataset, raising=False)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     assert load_corpus("hf:some/name").num_files == 200
+    assert load_corpus("hf:some/name:text").digest == load_corpus("hf:some/name").digest
+    with pytest.raises(InvalidFile, match="no row has text in the field 'body'; there are: 'text'"):
+        load_corpus("hf:some/name:body")
 
     def no_such_name(name: str, *, split: str, streaming: bool) -> list[dict[str, str]]:
         raise FileNotFoundError(f"{name} is not on the hub\nsecond line")
