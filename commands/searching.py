@@ -42,7 +42,11 @@ def run_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of proposals, weights and batches. [0]")] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="builtin, a text file or a directory, or hf:NAME. [builtin]")
+        str | None,
+        typer.Option(
+            help="builtin, hf:NAME, or a text, JSONL or Parquet file (.gz too) or a directory of them; "
+            ":FIELD behind it names the field of rows. [builtin]"
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
@@ -51,6 +55,10 @@ def run_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the search would take, and train nothing.")
     ] = False,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="byte, or bpe learned from the corpus, of --vocab-size. [byte]")
+    ] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Rows of the embedding table. [256]")] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study. [search-N]")] = None,
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
@@ -68,6 +76,7 @@ def run_command(
       sizer search run --config space.toml --corpus ~/texts --study notes
       sizer search run --trials 30 --steps 9000 --workers 2 --dry-run
       sizer search run --minutes 30
+      sizer search run --corpus stories.jsonl.gz:story --tokenizer bpe --vocab-size 1024
       sizer search run --device iphone-15-pro --min-decode 200 --json
     """
     settings = _config(config, preset)
@@ -83,6 +92,8 @@ def run_command(
         "workers": workers,
         "seed": seed,
         "corpus": corpus,
+        "tokenizer": tokenizer,
+        "vocab_size": vocab_size,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     settings = _forecast(settings, minutes, keep_trials=trials is not None)

@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from sizer.units import parse_bytes
 
 # Byte-level tokens: every text has them, and validation loss is in bits per byte as it stands.
 BYTE_VOCABULARY = 256
+
+
+@unique
+class Tokenizer(StrEnum):
+    """What a token of the corpus is; a byte-level BPE is learned from the training text."""
+
+    BYTE = "byte"
+    BPE = "bpe"
+
 
 # Feed-forward widths over hidden_size are tried in steps of this.
 FFN_RATIO_STEP = 0.5
@@ -64,6 +74,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "learning_rate",
         "seed",
         "corpus",
+        "tokenizer",
     ),
 }
 
@@ -127,6 +138,7 @@ class SearchConfig:
     learning_rate: float | None = None  # None: the trainer's own, scaled to each shape
     seed: int = 0
     corpus: str = "builtin"
+    tokenizer: str = "byte"  # or "bpe", of vocab_size tokens
     vocab_size: int = BYTE_VOCABULARY
     formats: tuple[str, ...] = ("TQ1_0", "Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_0", "Q6_K", "Q8_0", "F16")
     allow_fallback: bool = False  # whether rows may be of a length for which the format stores another type
@@ -219,6 +231,12 @@ def _check_lists(config: SearchConfig) -> None:
 def _check_names(config: SearchConfig) -> None:
     if config.sampler not in SAMPLERS:
         raise UnknownName.of("sampler", config.sampler, SAMPLERS)
+    tokenizer = parse_enum(Tokenizer, config.tokenizer, "tokenizer")
+    if tokenizer is Tokenizer.BPE and config.vocab_size <= BYTE_VOCABULARY:
+        raise InvalidQuantity(
+            f"vocab_size: tokenizer 'bpe' has a token for each of {BYTE_VOCABULARY} bytes and needs more, "
+            f"got {config.vocab_size}; accepted: such as 4096"
+        )
     engine = runtime_by_name(config.runtime)
     for name in _some(config, "formats"):
         engine.format_name(str(name))

@@ -1,46 +1,31 @@
-"""Text as bytes: where it comes from, how it is split by file, and the windows training and scoring read.
+"""Text as tokens: how it is split into training and validation, and the windows training and scoring read.
 
-One token is one byte, so bits per token and bits per byte are the same and no tokenizer is needed.
+A token is a byte, or one of a byte-level BPE's (search/tokenizer.py). Scores are bits per byte of text in
+either case: windows know how many bytes each token stands for.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 import sysconfig
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sizer.errors import InvalidFile, SizerError
+from search.config import BYTE_VOCABULARY, Tokenizer
+from search.text_files import builtin_names, file_names, holds_rows, read_files
+from search.text_tables import HUGGING_FACE_PREFIX, hugging_face_texts
+from search.texts import DEFAULT_FIELD, Texts, character_start, corpus_error
+from search.tokenizer import encoded
+from sizer.architecture import parse_enum
+from sizer.errors import InvalidQuantity, SizerError
 
 BUILTIN = "builtin"
-HUGGING_FACE_PREFIX = "hf:"
-VOCAB_SIZE = 256
 
-MAX_CORPUS_BYTES = 256_000_000
 MIN_VALIDATION_BYTES = 1_024  # a few windows; less would make the score's standard error meaningless
 VALIDATION_SHARE = 20  # one file (or one byte of a split file) in this many
-
-_ACCEPTED = "'builtin', a UTF-8 text file, a directory of them, or hf:NAME"
-
-# Tests are left out: distributions ship them apart, so with them the same Python would give two corpora, and
-# they repeat the sources they test. Configuration of this one build is left out for the same reason.
-_BUILTIN_SKIPPED = {
-    "site-packages",
-    "dist-packages",
-    "__pycache__",
-    "test",
-    "tests",
-    "idle_test",
-    "ensurepip",
-}
-_BUILTIN_SKIPPED_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
-_BUILTIN_ENDINGS = (".py", ".txt", ".rst")
 
 # A corpus of few files is cut instead into this many pieces, of which these become validation: 5 %, spread
 # over the text, because its end is seldom like its beginning.
@@ -49,37 +34,85 @@ _VALIDATION_PIECES = (10, 30, 50, 70)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ValidationChunks:
+    """Windows of validation text to score, and what of each counts."""
+
+    windows: Tensor  # int64 [chunks, tokens + 1]
+    scored_bytes: Tensor  # int64 [chunks, tokens]: bytes each next token spells; 0 where it is not scored
+
+    @property
+    def num_bytes(self) -> Tensor:
+        """Bytes of text scored in each chunk, int64 `[chunks]`."""
+        return self.scored_bytes.sum(1)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Corpus:
-    """Training and validation text, uint8 `[bytes]` each; no byte of the text is in both."""
+    """Training and validation text, tokens `[tokens]` each; no byte of the text is in both."""
 
     name: str
-    train: Tensor
+    train: Tensor  # uint8 for bytes, else uint16 or int32
     validation: Tensor
-    digest: str  # sha256 over the sorted (relative name, sha256 of content) of every file used
-    num_files: int
-    num_skipped: int  # binary or unreadable files, and files beyond MAX_CORPUS_BYTES
+    digest: str  # of every file used, by name and content; with BPE of every token as well
+    num_files: int  # files, or rows of files that hold rows
+    num_skipped: int  # binary or unreadable files, and files beyond a limit
     notes: tuple[str, ...]  # what was left out and how the split was made, for the record
+    tokenizer: Tokenizer = Tokenizer.BYTE
+    token_bytes: Tensor = field(  # int64 [vocabulary]: length of each token's text
+        default_factory=lambda: torch.ones(BYTE_VOCABULARY, dtype=torch.int64)
+    )
 
-    def val_chunks(self, num_chunks: int, seq_len: int) -> Tensor:
-        """Evenly spaced validation windows that do not overlap, int64 `[chunks, seq + 1]`; always the same.
+    @property
+    def vocab_size(self) -> int:
+        """Different tokens there are: the least vocabulary a model of this text can have."""
+        return len(self.token_bytes)
 
-        Fewer than asked for where the text holds no more, since overlapping windows would be counted twice
-        in the standard error.
+    @property
+    def bytes_per_token(self) -> float:
+        """Mean length of the validation text's tokens, in bytes."""
+        return self._bytes_of(self.validation) / len(self.validation)
+
+    def _bytes_of(self, tokens: Tensor) -> int:
+        return int(self.token_bytes[tokens.int()].sum())
+
+    def val_chunks(self, num_chunks: int, seq_len: int) -> ValidationChunks:
+        """Evenly spaced stretches of the validation text that do not overlap; always the same.
+
+        A stretch is `seq_len` bytes in every vocabulary, and its place does not depend on it either: models
+        of different vocabularies predict the same bytes from the same bytes before. Of tokens, those that
+        lie wholly inside are scored, given those before them in the stretch and the one it begins in. Fewer
+        chunks than asked for where the text holds no more, since overlapping ones would be counted twice in
+        the standard error.
         """
         width = seq_len + 1
-        available = len(self.validation) // width
+        token_bytes = self.token_bytes[self.validation.int()]
+        ends = token_bytes.cumsum(0)
+        num_bytes = int(ends[-1])
+        available = num_bytes // width
         if available < 1:
-            raise _error(
-                self.name, f"its {len(self.validation)} validation bytes hold no window of {width} bytes"
-            )
+            raise corpus_error(self.name, f"its {num_bytes} validation bytes hold no window of {width} bytes")
         count = min(num_chunks, available)
-        starts = torch.arange(count) * (len(self.validation) - width) // max(1, count - 1)
-        return self.validation[starts[:, None] + torch.arange(width)].long()
+        starts = torch.arange(count) * (num_bytes - width) // max(1, count - 1)
+        first = torch.searchsorted(ends, starts, right=True)  # the token that the stretch begins in
+        after = torch.searchsorted(ends, starts + width, right=True)  # the first not wholly inside
+        places = torch.arange(int((after - first).max()))
+        index = (first[:, None] + places).clamp(max=len(ends) - 1)
+        scored = torch.where(places[1:] < (after - first)[:, None], token_bytes[index[:, 1:]], 0)
+        some = scored.sum(1) > 0  # one token may be longer than a short stretch
+        if not some.any():
+            raise corpus_error(self.name, f"no token of it lies inside a stretch of {seq_len} bytes")
+        return ValidationChunks(windows=self.validation[index].long()[some], scored_bytes=scored[some])
 
     def train_batches(self, seed: int, batch_size: int, seq_len: int) -> TrainBatches:
         """Windows at random places of the training text; the same for a seed, whatever trains on them."""
         if len(self.train) - seq_len < 1:
-            raise _error(self.name, f"its {len(self.train)} training bytes hold no window of {seq_len + 1}")
+            unit = "bytes" if self.tokenizer is Tokenizer.BYTE else "tokens"
+            raise corpus_error(
+                self.name, f"its {len(self.train)} training {unit} hold no window of {seq_len + 1}"
+            )
         return TrainBatches(self.train, seed, batch_size, seq_len)
 
 
@@ -104,185 +137,122 @@ class TrainBatches:
         return self._text[self._starts[row] + self._offsets].long()
 
 
-def load_corpus(source: str) -> Corpus:
-    """The corpus a source names: `builtin` (this Python's library), a text file, a directory or hf:NAME."""
+def load_corpus(
+    source: str,
+    *,
+    tokenizer: str = Tokenizer.BYTE,
+    vocab_size: int = BYTE_VOCABULARY,
+    cache: Path | None = None,
+) -> Corpus:
+    """The corpus a source names: `builtin` (this Python's library), a file, a directory or `hf:NAME`.
+
+    `vocab_size` is of the tokenizer `bpe` only; a text too short for so many tokens gives fewer. What is
+    learned and encoded is kept in the directory `cache`, for the next process and for resuming; without it,
+    it is made anew. InvalidFile names what of the source cannot be used.
+    """
+    chosen = parse_enum(Tokenizer, tokenizer, "tokenizer")
+    name, texts, wanted = _texts(source)
+    if not texts.contents:
+        raise corpus_error(source, texts.why_nothing(wanted))
+    corpus, train, validation = _assemble(name, texts)
+    if chosen is Tokenizer.BYTE:
+        return corpus
+    return _in_tokens(corpus, train, validation, vocab_size, cache)
+
+
+def _texts(source: str) -> tuple[str, Texts, str]:
+    """The corpus's name, what was read, and the field of rows that was asked for."""
     if source == BUILTIN:
         root = Path(sysconfig.get_paths()["stdlib"])
-        return _assemble(source, _read_files(source, root, _builtin_names(root)))
+        return source, read_files(root, builtin_names(root), DEFAULT_FIELD), DEFAULT_FIELD
     if source.startswith(HUGGING_FACE_PREFIX):
-        return _assemble(source, _hugging_face_rows(source))
+        name, _, wanted = source.removeprefix(HUGGING_FACE_PREFIX).partition(":")
+        wanted = wanted or DEFAULT_FIELD
+        return source, hugging_face_texts(HUGGING_FACE_PREFIX + name, wanted), wanted
     if not source:
-        raise _error(source, "it is empty")
-    path = Path(source)
+        raise corpus_error(source, "it is empty")
     try:
-        if path.is_dir():
-            return _assemble(path.name, _read_files(source, path, _names(path)))
-        if not path.is_file():
-            reason = "it is not a regular file" if path.exists() else "it does not exist"
-            raise _error(source, reason)
-        return _assemble(path.name, _read_files(source, path.parent, [path.name]))
+        return _texts_at(source)
     except OSError as error:  # is_dir and is_file raise for names that are too long or may not be looked at
-        raise _error(source, error.strerror or str(error)) from None
+        raise corpus_error(source, error.strerror or str(error)) from None
     except ValueError as error:
         if isinstance(error, SizerError):
             raise
-        raise _error(source, str(error)) from None  # a null byte in the name
+        raise corpus_error(source, str(error)) from None  # a null byte in the name
 
 
-@dataclass(slots=True)
-class _Files:
-    """What reading found: contents by relative name, and what was passed over."""
-
-    contents: dict[str, bytes]
-    num_binary: int = 0
-    num_unreadable: int = 0
-    num_beyond_limit: int = 0
-    truncated: bool = False
-
-
-def _error(source: str, reason: str) -> InvalidFile:
-    return InvalidFile(f"corpus: {source!r}: {reason}; accepted: {_ACCEPTED}")
-
-
-def _names(root: Path) -> list[str]:
-    """Regular files below a directory, by relative name; links to directories are not followed."""
-    found = []
-    for folder, _, files in os.walk(root, followlinks=False):
-        for file in files:
-            path = Path(folder, file)
-            if path.is_file():
-                found.append(path.relative_to(root).as_posix())
-    return found
+def _texts_at(source: str) -> tuple[str, Texts, str]:
+    path, wanted = Path(source), ""
+    if not path.exists():
+        before, _, after = source.rpartition(":")
+        if before and after and Path(before).exists():
+            path, wanted = Path(before), after
+    name = f"{path.name}:{wanted}" if wanted else path.name
+    if path.is_dir():
+        root, names = path, file_names(path)
+    elif path.is_file():
+        root, names = path.parent, [path.name]
+    else:
+        raise corpus_error(source, "it is not a regular file" if path.exists() else "it does not exist")
+    if wanted and names and not any(map(holds_rows, names)):
+        raise corpus_error(source, f"only JSONL and Parquet have a field {wanted!r}")
+    return name, read_files(root, names, wanted or DEFAULT_FIELD), wanted or DEFAULT_FIELD
 
 
-def _builtin_names(root: Path) -> list[str]:
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=False):
-        folders[:] = [f for f in folders if f not in _BUILTIN_SKIPPED and not f.startswith("config-")]
-        for file in files:
-            path = Path(folder, file)
-            if (
-                file.endswith(_BUILTIN_ENDINGS)
-                and not file.startswith(_BUILTIN_SKIPPED_FILES)
-                and path.is_file()
-            ):
-                found.append(path.relative_to(root).as_posix())
-    return found
-
-
-def _read_files(source: str, root: Path, names: Iterable[str]) -> _Files:
-    """Text files below the root, in an order that depends on their names alone and is not alphabetical.
-
-    The order decides what a corpus above the limit keeps: a fixed sample rather than the letters A to F.
-    """
-    files = _Files({})
-    room = MAX_CORPUS_BYTES
-    for name in sorted(names, key=lambda n: sha256(os.fsencode(n)).digest()):
-        if room <= 0:
-            files.num_beyond_limit += 1
-            continue
-        try:
-            with (root / name).open("rb") as file:
-                content = file.read(room + 1)
-        except OSError:
-            files.num_unreadable += 1
-            continue
-        if len(content) > room:
-            content = content[:room].decode("utf-8", errors="ignore").encode()
-            files.truncated = True
-        if not _is_text(content):
-            files.num_binary += 1
-            continue
-        room -= len(content)
-        files.contents[name] = content
-    if not files.contents:
-        raise _error(source, _why_nothing(files))
-    return files
-
-
-def _is_text(content: bytes) -> bool:
-    if b"\0" in content:
-        return False
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _why_nothing(files: _Files) -> str:
-    if files.num_binary or files.num_unreadable:
-        return f"no text in it ({files.num_binary} binary and {files.num_unreadable} unreadable files)"
-    return "there is no file in it"
-
-
-def _hugging_face_rows(source: str) -> _Files:
-    """The `text` column of a data set's training split, a row per file, up to the limit."""
-    name = source.removeprefix(HUGGING_FACE_PREFIX)
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError:
-        raise SizerError(
-            f"corpus: {source!r} needs the package datasets (extra `datasets`), which is not installed; "
-            "accepted without it: 'builtin', a UTF-8 text file, a directory of them"
-        ) from None
-    files = _Files({})
-    room = MAX_CORPUS_BYTES
-    try:
-        for number, row in enumerate(datasets.load_dataset(name, split="train", streaming=True)):
-            content = str(row["text"]).encode()
-            if len(content) > room:
-                files.truncated = True
-                break
-            room -= len(content)
-            files.contents[f"{number:09d}"] = content
-    except KeyError:
-        raise _error(source, "its rows have no column 'text'") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _error(source, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
-    if not files.contents:
-        raise _error(source, "it has no rows")
-    return files
-
-
-def _assemble(name: str, files: _Files) -> Corpus:
-    hashes = {file: sha256(content).hexdigest() for file, content in files.contents.items()}
+def _assemble(name: str, texts: Texts) -> tuple[Corpus, bytearray, bytearray]:
+    """The corpus in bytes, and the text of its two sides."""
+    hashes = {file: sha256(content).hexdigest() for file, content in texts.contents.items()}
     digest = sha256()
     for file, content_hash in sorted(hashes.items()):
         digest.update(f"{file}\0{content_hash}\n".encode("utf-8", errors="surrogateescape"))
-    train, validation, how = _split(files.contents, hashes)
+    train, validation, how = _split(texts.contents, hashes)
     if len(validation) < MIN_VALIDATION_BYTES:
         total = len(train) + len(validation)
         least = MIN_VALIDATION_BYTES * VALIDATION_SHARE
-        raise _error(name, f"its {total} bytes of text are too few, at least {least} are needed")
-    return Corpus(
+        raise corpus_error(name, f"its {total} bytes of text are too few, at least {least} are needed")
+    corpus = Corpus(
         name=name,
         train=torch.frombuffer(train, dtype=torch.uint8),
         validation=torch.frombuffer(validation, dtype=torch.uint8),
         digest=digest.hexdigest(),
-        num_files=len(files.contents),
-        num_skipped=files.num_binary + files.num_unreadable + files.num_beyond_limit,
-        notes=(how, *_omissions(files)),
+        num_files=len(texts.contents),
+        num_skipped=texts.num_binary + texts.num_unreadable + texts.num_beyond_limit,
+        notes=(how, *texts.omissions()),
     )
+    return corpus, train, validation
 
 
-def _omissions(files: _Files) -> Iterator[str]:
-    if files.num_binary:
-        yield f"{files.num_binary} files that are not UTF-8 text were skipped"
-    if files.num_unreadable:
-        yield f"{files.num_unreadable} unreadable files were skipped"
-    if files.truncated or files.num_beyond_limit:
-        yield (
-            f"reading stopped at {MAX_CORPUS_BYTES // 1_000_000} MB; "
-            f"{files.num_beyond_limit} further files were not read"
+def _in_tokens(
+    corpus: Corpus, train: bytearray, validation: bytearray, vocab_size: int, cache: Path | None
+) -> Corpus:
+    """The corpus in tokens of a byte-level BPE learned from its training text."""
+    if vocab_size <= BYTE_VOCABULARY:
+        raise InvalidQuantity(
+            f"vocab_size: tokenizer 'bpe' has a token for each of {BYTE_VOCABULARY} bytes and needs more, "
+            f"got {vocab_size}; accepted: such as 4096"
         )
+    found = encoded(train, validation, vocab_size=vocab_size, text_digest=corpus.digest, cache=cache)
+    notes = [*corpus.notes]
+    if len(found.spelling) < vocab_size:
+        notes.append(f"the text gave {len(found.spelling)} tokens, of {vocab_size} asked for")
+    if found.note is not None:
+        notes.append(found.note)
+    return replace(
+        corpus,
+        train=torch.from_numpy(found.train),
+        validation=torch.from_numpy(found.validation),
+        digest=sha256(f"{corpus.digest}\0{found.digest}".encode()).hexdigest(),
+        notes=tuple(notes),
+        tokenizer=Tokenizer.BPE,
+        token_bytes=torch.tensor([len(token) for token in found.spelling]),
+    )
 
 
 def _split(contents: dict[str, bytes], hashes: dict[str, str]) -> tuple[bytearray, bytearray, str]:
     """Training and validation text and how they were told apart.
 
-    By content hash, so that a file stays on its side whatever else is added, renamed or listed first, and
-    copies of one file are never on both. A copy is kept once.
+    By content hash, so that a file (or row) stays on its side whatever else is added, renamed or listed
+    first, and copies of one are never on both. A copy is kept once.
     """
     by_hash = {hashes[file]: content for file, content in contents.items()}
     train, validation = bytearray(), bytearray()
@@ -295,7 +265,8 @@ def _split(contents: dict[str, bytes], hashes: dict[str, str]) -> tuple[bytearra
     # Too few files (or one too large) for a share near 5 %.
     text = b"".join(by_hash[content_hash] for content_hash in sorted(by_hash))
     train, validation = bytearray(), bytearray()
+    cuts = [character_start(text, total * piece // _PIECES) for piece in range(_PIECES + 1)]
     for piece in range(_PIECES):
         side = validation if piece in _VALIDATION_PIECES else train
-        side.extend(text[total * piece // _PIECES : total * (piece + 1) // _PIECES])
+        side.extend(text[cuts[piece] : cuts[piece + 1]])
     return train, validation, "too few files to split by file: 4 of 80 equal pieces are validation"

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import torch
 
-from search.corpus import Corpus, load_corpus
+from search.corpus import Corpus
 from search.results import Candidate, ProxyResult
 from search.train import StepReport, TrainConfig, train_proxy
 from sizer.errors import SizerError, StudyError
@@ -109,9 +109,9 @@ class WorkerPool:
     """Several tasks at a time, each in a process of its own on its own cores."""
 
     def __init__(
-        self, workers: int, corpus: str, *, on_step: StepHook, should_stop: Callable[[], bool]
+        self, workers: int, load: Callable[[], Corpus], *, on_step: StepHook, should_stop: Callable[[], bool]
     ) -> None:
-        self._corpus, self._on_step, self._should_stop = corpus, on_step, should_stop
+        self._load, self._on_step, self._should_stop = load, on_step, should_stop
         self._context = get_context("spawn")
         self._stop = self._context.Event()
         self._deaths: dict[tuple[int, int, int], int] = {}
@@ -181,7 +181,7 @@ class WorkerPool:
     def _worker(self, cores: tuple[int, ...]) -> _Worker:
         here, there = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(there, self._corpus, cores, self._stop, os.getpid()), daemon=True
+            target=_work, args=(there, self._load, cores, self._stop, os.getpid()), daemon=True
         )
         process.start()
         there.close()
@@ -220,7 +220,9 @@ class _Stop(Protocol):
     def is_set(self) -> bool: ...
 
 
-def _work(link: Connection, corpus_name: str, cores: tuple[int, ...], stop: _Stop, parent: int) -> None:
+def _work(
+    link: Connection, load: Callable[[], Corpus], cores: tuple[int, ...], stop: _Stop, parent: int
+) -> None:
     """A worker's life: tasks in, reports and results out, until the link closes or the parent is gone."""
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -232,7 +234,7 @@ def _work(link: Connection, corpus_name: str, cores: tuple[int, ...], stop: _Sto
         return stop.is_set() or os.getppid() != parent
 
     try:
-        corpus = load_corpus(corpus_name)
+        corpus = load()
         while not should_stop():
             if not link.poll(_POLL_S):
                 continue

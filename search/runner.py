@@ -8,11 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import FrameType
 
 from search.config import SearchConfig
 from search.corpus import Corpus, load_corpus
 from search.executors import Executor, InProcess, WorkerPool
+from search.kept import sqlite_path
 from search.lock import study_lock
 from search.loop import Ending, Loop, ProgressHook
 from search.plan import rung_steps
@@ -34,13 +37,18 @@ def run(
     the space fits the budget.
     """
     check_formats(config)
-    corpus = load_corpus(config.corpus)
+    corpus = _corpus_of(config, storage)()
     study = create_study(
         config,
         name=name,
         storage=storage,
         settings=_settings(config),
-        corpus={"name": corpus.name, "digest": corpus.digest},
+        corpus={
+            "name": corpus.name,
+            "digest": corpus.digest,
+            "tokenizer": config.tokenizer,
+            "vocab_size": corpus.vocab_size,
+        },
     )
     return _run(study, corpus, hook)
 
@@ -54,7 +62,7 @@ def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -
     study = open_study(name, storage)
     if trials is not None:
         study = replace(study, config=replace(study.config, trials=trials))
-    corpus = load_corpus(study.config.corpus)
+    corpus = _corpus_of(study.config, storage)()
     if corpus.digest != corpus_digest(study):
         raise StudyError(
             f"corpus: {study.config.corpus!r} has changed since the study began (digest "
@@ -112,7 +120,24 @@ def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchRe
 def _executor(config: SearchConfig, corpus: Corpus, loop: Loop) -> Executor:
     if config.workers == 1:
         return InProcess(corpus, on_step=loop.stepped, should_stop=loop.should_stop)
-    return WorkerPool(config.workers, config.corpus, on_step=loop.stepped, should_stop=loop.should_stop)
+    return WorkerPool(
+        config.workers,
+        _corpus_of(config, loop.study.storage),
+        on_step=loop.stepped,
+        should_stop=loop.should_stop,
+    )
+
+
+def _corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
+    """What loads a study's text, in this process or in a worker; tokens are kept beside the study."""
+    path = sqlite_path(storage)
+    return partial(
+        load_corpus,
+        config.corpus,
+        tokenizer=config.tokenizer,
+        vocab_size=config.vocab_size,
+        cache=(path.parent if path is not None else Path("runs")) / "corpora",
+    )
 
 
 @contextmanager

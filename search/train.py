@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from search.checkpoint import load_checkpoint, save_checkpoint
-from search.corpus import VOCAB_SIZE, Corpus
+from search.corpus import Corpus, ValidationChunks
 from search.model import Decoder, check_parameters
 from search.quantize import check_mix, fake_quantized_state
 from search.results import Candidate, ProxyResult, TrialStatus
@@ -28,8 +28,8 @@ REPORT_EVERY = 10  # steps between reads of the loss: reading it waits for the s
 MAX_RESTARTS = 1  # a diverged run is tried again at half the rate this often
 SAVE_EVERY_S = 30.0  # seconds between checkpoints of a run that has a place to keep them
 
-# A run has diverged if its loss (mean since the last report, nats per byte) is this far above the first
-# step's or the lowest it had: a collapsed model sits at the entropy of single bytes, below the start.
+# A run has diverged if its loss (mean since the last report, nats per token) is this far above the first
+# step's or the lowest it had: a collapsed model sits at the entropy of single tokens, below the start.
 _MARGIN_OVER_FIRST = 0.5
 _MARGIN_OVER_LOWEST = 1.0
 
@@ -38,11 +38,11 @@ _EVALUATION_BATCH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How a proxy is trained up to a step; one token is one byte."""
+    """How a proxy is trained up to a step."""
 
     steps: int
     batch_size: int = 8
-    seq_len: int = 128
+    seq_len: int = 128  # tokens of a training window; bytes of a validation chunk in any vocabulary
     learning_rate: float = 1.5e-3  # at the base width; search/scaling.py carries it to other shapes
     warmup_steps: int = 50
     cooldown_steps: int | None = None  # last steps of falling rate; None: COOLDOWN_SHARE of all, 0 in rungs
@@ -78,7 +78,7 @@ class StepReport:
 
     step: int
     steps: int
-    loss: float  # nats per byte, mean since the last report
+    loss: float  # nats per token, mean since the last report
     tokens_per_s: float  # since training began or was taken up again
 
 
@@ -235,9 +235,10 @@ def train_proxy(
     threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
     """
     architecture = candidate.architecture
-    if architecture.vocab_size < VOCAB_SIZE:
+    if architecture.vocab_size < corpus.vocab_size:
         raise InvalidArchitecture(
-            f"vocab_size must be at least {VOCAB_SIZE} for byte-level text, got {architecture.vocab_size}"
+            f"vocab_size must be at least {corpus.vocab_size} for corpus {corpus.name!r} in tokens of "
+            f"{corpus.tokenizer!r}, got {architecture.vocab_size}"
         )
     check_mix(architecture, candidate.format)
     chunks = corpus.val_chunks(config.val_chunks, config.seq_len)
@@ -303,7 +304,7 @@ def _taken_up(run: Training, checkpoint: Path, corpus: Corpus) -> Training:
 
 
 def _ended(
-    result: ProxyResult, run: Training, ending: _Ending, candidate: Candidate, chunks: Tensor
+    result: ProxyResult, run: Training, ending: _Ending, candidate: Candidate, chunks: ValidationChunks
 ) -> ProxyResult:
     """The result with how the run ended and, where it came to its end, its scores."""
     if ending is _Ending.STOPPED:
@@ -319,9 +320,9 @@ def _ended(
     return replace(
         result,
         status=TrialStatus.COMPLETE,
-        val_bits_per_byte=quantized.mean().item(),
-        val_bits_per_byte_sd=_standard_error(quantized),
-        val_bits_per_byte_full=full.mean().item(),
+        val_bits_per_byte=overall(quantized, chunks),
+        val_bits_per_byte_sd=standard_error(quantized, chunks),
+        val_bits_per_byte_full=overall(full, chunks),
         val_chunk_bits=tuple(quantized.tolist()),
     )
 
@@ -332,14 +333,35 @@ def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
 
 
-def bits_per_byte(model: Decoder, chunks: Tensor) -> Tensor:
-    """Mean cross-entropy of each chunk in bits per byte, float64 `[chunks]`, computed in float32."""
+def bits_per_byte(model: Decoder, chunks: ValidationChunks) -> Tensor:
+    """Cross-entropy of each chunk's scored text in bits per byte, float64 `[chunks]`, computed in float32."""
     before, model.compute_dtype = model.compute_dtype, torch.float32
+    nats = []
     with torch.no_grad():
-        means = [model.loss(part).double().mean(1) for part in torch.split(chunks, _EVALUATION_BATCH)]
+        for windows, scored in zip(
+            torch.split(chunks.windows, _EVALUATION_BATCH),
+            torch.split(chunks.scored_bytes, _EVALUATION_BATCH),
+            strict=True,
+        ):
+            losses = model.loss(windows).double()
+            nats.append(torch.where(scored > 0, losses, 0.0).sum(1))
     model.compute_dtype = before
-    return torch.cat(means) / math.log(2)
+    return torch.cat(nats) / math.log(2) / chunks.num_bytes
 
 
-def _standard_error(values: Tensor) -> float:
-    return (values.std() / math.sqrt(len(values))).item() if len(values) > 1 else 0.0
+def overall(bits: Tensor, chunks: ValidationChunks) -> float:
+    """Bits per byte of all chunks together: a chunk counts by its bytes."""
+    return (bits * _weights(chunks)).mean().item()
+
+
+def standard_error(bits: Tensor, chunks: ValidationChunks) -> float:
+    """Standard error of `overall`, of chunks drawn at random (that of a ratio of means)."""
+    if len(bits) < 2:
+        return 0.0
+    away = (bits - overall(bits, chunks)) * _weights(chunks)
+    return (away.square().sum() / (len(bits) - 1) / len(bits)).sqrt().item()
+
+
+def _weights(chunks: ValidationChunks) -> Tensor:
+    sizes = chunks.num_bytes.double()
+    return sizes / sizes.mean()

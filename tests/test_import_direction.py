@@ -46,7 +46,9 @@ HOMES = {
     "typer": ("commands/", "cli.py"),
     "rich": ("commands/", "reports/"),
     "numpy": ("search/", "reports/", "sizer/grid/"),
-    "datasets": ("search/corpus.py",),
+    "datasets": ("search/text_tables.py",),
+    "pyarrow": ("search/text_tables.py",),
+    "tokenizers": ("search/tokenizer.py",),
 }
 
 

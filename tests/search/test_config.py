@@ -73,6 +73,12 @@ def test_a_stored_study_keeps_the_space_it_had() -> None:
         ({"tie_embeddings": True}, "tie_embeddings: must be a list, got True"),
         ({"allow_fallback": 1}, "allow_fallback: must be bool, got 1"),
         ({"vocab_size": 255}, "vocab_size: must be a whole number from 256 to 10000000, got 255"),
+        ({"tokenizer": "words"}, "tokenizer: unknown value 'words'; accepted: byte, bpe"),
+        ({"tokenizer": 1}, "tokenizer: must be str, got 1"),
+        (
+            {"tokenizer": "bpe"},
+            "vocab_size: tokenizer 'bpe' has a token for each of 256 bytes and needs more",
+        ),
         ({"head_dims": [33]}, "head_dims: must be even for rotary positions, got 33"),
         ({"min_ffn_ratio": 1.2}, "min_ffn_ratio: must be a multiple of 0.5 from 0.5 to 16, got 1.2"),
         ({"max_ffn_ratio": 1.0}, "min_ffn_ratio: must not exceed max_ffn_ratio, got 1.5 and 1.0"),

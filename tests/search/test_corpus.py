@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from types import ModuleType
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import search.corpus
+import search.texts
 from search.corpus import Corpus, load_corpus
 from sizer.errors import InvalidFile, SizerError
 
@@ -104,6 +107,15 @@ def test_single_file_is_split_into_pieces_that_do_not_overlap(tmp_path: Path) ->
     assert "4 of 80" in corpus.notes[0]
 
 
+def test_pieces_do_not_cut_characters(tmp_path: Path) -> None:
+    text = "測試🙂é" * 4001
+    (tmp_path / "one.txt").write_text(text, encoding="utf-8")
+    corpus = load_corpus(str(tmp_path / "one.txt"))
+    sides = _bytes(corpus.train).decode(), _bytes(corpus.validation).decode()
+    assert sorted("".join(sides)) == sorted(text)
+    assert len(corpus.validation) == pytest.approx(len(text.encode()) / 20, abs=16)
+
+
 def test_copies_of_a_file_count_once(tmp_path: Path) -> None:
     root = _write(tmp_path / "texts", range(100))
     before = load_corpus(str(root))
@@ -131,7 +143,7 @@ def test_links_do_not_loop_and_pipes_are_not_read(tmp_path: Path) -> None:
 
 def test_reading_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _write(tmp_path / "texts", range(100))
-    monkeypatch.setattr(search.corpus, "MAX_CORPUS_BYTES", 100_000)
+    monkeypatch.setattr(search.texts, "MAX_CORPUS_BYTES", 100_000)
     corpus = load_corpus(str(root))
     assert len(corpus.train) + len(corpus.validation) == 100_000
     assert corpus.num_files + corpus.num_skipped == 100
@@ -152,14 +164,16 @@ def test_builtin_is_large_stable_and_has_no_tests() -> None:
 def test_validation_windows(tmp_path: Path) -> None:
     corpus = load_corpus(str(_write(tmp_path / "texts", range(200))))
     chunks = corpus.val_chunks(5, 128)
-    assert chunks.shape == (5, 129)
-    assert chunks.dtype == torch.int64
-    assert torch.equal(chunks, corpus.val_chunks(5, 128))
-    assert torch.equal(chunks[0], corpus.validation[:129].long())
-    assert torch.equal(chunks[-1], corpus.validation[-129:].long())
+    assert chunks.windows.shape == (5, 129)
+    assert chunks.windows.dtype == torch.int64
+    assert torch.equal(chunks.windows, corpus.val_chunks(5, 128).windows)
+    assert torch.equal(chunks.windows[0], corpus.validation[:129].long())
+    assert torch.equal(chunks.windows[-1], corpus.validation[-129:].long())
+    assert torch.equal(chunks.scored_bytes, torch.ones(5, 128, dtype=torch.int64))
+    assert chunks.num_bytes.tolist() == [128] * 5
     # No more than fit side by side.
     assert len(corpus.val_chunks(10**6, 128)) == len(corpus.validation) // 129
-    assert corpus.val_chunks(1, 128).shape == (1, 129)
+    assert corpus.val_chunks(1, 128).windows.shape == (1, 129)
 
 
 def test_windows_longer_than_the_text_are_refused(tmp_path: Path) -> None:
@@ -230,6 +244,9 @@ def test_hugging_face_rows_are_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "load_dataset", load_dataset, raising=False)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     assert load_corpus("hf:some/name").num_files == 200
+    assert load_corpus("hf:some/name:text").digest == load_corpus("hf:some/name").digest
+    with pytest.raises(InvalidFile, match="no row has text in the field 'body'; there are: 'text'"):
+        load_corpus("hf:some/name:body")
 
     def no_such_name(name: str, *, split: str, streaming: bool) -> list[dict[str, str]]:
         raise FileNotFoundError(f"{name} is not on the hub\nsecond line")
@@ -238,3 +255,48 @@ def test_hugging_face_rows_are_files(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidFile, match="some/name is not on the hub") as error:
         load_corpus("hf:some/name")
     assert "\n" not in str(error.value)
+
+
+# Lines that say where they are from, in scripts of one to four bytes a character.
+_WORDS = st.sampled_from(["wort", "größe", "測試", "🙂", "x = 1"])
+
+
+@settings(max_examples=12)
+@given(
+    sizes=st.lists(st.integers(300, 900), min_size=1, max_size=60),
+    word=_WORDS,
+    rows=st.booleans(),
+    bpe=st.booleans(),
+)
+def test_no_byte_of_validation_is_in_training(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], word: str, rows: bool, bpe: bool
+) -> None:
+    """Every line of the text is on exactly one side, or cut in two where a piece ends; nothing is lost."""
+    root = tmp_path_factory.mktemp("texts")
+    scale = max(1, 40_000 // sum(sizes))
+    texts = [
+        "".join(
+            # said twice: two lines that are cut and joined never look like a third
+            f"{document:02d}/{line:05d} {word} {document:02d}/{line:05d}\n"
+            for line in range(size * scale // 20)
+        )
+        for document, size in enumerate(sizes)
+    ]
+    if rows:
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        (root / "all.jsonl").write_text(lines, encoding="utf-8")
+    else:
+        for document, text in enumerate(texts):
+            (root / f"{document}.txt").write_text(text, encoding="utf-8")
+    corpus = load_corpus(str(root))
+    train, validation = _bytes(corpus.train).decode(), _bytes(corpus.validation).decode()
+    assert len(train.encode()) + len(validation.encode()) == len("".join(texts).encode())
+    whole = set("".join(texts).splitlines(keepends=True))
+    of_train, of_validation = (set(side.splitlines(keepends=True)) & whole for side in (train, validation))
+    assert not of_train & of_validation
+    assert len(whole) - len(of_train | of_validation) <= 8  # cut by the ends of 4 pieces
+    if bpe:
+        pytest.importorskip("tokenizers")
+        tokens = load_corpus(str(root), tokenizer="bpe", vocab_size=300)
+        for side, text in ((tokens.train, train), (tokens.validation, validation)):
+            assert int(tokens.token_bytes[side.int()].sum()) == len(text.encode())

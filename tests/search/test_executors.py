@@ -6,6 +6,7 @@ import doctest
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,10 @@ def test_every_worker_has_cores_and_every_core_one_worker(cores: list[int], work
 def test_workers_train_as_this_process_does(text: str, tmp_path: Path) -> None:
     heard: list[tuple[int, StepReport]] = []
     pool = WorkerPool(
-        2, text, on_step=lambda task, step: heard.append((task.number, step)), should_stop=lambda: False
+        2,
+        partial(load_corpus, text),
+        on_step=lambda task, step: heard.append((task.number, step)),
+        should_stop=lambda: False,
     )
     results: dict[int, ProxyResult] = {}
     try:
@@ -103,7 +107,7 @@ def test_a_worker_that_dies_is_replaced_once(text: str, tmp_path: Path) -> None:
             os.kill(pool._workers[0].process.pid or 0, signal.SIGKILL)
 
     limit = 1
-    pool = WorkerPool(1, text, on_step=kill, should_stop=lambda: False)
+    pool = WorkerPool(1, partial(load_corpus, text), on_step=kill, should_stop=lambda: False)
     try:
         pool.start(_task(0, tmp_path, steps=2000))
         ((_, result),) = pool.finished()
@@ -120,7 +124,10 @@ def test_a_worker_that_dies_is_replaced_once(text: str, tmp_path: Path) -> None:
 def test_asked_to_stop_a_worker_leaves_its_checkpoint(text: str, tmp_path: Path) -> None:
     steps: list[int] = []
     pool = WorkerPool(
-        1, text, on_step=lambda task, step: steps.append(step.step), should_stop=lambda: bool(steps)
+        1,
+        partial(load_corpus, text),
+        on_step=lambda task, step: steps.append(step.step),
+        should_stop=lambda: bool(steps),
     )
     try:
         pool.start(_task(0, tmp_path, steps=100_000))

@@ -12,12 +12,21 @@ import pytest
 import torch
 
 import search.train
-from search.corpus import Corpus, load_corpus
+from search.corpus import Corpus, ValidationChunks, load_corpus
 from search.model import Decoder
 from search.results import Candidate, ProxyResult, TrialStatus
 from search.scaling import initial_deviation, learning_rate_factor
 from search.stepper import EagerStep, Precision, choose_engine
-from search.train import StepReport, TrainConfig, Training, bits_per_byte, schedule, train_proxy
+from search.train import (
+    StepReport,
+    TrainConfig,
+    Training,
+    bits_per_byte,
+    overall,
+    schedule,
+    standard_error,
+    train_proxy,
+)
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
 from sizer.tensors import Role, tensor_specs
@@ -227,7 +236,7 @@ def test_other_errors_are_not_hidden(corpus: Corpus, monkeypatch: pytest.MonkeyP
 
 
 def test_bad_input_is_named(corpus: Corpus) -> None:
-    with pytest.raises(InvalidArchitecture, match="vocab_size must be at least 256"):
+    with pytest.raises(InvalidArchitecture, match="vocab_size must be at least 256 for corpus 'builtin'"):
         train_proxy(replace(CANDIDATE, architecture=replace(TINY, vocab_size=255)), corpus, CONFIG)
     wide = replace(TINY, hidden_size=256, intermediate_size=256)
     with pytest.raises(UnknownName, match="IQ2"):
@@ -245,6 +254,52 @@ def test_bits_per_byte_of_a_model_that_knows_nothing(corpus: Corpus) -> None:
     )  # all matrices zero: every byte equally likely
     assert bits.shape == (20,)
     assert torch.allclose(bits, torch.full_like(bits, 8.0))
+
+
+def test_bits_per_byte_count_the_bytes_that_tokens_stand_for() -> None:
+    """A model that knows nothing takes log2(vocabulary) bits a token, so that times tokens over bytes."""
+    model = Decoder(replace(TINY, vocab_size=1024))  # all matrices zero: 10 bits a token
+    scored = torch.tensor([[3, 1, 4, 2], [5, 5, 0, 0], [1, 1, 1, 1]])
+    chunks = ValidationChunks(windows=torch.arange(15).view(3, 5), scored_bytes=scored)
+    bits = bits_per_byte(model, chunks)
+    assert bits.tolist() == pytest.approx([10 * 4 / 10, 10 * 2 / 10, 10 * 4 / 4])
+    # 10 tokens of 24 bytes in all, however they are divided
+    assert overall(bits, chunks) == pytest.approx(10 * 10 / 24)
+    # deviations 4 - 4.1667, 2 - 4.1667, 10 - 4.1667 weighted by 10, 10 and 4 bytes over a mean of 8
+    away = [-1 / 6 * 1.25, -13 / 6 * 1.25, 35 / 6 * 0.5]
+    assert sum(away) == pytest.approx(0)
+    assert standard_error(bits, chunks) == pytest.approx(math.sqrt(sum(x * x for x in away) / 2 / 3))
+
+
+def test_chunks_of_equal_size_have_the_plain_mean_and_error() -> None:
+    bits = torch.tensor([2.0, 2.5, 4.0], dtype=torch.float64)
+    chunks = ValidationChunks(
+        windows=torch.zeros(3, 9, dtype=torch.int64), scored_bytes=torch.ones(3, 8, dtype=torch.int64)
+    )
+    assert overall(bits, chunks) == pytest.approx(bits.mean().item())
+    assert standard_error(bits, chunks) == pytest.approx(bits.std().item() / math.sqrt(3))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_corpus_in_tokens_is_learned_and_scored_in_bits_per_byte(tmp_path: Path, fused: bool) -> None:
+    pytest.importorskip("tokenizers")
+    text = "".join(f"def function_{n}(value): return value * {n} + {n % 7}\n" for n in range(3000))
+    (tmp_path / "text.py").write_text(text, encoding="utf-8")
+    corpus = load_corpus(str(tmp_path / "text.py"), tokenizer="bpe", vocab_size=440)
+    assert corpus.vocab_size == 440
+    candidate = Candidate(architecture=replace(TINY, vocab_size=440), format="Q8_0")
+    reports: list[StepReport] = []
+    config = replace(CONFIG, steps=30, fused=fused)
+    result = train_proxy(candidate, corpus, config, on_step=reports.append)
+    assert result.status is TrialStatus.COMPLETE
+    assert reports[0].loss == pytest.approx(math.log(440), abs=0.3)  # nats a token
+    assert result.val_bits_per_byte is not None
+    assert result.val_bits_per_byte_sd is not None
+    assert 0.2 < result.val_bits_per_byte < math.log2(440) / corpus.bytes_per_token
+    assert 0 < result.val_bits_per_byte_sd < 0.5
+    few = replace(candidate, architecture=replace(TINY, vocab_size=439))
+    with pytest.raises(InvalidArchitecture, match="vocab_size must be at least 440 for corpus 'text.py'"):
+        train_proxy(few, corpus, config)
 
 
 def test_schedule_by_hand() -> None:
