@@ -96,15 +96,22 @@ def run_command(
         "vocab_size": vocab_size,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
-    settings = _forecast(settings, minutes, keep_trials=trials is not None)
-    if dry_run:
-        return
     url = default_storage(storage)
 
     from search import runner
+    from search.study import check_new_study
+
+    # what can be refused is refused before anything is timed
+    runner.check_formats(settings)
+    texts = runner.corpus_of(settings, url)()
+    if not dry_run:
+        check_new_study(study, url)
+    settings = _forecast(settings, minutes, keep_trials=trials is not None)
+    if dry_run:
+        return
 
     def go(hook: Any) -> tuple[SearchResult, Ending]:
-        return runner.run(settings, name=study, storage=url, hook=hook)
+        return runner.run(settings, name=study, storage=url, hook=hook, corpus=texts)
 
     _finish(go, url, json_output=json_output)
 
@@ -112,11 +119,9 @@ def run_command(
 def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
     """Say on stderr what the search will take; with a time, the search that fits into it."""
     from search.forecast import forecast, step_seconds, within
-    from search.runner import check_formats
 
     if minutes is not None and not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
-    check_formats(settings)
     step_s = step_seconds(settings)
     if minutes is not None:
         settings = within(settings, 60 * minutes, step_s, keep_trials=keep_trials)

@@ -29,15 +29,22 @@ from sizer.runtimes import runtime as runtime_by_name
 
 
 def run(
-    config: SearchConfig, *, name: str | None, storage: str, hook: ProgressHook
+    config: SearchConfig,
+    *,
+    name: str | None,
+    storage: str,
+    hook: ProgressHook,
+    corpus: Corpus | None = None,
 ) -> tuple[SearchResult, Ending]:
     """Start a study and run it to its number of trials. Returns (result, why it ended).
+
+    `corpus` is that of the configuration, where the caller has loaded it already.
 
     Raises SizerError kinds: InvalidFile for the corpus, StudyError for the storage, NoFit when nothing in
     the space fits the budget.
     """
     check_formats(config)
-    corpus = _corpus_of(config, storage)()
+    corpus = corpus or corpus_of(config, storage)()
     study = create_study(
         config,
         name=name,
@@ -62,7 +69,7 @@ def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -
     study = open_study(name, storage)
     if trials is not None:
         study = replace(study, config=replace(study.config, trials=trials))
-    corpus = _corpus_of(study.config, storage)()
+    corpus = corpus_of(study.config, storage)()
     if corpus.digest != corpus_digest(study):
         raise StudyError(
             f"corpus: {study.config.corpus!r} has changed since the study began (digest "
@@ -122,13 +129,13 @@ def _executor(config: SearchConfig, corpus: Corpus, loop: Loop) -> Executor:
         return InProcess(corpus, on_step=loop.stepped, should_stop=loop.should_stop)
     return WorkerPool(
         config.workers,
-        _corpus_of(config, loop.study.storage),
+        corpus_of(config, loop.study.storage),
         on_step=loop.stepped,
         should_stop=loop.should_stop,
     )
 
 
-def _corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
+def corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
     """What loads a study's text, in this process or in a worker; tokens are kept beside the study."""
     path = sqlite_path(storage)
     return partial(

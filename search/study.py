@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sqlite3
 import time
 import warnings
@@ -24,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from search.config import SearchConfig, stored_config
 from search.kept import keep_beside, kept_files, sqlite_path
+from search.owner import is_alive, this_process
 from search.pareto import objectives
 from search.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
 from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
@@ -161,7 +161,7 @@ class OpenStudy:
                 study.enqueue_trial(params)
             study.sampler = optuna.samplers.RandomSampler(seed=self.config.seed)  # has nothing left to choose
             trial = study.ask()
-            trial.set_user_attr(_OWNER, _this_process())
+            trial.set_user_attr(_OWNER, this_process())
         return trial
 
     def left_behind(self) -> tuple[optuna.Trial, ...]:
@@ -169,9 +169,9 @@ class OpenStudy:
         study, found = self.optuna_study, []
         with _storage_errors(self.storage):
             for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if not _is_alive(stored.user_attrs.get(_OWNER)):
+                if not is_alive(stored.user_attrs.get(_OWNER)):
                     found.append(optuna.Trial(study, stored._trial_id))
-                    found[-1].set_user_attr(_OWNER, _this_process())
+                    found[-1].set_user_attr(_OWNER, this_process())
         return tuple(sorted(found, key=lambda trial: trial.number))
 
     def finished(self) -> tuple[tuple[FrozenTrial, TrialRecord], ...]:
@@ -213,7 +213,7 @@ class OpenStudy:
         """Trials under way may be gone on with by whoever resumes."""
         with _storage_errors(self.storage):
             for stored in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if stored.user_attrs.get(_OWNER) == _this_process():
+                if stored.user_attrs.get(_OWNER) == this_process():
                     optuna.Trial(self.optuna_study, stored._trial_id).set_user_attr(_OWNER, None)
 
     def _write(self, record: TrialRecord, text: str) -> None:
@@ -247,7 +247,7 @@ class OpenStudy:
         with _storage_errors(self.storage):
             for trial in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 # killed between storing the record and telling Optuna
-                if _RECORD in trial.user_attrs and not _is_alive(trial.user_attrs.get(_OWNER)):
+                if _RECORD in trial.user_attrs and not is_alive(trial.user_attrs.get(_OWNER)):
                     self._write(record_from_json(trial.user_attrs[_RECORD]), trial.user_attrs[_RECORD])
                     taken += 1
         return taken
@@ -286,15 +286,26 @@ def create_study(
                 storage=opened, study_name=chosen, directions=["minimize", "minimize"]
             )
         except DuplicatedStudyError:
-            raise StudyError(
-                f"study: {chosen!r} exists already; go on with `sizer search resume {chosen}` or give "
-                "another --study"
-            ) from None
+            raise _taken(chosen) from None
         study.set_metric_names(["file_bytes", "val_bits_per_byte"])
         study.set_user_attr(_CONFIG, json.dumps(config.to_dict()))
         study.set_user_attr(_SETTINGS, json.dumps(settings))
         study.set_user_attr(_CORPUS, json.dumps(corpus))
     return OpenStudy(name=chosen, storage=storage, config=config, optuna_study=study)
+
+
+def check_new_study(name: str | None, storage: str) -> None:
+    """Raise StudyError where `create_study` would: a storage that cannot be used, a name that is taken."""
+    opened = _open_storage(storage, create=True)
+    with _storage_errors(storage):
+        if name is not None and name in optuna.get_all_study_names(opened):
+            raise _taken(name)
+
+
+def _taken(name: str) -> StudyError:
+    return StudyError(
+        f"study: {name!r} exists already; go on with `sizer search resume {name}` or give another --study"
+    )
 
 
 def open_study(name: str, storage: str) -> OpenStudy:
@@ -365,29 +376,3 @@ def _records(trials: list[FrozenTrial]) -> Iterator[TrialRecord]:
                 yield record_from_json(text)
             except InvalidFile as error:
                 raise StudyError(f"study: trial {trial.number}: {error}") from None
-
-
-def _this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
-
-
-def _process_start(pid: int) -> str | None:
-    """Start time of a process in the kernel's ticks, so that a re-used number is not taken for it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _is_alive(owner: dict[str, Any] | None) -> bool:
-    if owner is None:
-        return False
-    if owner["host"] != socket.gethostname():
-        return True  # cannot be known from here: leave another machine's trial alone
-    try:
-        os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return owner["started"] is None or owner["started"] == _process_start(owner["pid"])

@@ -121,7 +121,7 @@ def test_an_interrupted_search_goes_on_without_repeating(
         runner.run(_config(corpus), name="s", storage=storage, hook=_quiet)
     first = load_result("s", storage)
     assert len(first.trained) == 1
-    monkeypatch.setattr("search.study._is_alive", lambda owner: False)
+    monkeypatch.setattr("search.study.is_alive", lambda owner: False)
     result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
     assert ending is Ending.DONE
     assert len(result.trained) == 3
@@ -241,7 +241,7 @@ def test_every_rung_survives_a_kill(corpus: Path, tmp_path: Path, monkeypatch: p
         return real(*rest, **named)
 
     monkeypatch.setattr("search.executors.train_proxy", killed)
-    monkeypatch.setattr("search.study._is_alive", lambda owner: False)
+    monkeypatch.setattr("search.study.is_alive", lambda owner: False)
     with pytest.raises(KeyboardInterrupt):
         runner.run(_rungs(corpus), name="s", storage=storage, hook=_quiet)
     for _ in range(60):

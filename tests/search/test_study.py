@@ -201,7 +201,7 @@ def test_a_killed_trial_goes_on_under_its_number(storage: str, monkeypatch: pyte
     study = _new(storage)
     monkeypatch.setattr(
         studies,
-        "_this_process",
+        "this_process",
         lambda: {"host": socket.gethostname(), "pid": 2**22 + 1, "started": "1"},
     )
     params = _asked(study)
@@ -289,7 +289,7 @@ def test_a_kill_between_storing_and_telling_loses_nothing(
     study = _new(storage)
     trial = _begun(study)
     trial.set_user_attr(studies._RECORD, record_to_json(record(0)))
-    monkeypatch.setattr(studies, "_is_alive", lambda owner: False)
+    monkeypatch.setattr(studies, "is_alive", lambda owner: False)
     again = open_study("s", storage)
     assert again.recover() == 1
     assert _stored(again) == (record(0),)
