@@ -51,6 +51,12 @@ def run_command(
     corpus: Annotated[
         str | None, typer.Option(help="builtin, a text file or a directory, or hf:NAME. [builtin]")
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Checkpoint (.npz) of a trained proxy to learn from as well.")
+    ] = None,
+    keep_finalists: Annotated[
+        bool | None, typer.Option("--keep-finalists", help="Keep the last models' weights, in finalists/.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study. [search-N]")] = None,
     storage: Annotated[str | None, _STORAGE] = None,
     json_output: Annotated[bool, _JSON] = False,
@@ -78,6 +84,8 @@ def run_command(
         "steps": steps,
         "seed": seed,
         "corpus": corpus,
+        "teacher": teacher,
+        "keep_finalists": keep_finalists,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     url = _default_storage(storage)

@@ -17,7 +17,8 @@ from search.loop import Ending, Progress
 from search.pareto import frontier
 from search.results import SearchResult, TrialStatus
 from search.study import load_result
-from search.train import Training, train_proxy
+from search.train import train_proxy
+from search.training import Training
 from sizer.errors import InvalidFile, NoFit, StudyError
 
 TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
