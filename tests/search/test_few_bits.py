@@ -24,7 +24,7 @@ from search.results import Candidate, TrialStatus, combined
 from search.scaling import initialize
 from search.stepper import EagerStep, Precision, update_rule
 from search.train import bits_per_byte, train_proxy
-from search.training import ASIDE_SHARE, StepReport, TrainConfig, Training
+from search.training import ASIDE_SHARE, Ending, StepReport, TrainConfig, Training, _Divergence
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 
 WIDE = Architecture(
@@ -244,6 +244,31 @@ def test_rounding_begins_with_the_cool_down(corpus: Corpus) -> None:
     Training(WIDE, corpus, config, noted).advance(lambda report: None, lambda: False)
     assert sorted(set(numbers)) == [8, 9, 10]
     assert numbers.count(8) == len(noted.names)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_optimizer_is_the_same_when_rounding_begins(corpus: Corpus, fused: bool) -> None:
+    config = replace(CONFIG, steps=10, cooldown_steps=0, fused=fused)
+    run = Training(WIDE, corpus, config, _few_bits("TQ1_0", LLAMA_CPP))
+    run.advance(lambda report: None, lambda: False)
+    before = {name: (m.clone(), s.clone()) for name, (m, s) in run._stepper.moments.items()}
+    run._round_from_now_on()
+    for name, (mean, square) in run._stepper.moments.items():
+        assert square.any(), name
+        assert torch.equal(mean, before[name][0]), name
+        assert torch.equal(square, before[name][1]), name
+
+
+def test_the_jump_of_the_loss_when_rounding_begins_is_no_divergence(corpus: Corpus) -> None:
+    config = replace(CONFIG, steps=10, cooldown_steps=4)
+    run = Training(WIDE, corpus, config, _few_bits("TQ1_0", LLAMA_CPP))
+    run.advance(lambda report: None, lambda: run.step == 6)
+    run._watch = _Divergence(first=5.5, lowest=1.0)  # as of a model trained well
+    assert run.advance(lambda report: None, lambda: False) is Ending.DONE
+    plain = Training(WIDE, corpus, config)
+    plain.advance(lambda report: None, lambda: plain.step == 6)
+    plain._watch = _Divergence(first=5.5, lowest=1.0)
+    assert plain.advance(lambda report: None, lambda: False) is Ending.DIVERGED
 
 
 @pytest.mark.parametrize("fused", [True, False])
