@@ -353,8 +353,8 @@ def test_a_finalist_that_was_kept_teaches(corpus: Path, storage: str, tmp_path: 
         assert record.proxy is not None
         scores.append(record.proxy.val_bits_per_byte)
     assert scores[0] != scores[1]
+    wrong = replace(plain, teacher=str(teacher), vocab_size=300)
     with pytest.raises(InvalidFile, match="teacher: .* must have a vocabulary of 300, got 256"):
-        wrong = replace(plain, teacher=str(teacher), vocab_size=300)
         runner.run(wrong, name="wrong", storage=storage, hook=_quiet)
     assert load_result("alone", storage).trained
     with pytest.raises(StudyError):
