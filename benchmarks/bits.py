@@ -150,15 +150,14 @@ def page(rows: list[Row], steps: int, parameters: int) -> str:
         "byte; in brackets what they cost over the 16 bits of the same cool-down. Bits: of a weight of the "
         "blocks, scales included.",
         "",
-        f"| format | bits | afterwards {shares} | in training {shares} | step |",
-        "|---|---|" + "---|" * (2 * len(SHARES)) + "---|",
+        f"| format | bits | afterwards {shares} | in training {shares} |",
+        "|---|---|" + "---|" * (2 * len(SHARES)),
     ]
     for row in rows:
         columns = [_cell(value, base) for value, base in zip(row.afterwards, exact, strict=True)]
         trained = [_cell(value, base) for value, base in zip(row.trained, exact, strict=False)]
         columns += trained or ["-"] * len(SHARES)
-        step = f"{1e3 * row.step_s:.0f} ms"
-        lines.append(f"| {row.format} | {row.bits:.2f} | {' | '.join(columns)} | {step} |")
+        lines.append(f"| {row.format} | {row.bits:.2f} | {' | '.join(columns)} |")
     lines += [
         "",
         "## Beside ParetoQ",
