@@ -26,7 +26,8 @@ from search.corpus import Corpus, load_corpus
 from search.model import NORM_EPSILON, Decoder, rotation_angles
 from search.scaling import initialize
 from search.stepper import choose_engine, make_stepper, update_rule
-from search.train import TrainConfig, bits_per_byte, schedule
+from search.train import bits_per_byte
+from search.training import TrainConfig, schedule
 from sizer.architecture import Architecture
 from sizer.tensors import tensor_specs
 

@@ -59,6 +59,12 @@ def run_command(
         str | None, typer.Option(help="byte, or bpe learned from the corpus, of --vocab-size. [byte]")
     ] = None,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the embedding table. [256]")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Checkpoint (.npz) of a trained proxy to learn from as well.")
+    ] = None,
+    keep_finalists: Annotated[
+        bool | None, typer.Option("--keep-finalists", help="Keep the last models' weights, in finalists/.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study. [search-N]")] = None,
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
@@ -94,6 +100,8 @@ def run_command(
         "corpus": corpus,
         "tokenizer": tokenizer,
         "vocab_size": vocab_size,
+        "teacher": teacher,
+        "keep_finalists": keep_finalists,
     }
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     url = default_storage(storage)

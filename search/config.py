@@ -75,6 +75,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "seed",
         "corpus",
         "tokenizer",
+        "teacher",
+        "keep_finalists",
     ),
 }
 
@@ -139,6 +141,8 @@ class SearchConfig:
     seed: int = 0
     corpus: str = "builtin"
     tokenizer: str = "byte"  # or "bpe", of vocab_size tokens
+    keep_finalists: bool = False  # whether checkpoints of the last runs stay, to teach or to be exported
+    teacher: str | None = None  # checkpoint of a trained proxy that every model learns from as well
     vocab_size: int = BYTE_VOCABULARY
     formats: tuple[str, ...] = ("TQ1_0", "Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_0", "Q6_K", "Q8_0", "F16")
     allow_fallback: bool = False  # whether rows may be of a length for which the format stores another type

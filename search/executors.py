@@ -20,7 +20,8 @@ import torch
 
 from search.corpus import Corpus
 from search.results import Candidate, ProxyResult
-from search.train import StepReport, TrainConfig, train_proxy
+from search.train import train_proxy
+from search.training import StepReport, TrainConfig
 from sizer.errors import SizerError, StudyError
 
 _POLL_S = 0.2  # between looks at whether to stop

@@ -21,9 +21,19 @@ _IQ4_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 
 
 def q2_k(x: Tensor) -> Tensor:
     """2-bit levels, 16 groups of 16 with a 4-bit scale and a 4-bit minimum."""
+    return q2_k_levels(x, *q2_k_grid(x))
+
+
+def q2_k_grid(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Step between levels and depth of the lowest that Q2_K finds for each group, `[super_blocks, 16, 1]`."""
     groups = x.view(-1, 16, 16)
     scale, low = _search_affine(groups, groups.abs(), top=3, first=-0.5, steps=15, absolute_error=True)
-    return _affine_groups(groups, scale, low, top=3, scale_top=15).view_as(x)
+    return _affine_grid(scale, low, scale_top=15)
+
+
+def q2_k_levels(x: Tensor, step: Tensor, shift: Tensor) -> Tensor:
+    """The nearest 2-bit levels on a grid of `q2_k_grid`."""
+    return _affine_levels(x.view(-1, 16, 16), step, shift, top=3).view_as(x)
 
 
 def q4_k(x: Tensor) -> Tensor:
@@ -90,11 +100,17 @@ def _importance(groups: Tensor) -> Tensor:
 
 def _affine_groups(groups: Tensor, scale: Tensor, low: Tensor, *, top: int, scale_top: int) -> Tensor:
     """Round scales and minima to `scale_top` levels of the super-block's largest, then the weights."""
+    return _affine_levels(groups, *_affine_grid(scale, low, scale_top=scale_top), top=top)
+
+
+def _affine_grid(scale: Tensor, low: Tensor, *, scale_top: int) -> tuple[Tensor, Tensor]:
     largest, deepest = scale.amax(1, keepdim=True), low.amax(1, keepdim=True)
     scale_levels = (_over(scale_top, largest) * scale).round().clamp(max=scale_top)
     low_levels = (_over(scale_top, deepest) * low).round().clamp(max=scale_top)
-    step = as_half(largest / scale_top) * scale_levels
-    shift = as_half(deepest / scale_top) * low_levels
+    return as_half(largest / scale_top) * scale_levels, as_half(deepest / scale_top) * low_levels
+
+
+def _affine_levels(groups: Tensor, step: Tensor, shift: Tensor, *, top: int) -> Tensor:
     return ((groups + shift) * inverse(step)).round().clamp(0, top) * step - shift
 
 

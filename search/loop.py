@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
+from pathlib import Path
 
 import optuna
 
 from search.config import SearchConfig
 from search.deployed import deployed_estimate
 from search.executors import Executor, Task
+from search.few_bits import any_few_bits
 from search.plan import Run, expected_steps, final_rung, rung_steps, stage, steps_of, warmup_steps
 from search.resolve import resolve_or_say_why
 from search.results import Candidate, ProxyResult, TrialRecord, TrialStatus, combined
@@ -20,7 +22,7 @@ from search.shapes import law_row
 from search.space import suggest
 from search.stepper import Precision
 from search.study import OpenStudy
-from search.train import StepReport, TrainConfig
+from search.training import StepReport, TrainConfig
 from sizer.budget import Budget
 from sizer.errors import NoFit
 from sizer.estimate import Estimate
@@ -201,6 +203,9 @@ class Loop:
             seq_len=config.seq_len,
             val_chunks=config.val_chunks,
             seed=config.seed + run.seed,
+            runtime=config.runtime,
+            teacher=None if config.teacher is None else Path(config.teacher),
+            cool_aside=any_few_bits(config.formats, config.runtime),
         )
         if config.learning_rate is not None:
             training = replace(training, learning_rate=config.learning_rate)
@@ -244,7 +249,11 @@ class Loop:
             self.records[task.number] = replace(record, runs=runs, proxy=combined(runs))
         self.done_steps += _steps_added(self.records[task.number].runs, result)
         if task.checkpoint is not None and task.rung == final_rung(self.config):
-            task.checkpoint.unlink(missing_ok=True)
+            if self.config.keep_finalists and result.status is TrialStatus.COMPLETE:
+                self.study.finalists.mkdir(parents=True, exist_ok=True)
+                task.checkpoint.replace(self.study.finalists / task.checkpoint.name)
+            else:
+                task.checkpoint.unlink(missing_ok=True)
         self.report()
 
     def _finish(self, record: TrialRecord) -> None:

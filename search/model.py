@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search.straight_through import int8_rows, straight_through
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import count_parameters, tensor_specs
@@ -61,12 +62,14 @@ def _causal_mask(seq: int, groups: int, dtype: torch.dtype, device: torch.device
         return mask.repeat(groups, 1).unsqueeze(0)
 
 
-class _Matrix(nn.Module):
+class Matrix(nn.Module):
     """A projection's weight `[out, in]` and maybe bias; zeros until initialised or loaded."""
 
     def __init__(self, columns: int, rows: int, *, bias: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(rows, columns))
+        self.stand_in: Tensor | None = None  # values to multiply with in place of the weight's own
+        self.int8_input = False  # whether each row of the input is rounded to 8 bits
         self.bias: nn.Parameter | None
         self.register_parameter("bias", nn.Parameter(torch.zeros(rows)) if bias else None)
 
@@ -83,9 +86,11 @@ class _Table(nn.Module):
         self.weight = nn.Parameter(torch.zeros(rows, width))
 
 
-def _fused(x: Tensor, *matrices: _Matrix) -> Tensor:
+def _fused(x: Tensor, *matrices: Matrix) -> Tensor:
     """Several projections of one input as a single product: thin models are bound by the number of calls."""
-    weights: list[Tensor] = [m.weight for m in matrices]
+    weights = [m.weight if m.stand_in is None else straight_through(m.weight, m.stand_in) for m in matrices]
+    if matrices[0].int8_input:
+        x = straight_through(x, int8_rows(x.detach()))
     weight = torch.cat(weights) if len(weights) > 1 else weights[0]
     biases: list[Tensor] = [m.bias for m in matrices if m.bias is not None]
     return F.linear(x, weight.to(x.dtype), torch.cat(biases).to(x.dtype) if biases else None)
@@ -140,9 +145,9 @@ class _Attention(nn.Module):
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_dim = a.num_heads, a.num_kv_heads, a.head_dim
         self.rotary = a.position is PositionKind.ROPE
-        self.q_proj = _Matrix(a.hidden_size, a.q_width, bias=a.qkv_bias)
-        self.k_proj = _Matrix(a.hidden_size, a.kv_width, bias=a.qkv_bias)
-        self.v_proj = _Matrix(a.hidden_size, a.kv_width, bias=a.qkv_bias)
+        self.q_proj = Matrix(a.hidden_size, a.q_width, bias=a.qkv_bias)
+        self.k_proj = Matrix(a.hidden_size, a.kv_width, bias=a.qkv_bias)
+        self.v_proj = Matrix(a.hidden_size, a.kv_width, bias=a.qkv_bias)
         self.qk_norm = a.qk_norm
         if a.qk_norm:
             self.q_norm = _NORMS[a.norm](a.head_dim)
@@ -150,7 +155,7 @@ class _Attention(nn.Module):
         if a.sub_norms:
             self.attn_sub_norm = _NORMS[a.norm](a.q_width)
         self.sub_norms = a.sub_norms
-        self.o_proj = _Matrix(a.q_width, a.hidden_size, bias=a.attention_output_bias)
+        self.o_proj = Matrix(a.q_width, a.hidden_size, bias=a.attention_output_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, seq, hidden]` to the same."""
@@ -187,12 +192,12 @@ class _Mlp(nn.Module):
         super().__init__()
         self.kind = a.mlp
         if a.mlp.gated:
-            self.gate_proj = _Matrix(a.hidden_size, a.intermediate_size, bias=a.mlp_bias)
-        self.up_proj = _Matrix(a.hidden_size, a.intermediate_size, bias=a.mlp_bias)
+            self.gate_proj = Matrix(a.hidden_size, a.intermediate_size, bias=a.mlp_bias)
+        self.up_proj = Matrix(a.hidden_size, a.intermediate_size, bias=a.mlp_bias)
         if a.sub_norms:
             self.ffn_sub_norm = _NORMS[a.norm](a.intermediate_size)
         self.sub_norms = a.sub_norms
-        self.down_proj = _Matrix(a.intermediate_size, a.hidden_size, bias=a.mlp_bias)
+        self.down_proj = Matrix(a.intermediate_size, a.hidden_size, bias=a.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, seq, hidden]` to the same."""
@@ -266,7 +271,7 @@ class Decoder(nn.Module):
         self.order = architecture.sharing.order(architecture.num_layers)
         self.model = _Body(architecture)
         if not architecture.tie_embeddings:
-            self.lm_head = _Matrix(architecture.hidden_size, architecture.vocab_size, bias=False)
+            self.lm_head = Matrix(architecture.hidden_size, architecture.vocab_size, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token numbers `[batch, seq]` to float32 logits `[batch, seq, vocab]`."""
@@ -279,8 +284,15 @@ class Decoder(nn.Module):
         for index in self.order:
             block = blocks[index]
             x = block(x, blocks[0 if a.shared_mlp else index].mlp)
-        head = body.embed_tokens if a.tie_embeddings else self.lm_head
-        return F.linear(body.norm(x), head.weight.to(x.dtype)).float()
+        if a.tie_embeddings:
+            return F.linear(body.norm(x), body.embed_tokens.weight.to(x.dtype)).float()
+        logits: Tensor = self.lm_head(body.norm(x))
+        return logits.float()
+
+    @property
+    def matrices(self) -> dict[str, Matrix]:
+        """The modules whose weights are multiplied with, by the weight's name; a tied head is none."""
+        return {f"{name}.weight": m for name, m in self.named_modules() if isinstance(m, Matrix)}
 
     def loss(self, windows: Tensor) -> Tensor:
         """Cross-entropy in nats of every next token, `[batch, seq + 1]` to `[batch, seq]`."""

@@ -6,6 +6,9 @@ returns what `dequantize_row_*` would read back. No bytes are packed. Equal to g
 without a search, and for Q3_K. The other types that search for a scale (k-quants, IQ4_NL, IQ4_XS) add their
 sums in another order and so, in one or two super-blocks of a hundred, settle on another scale of nearly the
 same error: root mean square error over a tensor within 0.1 % of ggml's.
+
+bitnet.cpp's types have one scale for a tensor: the mean magnitude, as weight_quant of its
+utils/convert-hf-to-gguf-bitnet.py takes it (BitNet b1.58, arXiv 2402.17764).
 """
 
 from __future__ import annotations
@@ -19,9 +22,15 @@ from search.k_quants import iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k
 from search.rounding import as_half, first_extreme, inverse, round_half_away
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
-from sizer.formats.ggml import TYPES, BlockType
-from sizer.formats.llamacpp import BASE_TYPES, mix
-from sizer.tensors import tensor_specs
+from sizer.formats.ggml import TYPES
+from sizer.formats.llamacpp import BASE_TYPES
+from sizer.formats.stored import StorageType
+from sizer.runtimes import runtime as runtime_by_name
+
+LLAMA_CPP, BITNET_CPP = "llama.cpp", "bitnet.cpp"
+
+# Smallest mean magnitude that weight_quant of convert-hf-to-gguf-bitnet.py divides by.
+_LEAST_MEAN = 1e-5
 
 # Weights rounded at a time: small enough that the temporaries of a scale search stay in the cache.
 _SLICE_ELEMENTS = 1 << 16
@@ -71,6 +80,15 @@ def _ternary(x: Tensor) -> Tensor:
     return round_half_away(x * inverse(scale)) * as_half(scale)
 
 
+def absmean_ternary(x: Tensor) -> Tensor:
+    """-1, 0 or 1 times the mean magnitude along the last axis, whichever is nearest; halves to even."""
+    inverse_scale = 1 / x.abs().mean(-1, keepdim=True).clamp(min=_LEAST_MEAN)
+    return (x * inverse_scale).round_().clamp_(-1, 1) / inverse_scale
+
+
+# Types with one scale for a whole tensor: bitnet.cpp's, which differ only in how trits are packed.
+WHOLE_TENSOR = ("I2_S", "TL1", "TL2")
+
 _QUANTIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "F32": _f32,
     "F16": as_half,
@@ -89,6 +107,7 @@ _QUANTIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "Q4_K": q4_k,
     "Q5_K": q5_k,
     "Q6_K": q6_k,
+    **dict.fromkeys(WHOLE_TENSOR, absmean_ternary),
 }
 
 
@@ -99,14 +118,15 @@ def _quantizer(name: str) -> Callable[[Tensor], Tensor]:
         raise UnknownName.of("block type to quantize proxies with", name, _QUANTIZERS) from None
 
 
-def fake_quantize(tensor: Tensor, block_type: BlockType | str) -> Tensor:
-    """The tensor as read back from that block type: float32, same shape, rows cut into blocks.
+def fake_quantize(tensor: Tensor, block_type: StorageType | str) -> Tensor:
+    """The tensor as read back from that type: float32, same shape, rows cut into its blocks.
 
     A row length that does not divide into blocks is a bug of the caller: `LlamaCppMix.assign` has fallbacks.
     """
-    kind = TYPES[block_type] if isinstance(block_type, str) and block_type in TYPES else block_type
-    name = kind.name if isinstance(kind, BlockType) else kind
+    name = block_type if isinstance(block_type, str) else block_type.name
     quantize = _quantizer(name)
+    if name in WHOLE_TENSOR:
+        return quantize(tensor.detach().float().reshape(1, -1)).view(tensor.shape)
     block = TYPES[name].block_elements
     assert tensor.shape[-1] % block == 0, f"rows of {tensor.shape[-1]} do not divide into {name} blocks"
     source = tensor.detach().float().reshape(-1, block)
@@ -117,44 +137,47 @@ def fake_quantize(tensor: Tensor, block_type: BlockType | str) -> Tensor:
     return result.view(tensor.shape)
 
 
-def fake_quantize_(tensor: Tensor, block_type: BlockType | str) -> Tensor:
+def fake_quantize_(tensor: Tensor, block_type: StorageType | str) -> Tensor:
     """The same, written back into the tensor, which is returned."""
     with torch.no_grad():
         return tensor.copy_(fake_quantize(tensor, block_type))
 
 
-def stored_types(architecture: Architecture, mix_name: str) -> dict[str, BlockType]:
-    """Block type of each of the architecture's own tensors, by name.
+def stored_types(
+    architecture: Architecture, format_name: str, runtime: str = LLAMA_CPP
+) -> dict[str, StorageType]:
+    """Type of each of the architecture's own tensors in a runtime's file, by name.
 
     llama.cpp stores a shared block once for every run and may give the copies different types (Q4_K_M gives
     some layers more bits); the proxy has one block, so it gets the type of the copy that runs first.
     """
-    unrolled = architecture.unrolled()
-    assigned = mix(mix_name).assign(unrolled, tensor_specs(unrolled))
+    engine = runtime_by_name(runtime)
     order = architecture.sharing.order(architecture.num_layers)
-    types: dict[str, BlockType] = {}
-    for stored in assigned:
+    types: dict[str, StorageType] = {}
+    for stored in engine.store(architecture, engine.format_name(format_name)):
         name, layer = stored.spec.name, stored.spec.layer
         if layer is not None:
             name = name.replace(f"layers.{layer}.", f"layers.{order[layer]}.", 1)
-        types.setdefault(name, TYPES[stored.type.name])
+        types.setdefault(name, stored.type)
     return types
 
 
-def check_mix(architecture: Architecture, mix_name: str) -> None:
-    """Raise UnknownName if the mix needs a block type that has no fake quantizer here (IQ1, IQ2, IQ3)."""
-    for block_type in stored_types(architecture, mix_name).values():
-        _quantizer(block_type.name)
+def check_format(architecture: Architecture, format_name: str, runtime: str = LLAMA_CPP) -> None:
+    """Raise UnknownName if the format needs a type that has no fake quantizer here (IQ1, IQ2, IQ3)."""
+    for kind in stored_types(architecture, format_name, runtime).values():
+        _quantizer(kind.name)
 
 
-def supported_mixes() -> tuple[str, ...]:
-    """Mixes every tensor of which can be fake-quantized at any width."""
-    return tuple(name for name in BASE_TYPES if not name.startswith(("IQ1", "IQ2", "IQ3")))
+def supported_formats(runtime: str = LLAMA_CPP) -> tuple[str, ...]:
+    """Formats of a runtime every tensor of which can be fake-quantized at any width."""
+    if runtime == LLAMA_CPP:
+        return tuple(name for name in BASE_TYPES if not name.startswith(("IQ1", "IQ2", "IQ3")))
+    return runtime_by_name(runtime).formats if runtime == BITNET_CPP else ()
 
 
 def fake_quantized_state(
-    state: Mapping[str, Tensor], architecture: Architecture, mix_name: str
+    state: Mapping[str, Tensor], architecture: Architecture, format_name: str, runtime: str = LLAMA_CPP
 ) -> dict[str, Tensor]:
-    """A model's state dict as read back from a GGUF file of that mix; the given tensors are left alone."""
-    types = stored_types(architecture, mix_name)
+    """A model's state dict as read back from a file of that format; the given tensors are left alone."""
+    types = stored_types(architecture, format_name, runtime)
     return {name: fake_quantize(tensor, types[name]) for name, tensor in state.items()}

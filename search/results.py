@@ -36,10 +36,11 @@ class ProxyResult:
     status: TrialStatus
     val_bits_per_byte: float | None  # of the fake-quantized weights; None unless complete
     val_bits_per_byte_sd: float | None  # standard error over the validation chunks
-    val_bits_per_byte_full: float | None  # of the weights as trained, before fake-quantization
+    # Of the weights before fake-quantization; worse than after it where they were trained rounded.
+    val_bits_per_byte_full: float | None
     num_parameters: int  # sum(p.numel()) of the torch module
     steps: int
-    trained_tokens: int
+    trained_tokens: int  # up to the score
     wall_s: float
     seed: int
     learning_rate: float | None = None  # base rate of the run that counts, halved by each restart
@@ -49,6 +50,8 @@ class ProxyResult:
     reason: str | None = None  # why a run that is not complete ended
     rung: int = 0  # which of the study's rungs this run came to; the number of rungs: cooled down
     seeds: int = 1  # runs that the figures are means of
+    # Tokens of these trained on a copy, to score it as runs end: later rungs go on from before them.
+    aside_tokens: int = 0
     val_chunk_bits: tuple[float, ...] = ()  # bits per byte of each validation chunk, the same for every model
 
 
@@ -70,13 +73,17 @@ def combined(results: Sequence[ProxyResult]) -> ProxyResult:
     if len(scores) > 1:
         of_seeds = sum((s - mean) ** 2 for s in scores) / (len(scores) - 1) / len(scores)
     # a run that went on from a checkpoint counts the steps before it; each seed is a run of its own
-    steps_of = {r.seed: max(o.trained_tokens for o in results if o.seed == r.seed) for r in results}
+    kept_of = {r.seed: 0 for r in results}
+    for r in results:
+        kept_of[r.seed] = max(kept_of[r.seed], r.trained_tokens - r.aside_tokens)
+    aside = sum(r.aside_tokens for r in results)
     return replace(
         runs[0],
         val_bits_per_byte=mean,
         val_bits_per_byte_sd=sqrt(of_chunks**2 + of_seeds),
         val_bits_per_byte_full=sum(full) / len(full) if full else None,
-        trained_tokens=sum(steps_of.values()),
+        trained_tokens=sum(kept_of.values()) + aside,
+        aside_tokens=aside,
         wall_s=sum(r.wall_s for r in results),
         seeds=len(runs),
     )

@@ -19,11 +19,12 @@ from search.kept import sqlite_path
 from search.lock import study_lock
 from search.loop import Ending, Loop, ProgressHook
 from search.plan import rung_steps
-from search.quantize import supported_mixes
+from search.quantize import supported_formats
 from search.results import SearchResult
 from search.sampling import sampler_of
 from search.stepper import choose_engine
 from search.study import OpenStudy, corpus_digest, create_study, open_study
+from search.teacher import load_teacher
 from sizer.errors import StudyError, UnknownName
 from sizer.runtimes import runtime as runtime_by_name
 
@@ -44,6 +45,8 @@ def run(
     the space fits the budget.
     """
     check_formats(config)
+    if config.teacher is not None:
+        load_teacher(Path(config.teacher), vocab_size=config.vocab_size)
     corpus = corpus or corpus_of(config, storage)()
     study = create_study(
         config,
@@ -82,8 +85,8 @@ def check_formats(config: SearchConfig) -> None:
     """A format that proxies cannot be scored in must be refused before anything is trained."""
     engine = runtime_by_name(config.runtime)
     for name in config.formats:
-        if engine.format_name(name) not in supported_mixes():
-            raise UnknownName.of("format to score proxies in", name, supported_mixes())
+        if engine.format_name(name) not in supported_formats(engine.name):
+            raise UnknownName.of("format to score proxies in", name, supported_formats(engine.name))
 
 
 def _settings(config: SearchConfig) -> dict[str, str | int | float]:

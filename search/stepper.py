@@ -17,10 +17,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from search.few_bits import FewBits
 from search.fused.kernels import NoKernels
 from search.fused.step import FusedStep, UpdateRule, can_fuse
-from search.model import Decoder
+from search.model import Decoder, Matrix
 from search.scaling import initialize, learning_rate_factor
+from search.teacher import Teacher
 from sizer.architecture import Architecture
 from sizer.tensors import tensor_specs
 
@@ -83,8 +85,17 @@ def update_rule(architecture: Architecture, *, weight_decay: float, clip: float)
 class EagerStep:
     """Steps by torch's autograd and its fused AdamW; any architecture the module can be built for."""
 
-    def __init__(self, model: Decoder, *, dtype: torch.dtype, rule: UpdateRule) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        *,
+        dtype: torch.dtype,
+        rule: UpdateRule,
+        few_bits: FewBits | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
         self._model, self._clip, self._dtype = model, rule.clip, dtype
+        self._few_bits, self._teacher = few_bits, teacher
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             groups.setdefault((rule.rate_of[name], rule.decay_of[name]), []).append(parameter)
@@ -121,12 +132,31 @@ class EagerStep:
             group["lr"] = rate * group["factor"]
         for state in self._optimizer.state.values():
             state["step"].fill_(number - 1)
-        loss = self._model.loss(windows).mean()
-        torch.autograd.backward(loss)
+        loss = self._loss_of(windows, number)
         nn.utils.clip_grad_norm_(self._model.parameters(), self._clip, foreach=True)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._loss += loss.detach()
+
+    def _loss_of(self, windows: Tensor, number: int) -> Tensor:
+        """Cross-entropy, after gradients of what is learned from were taken."""
+        rounded: list[Matrix] = []
+        if self._few_bits is not None:
+            found = self._model.matrices
+            for name in self._few_bits.names:
+                matrix = found[name]
+                rounded.append(matrix)
+                matrix.stand_in = self._few_bits.rounded(name, matrix.weight, number)
+                matrix.int8_input = self._few_bits.int8_input(name)
+        if self._teacher is None:
+            loss = self._model.loss(windows).mean()
+            torch.autograd.backward(loss)
+        else:
+            loss, distilled = self._teacher.losses(self._model, windows)
+            torch.autograd.backward(distilled)
+        for matrix in rounded:
+            matrix.stand_in, matrix.int8_input = None, False
+        return loss
 
     def take_loss(self) -> float:
         """Sum of the mean losses of the steps since the last call, in nats per token."""
@@ -139,15 +169,27 @@ class EagerStep:
 
 
 def make_stepper(
-    model: Decoder, *, batch: int, seq: int, dtype: torch.dtype, rule: UpdateRule, fused: bool = True
+    model: Decoder,
+    *,
+    batch: int,
+    seq: int,
+    dtype: torch.dtype,
+    rule: UpdateRule,
+    fused: bool = True,
+    few_bits: FewBits | None = None,
+    teacher: Teacher | None = None,
 ) -> Stepper:
-    """Written-out steps where the architecture and the machine allow (and `fused` asks), else autograd."""
-    if fused and can_fuse(model.architecture):
+    """Written-out steps where the architecture and the machine allow (and `fused` asks), else autograd.
+
+    With `few_bits` its matrices are rounded in every product; with a teacher its predictions are learned
+    from as well. Written-out steps have no teacher.
+    """
+    if fused and teacher is None and can_fuse(model.architecture):
         try:
-            return FusedStep(model, batch=batch, seq=seq, dtype=dtype, rule=rule)
+            return FusedStep(model, batch=batch, seq=seq, dtype=dtype, rule=rule, few_bits=few_bits)
         except NoKernels:
             pass
-    return EagerStep(model, dtype=dtype, rule=rule)
+    return EagerStep(model, dtype=dtype, rule=rule, few_bits=few_bits, teacher=teacher)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,11 @@ class OpenStudy:
         path = sqlite_path(self.storage)
         return (path.parent if path is not None else Path("runs")) / self.name / "checkpoints"
 
+    @property
+    def finalists(self) -> Path:
+        """Folder of the weights of runs at their end, where they are kept."""
+        return self.checkpoints.parent / "finalists"
+
     def optuna_trial(self, number: int) -> FrozenTrial:
         """A trial as Optuna has it."""
         with _storage_errors(self.storage):

@@ -28,8 +28,12 @@ HOMES = {
     "torch": (
         "search/model.py",
         "search/train.py",
+        "search/training.py",
         "search/corpus.py",
         "search/quantize.py",
+        "search/few_bits.py",
+        "search/straight_through.py",
+        "search/teacher.py",
         "search/k_quants.py",
         "search/rounding.py",
         "search/scaling.py",

@@ -234,6 +234,29 @@ EXPORT void swap_heads(long batch, long heads, long seq, long dim, const real *f
                (size_t)dim * sizeof(real));
 }
 
+/* ---- 8-bit activations of bitnet.cpp ---- */
+
+/* Each row as read back from 8 bits, in place; `int8_rows` of search/straight_through.py. */
+EXPORT void int8_rows(long rows, long width, real *x) {
+#pragma omp parallel for schedule(static)
+  for (long r = 0; r < rows; r++) {
+    real *row = x + r * width;
+    float most = 1e-5f;
+#pragma omp simd reduction(max : most)
+    for (long i = 0; i < width; i++) {
+      float magnitude = fabsf(load(row[i]));
+      most = magnitude > most ? magnitude : most;
+    }
+    const float scale = 127.0f / most;
+#pragma omp simd
+    for (long i = 0; i < width; i++) {
+      /* nearest whole number, halves to even: no magnitude is above 127 here */
+      float level = (load(row[i]) * scale + 12582912.0f) - 12582912.0f;
+      row[i] = store(level / scale);
+    }
+  }
+}
+
 /* ---- feed-forward: gate_up `[rows, 2 width]`, gate first ---- */
 
 EXPORT void swiglu(long rows, long width, const real *gate_up, real *out) {

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from search.few_bits import FewBits
 from search.fused.kernels import kernels
 from search.model import NORM_EPSILON, Decoder, rotation_angles
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
@@ -75,9 +76,18 @@ class _Weight:
 class FusedStep:
     """Runs training steps of a decoder on batches of one size. NoKernels if the passes cannot be compiled."""
 
-    def __init__(self, model: Decoder, *, batch: int, seq: int, dtype: torch.dtype, rule: UpdateRule) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        *,
+        batch: int,
+        seq: int,
+        dtype: torch.dtype,
+        rule: UpdateRule,
+        few_bits: FewBits | None = None,
+    ) -> None:
         assert can_fuse(model.architecture), model.architecture
-        self._lib = kernels(dtype)
+        self._lib, self._few_bits = kernels(dtype), few_bits
         self._model, self._architecture, self._dtype, self._rule = model, model.architecture, dtype, rule
         self._rows, self._batch, self._seq = batch * seq, batch, seq
         self._pieces = torch.get_num_threads()
@@ -110,7 +120,7 @@ class FusedStep:
 
     def gradients(self, windows: Tensor) -> dict[str, Tensor]:
         """Gradient of the mean loss by name, float32, without a step; for tests."""
-        self._run(windows)
+        self._run(windows, 1)
         return {s.name: self._gradient(s).to(torch.float32, copy=True) for s in self._specs}
 
     def _gradient(self, spec: TensorSpec) -> Tensor:
@@ -119,7 +129,7 @@ class FusedStep:
 
     def step(self, windows: Tensor, rate: float, number: int) -> None:
         """One update on windows `[batch, seq + 1]` at a rate; `number` counts from 1."""
-        self._run(windows)
+        self._run(windows, number)
         rule = self._rule
         self._lib.adamw(
             *self._update_arguments,
@@ -138,7 +148,11 @@ class FusedStep:
         self._loss.zero_()
         return total
 
-    def _run(self, windows: Tensor) -> None:
+    def _run(self, windows: Tensor, number: int) -> None:
+        if self._few_bits is not None:
+            parameters = dict(self._model.named_parameters())
+            for name in self._few_bits.names:
+                self._copies[name].copy_(self._few_bits.rounded(name, parameters[name], number))
         self.tokens.copy_(windows[:, :-1])
         self.targets.copy_(windows[:, 1:])
         for call in self._calls:
@@ -163,6 +177,11 @@ class FusedStep:
         ]
         self._keep.extend(a for a in arguments if isinstance(a, Tensor))
         self._calls.append(partial(getattr(self._lib, name), *converted))
+
+    def _int8(self, x: Tensor, matrix: str) -> None:
+        """Round rows to 8 bits where the type of the matrix they meet asks for it; gradients pass."""
+        if self._few_bits is not None and self._few_bits.int8_input(f"{matrix}.weight"):
+            self._pass("int8_rows", *x.shape, x)
 
     def _product(self, a: Tensor, b: Tensor, out: Tensor) -> None:
         self._calls.append(partial(torch.mm if a.dim() == 2 else torch.bmm, a, b, out=out))
@@ -266,12 +285,14 @@ class FusedStep:
         """One run of a block: the stream, what is yet to be added to it, and the ways back in order."""
         prefix, weights = f"model.layers.{index}", self._blocks[index]
         stream, normed, back1 = self._norm(f"{prefix}.input_layernorm.weight", stream, added)
-        mixed, back2 = self._attention(normed, weights)
+        self._int8(normed, f"{prefix}.self_attn.q_proj")
+        mixed, back2 = self._attention(f"{prefix}.self_attn", normed, weights)
         stream, normed, back3 = self._norm(f"{prefix}.post_attention_layernorm.weight", stream, mixed)
-        out, back4 = self._mlp(normed, weights)
+        self._int8(normed, f"{prefix}.mlp.gate_proj")
+        out, back4 = self._mlp(f"{prefix}.mlp", normed, weights)
         return stream, out, [back1, back2, back3, back4]
 
-    def _mlp(self, normed: Tensor, weights: dict[str, _Weight]) -> tuple[Tensor, WayBack]:
+    def _mlp(self, prefix: str, normed: Tensor, weights: dict[str, _Weight]) -> tuple[Tensor, WayBack]:
         rows, width = normed.shape
         gate_up, down = weights["gate_proj"], weights["down_proj"]
         inner = down.copy.shape[1]
@@ -281,19 +302,21 @@ class FusedStep:
         active, out = self._scratch("active", rows, inner), self._scratch("out", rows, width)
         self._product(normed, gate_up.copy.t(), both)
         self._pass("swiglu", rows, inner, both, active)
+        self._int8(active, f"{prefix}.down_proj")
         self._product(active, down.copy.t(), out)
 
         def back() -> None:
             dactive = self._scratch("dactive", rows, inner)
             self._product(self._dreal, down.copy, dactive)
             self._pass("swiglu_backward", rows, inner, both, dactive, active)
+            self._int8(active, f"{prefix}.down_proj")
             self._weight_gradient(down, self._dreal, active)
             self._weight_gradient(gate_up, both, normed)
             self._product(both, gate_up.copy, self._dnormed)
 
         return out, back
 
-    def _attention(self, normed: Tensor, weights: dict[str, _Weight]) -> tuple[Tensor, WayBack]:
+    def _attention(self, prefix: str, normed: Tensor, weights: dict[str, _Weight]) -> tuple[Tensor, WayBack]:
         a, rows, batch, seq = self._architecture, self._rows, self._batch, self._seq
         heads, kv, dim = a.num_heads, a.num_kv_heads, a.head_dim
         qkv_proj, out_proj = weights["q_proj"], weights["o_proj"]
@@ -311,6 +334,7 @@ class FusedStep:
         self._pass("causal_softmax", batch * heads * seq, seq, scores)
         self._product(scores, v, by_head)
         self._pass("swap_heads", batch, heads, seq, dim, by_head, mixed)
+        self._int8(mixed, f"{prefix}.o_proj")
         self._product(mixed, out_proj.copy.t(), out)
 
         def back() -> None:

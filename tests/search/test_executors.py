@@ -18,7 +18,7 @@ from search.corpus import load_corpus
 from search.executors import InProcess, Task, WorkerPool, divided
 from search.results import Candidate, ProxyResult, TrialStatus
 from search.stepper import Precision
-from search.train import StepReport, TrainConfig
+from search.training import StepReport, TrainConfig
 from sizer.errors import StudyError
 from tests.search.records import TINY
 

@@ -12,7 +12,7 @@ import pytest
 from search.config import SearchConfig, load_config
 from search.deployed import deployed_estimate
 from search.presets import preset, presets
-from search.quantize import supported_mixes
+from search.quantize import supported_formats
 from search.resolve import resolve_or_say_why
 from search.space import suggest
 from sizer.budget import Budget
@@ -37,10 +37,10 @@ def test_a_preset_says_every_field_that_matters(name: str) -> None:
     found = preset(name.upper())
     assert found.about
     assert not found.about.startswith("#")
-    optional = {"min_decode_tokens_per_s", "learning_rate"}
+    optional = {"min_decode_tokens_per_s", "learning_rate", "teacher", "keep_finalists"}
     assert {f.name for f in fields(SearchConfig)} - optional <= found.values.keys()
     assert tomllib.loads(found.text).keys() == {"budget", "space", "training"}
-    assert set(found.config.formats) <= set(supported_mixes())
+    assert set(found.config.formats) <= set(supported_formats())
 
 
 def test_a_preset_saved_as_a_file_is_the_same_search(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from search.model import Decoder
 from search.quantize import (
-    check_mix,
+    check_format,
     fake_quantize,
     fake_quantize_,
     fake_quantized_state,
     stored_types,
-    supported_mixes,
+    supported_formats,
 )
 from search.scaling import initialize
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
@@ -236,12 +236,12 @@ def test_rows_that_do_not_divide_fall_back() -> None:
 
 
 def test_mixes_without_a_quantizer_are_refused() -> None:
-    for name in supported_mixes():
-        check_mix(ARCHITECTURE, name)
+    for name in supported_formats():
+        check_format(ARCHITECTURE, name)
     with pytest.raises(UnknownName, match="IQ3_S"):
-        check_mix(ARCHITECTURE, "IQ3_M")
+        check_format(ARCHITECTURE, "IQ3_M")
     with pytest.raises(UnknownName, match="llama.cpp format 'Q4'"):
-        check_mix(ARCHITECTURE, "Q4")
+        check_format(ARCHITECTURE, "Q4")
 
 
 def test_bell_is_what_it_was() -> None:

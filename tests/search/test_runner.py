@@ -17,8 +17,9 @@ from search.loop import Ending, Progress
 from search.pareto import frontier
 from search.results import SearchResult, TrialStatus
 from search.study import load_result
-from search.train import Training, train_proxy
-from sizer.errors import InvalidFile, NoFit, StudyError
+from search.train import train_proxy
+from search.training import Training
+from sizer.errors import InvalidFile, NoFit, StudyError, UnknownName
 
 TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
 
@@ -206,7 +207,8 @@ def test_a_search_in_rungs_trains_fewer_for_longer(
 
     monkeypatch.setattr(Training, "advance", advance)
     seen: list[Progress] = []
-    result, ending = runner.run(_rungs(corpus), name="s", storage=storage, hook=seen.append)
+    config = replace(_rungs(corpus), formats=("Q4_0", "Q6_K", "Q8_0"))  # no cool-downs aside
+    result, ending = runner.run(config, name="s", storage=storage, hook=seen.append)
     assert ending is Ending.DONE
     runs = [run for r in result.records for run in r.runs]
     by_rung = {rung: sum(run.rung == rung and run.seed == 0 for run in runs) for rung in range(4)}
@@ -268,7 +270,7 @@ def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
     def signals() -> Iterator[Callable[[], bool]]:
         yield lambda: stop
 
-    monkeypatch.setattr("search.train.REPORT_EVERY", 1)
+    monkeypatch.setattr("search.training.REPORT_EVERY", 1)
     monkeypatch.setattr(runner, "_stop_on_signal", signals)
     _, ending = runner.run(_rungs(corpus, steps=40), name="s", storage=storage, hook=hook)
     assert ending is Ending.STOPPED
@@ -312,3 +314,48 @@ def test_a_study_is_run_by_one_process_at_a_time(corpus: Path, storage: str) -> 
                 runner.resume("s", storage=storage, trials=None, hook=_quiet)
 
     runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=hook)
+
+
+def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: str) -> None:
+    config = _config(
+        corpus,
+        runtime="bitnet.cpp",
+        formats=("I2_S", "TL1"),
+        sharing=("none",),
+        max_size_bytes=400_000,
+        rungs=2,
+        lowest_rung_steps=10,
+        steps=30,
+    )
+    result, ending = runner.run(config, name="b", storage=storage, hook=_quiet)
+    assert ending is Ending.DONE
+    proxies = [record.proxy for record in result.finalists]
+    assert proxies
+    for proxy in proxies:
+        assert proxy is not None
+        assert proxy.val_bits_per_byte != proxy.val_bits_per_byte_full
+        # 10 and 30 steps with 1 and 3 aside, 3 of cool-down
+        assert (proxy.trained_tokens, proxy.aside_tokens) == ((33 + 4) * 64, 4 * 64)
+    with pytest.raises(UnknownName, match="format to score proxies in 'fp16'"):
+        runner.run(replace(config, runtime="mlx", formats=("fp16",)), name="m", storage=storage, hook=_quiet)
+
+
+def test_a_finalist_that_was_kept_teaches(corpus: Path, storage: str, tmp_path: Path) -> None:
+    kept = _config(corpus, trials=1, keep_finalists=True, formats=("Q8_0",))
+    runner.run(kept, name="first", storage=storage, hook=_quiet)
+    (teacher,) = (tmp_path / "runs" / "first" / "finalists").glob("*.npz")
+    plain = replace(kept, keep_finalists=False)
+    scores = []
+    for name, config in (("alone", plain), ("taught", replace(plain, teacher=str(teacher), seed=0))):
+        result, _ = runner.run(config, name=name, storage=storage, hook=_quiet)
+        assert not (tmp_path / "runs" / name / "finalists").exists()
+        (record,) = result.trained
+        assert record.proxy is not None
+        scores.append(record.proxy.val_bits_per_byte)
+    assert scores[0] != scores[1]
+    wrong = replace(plain, teacher=str(teacher), vocab_size=300)
+    with pytest.raises(InvalidFile, match="teacher: .* must have a vocabulary of 300, got 256"):
+        runner.run(wrong, name="wrong", storage=storage, hook=_quiet)
+    assert load_result("alone", storage).trained
+    with pytest.raises(StudyError):
+        load_result("wrong", storage)  # refused before it began

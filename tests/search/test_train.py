@@ -12,21 +12,14 @@ import pytest
 import torch
 
 import search.train
+import search.training
 from search.corpus import Corpus, ValidationChunks, load_corpus
 from search.model import Decoder
 from search.results import Candidate, ProxyResult, TrialStatus
 from search.scaling import initial_deviation, learning_rate_factor
 from search.stepper import EagerStep, Precision, choose_engine
-from search.train import (
-    StepReport,
-    TrainConfig,
-    Training,
-    bits_per_byte,
-    overall,
-    schedule,
-    standard_error,
-    train_proxy,
-)
+from search.train import bits_per_byte, overall, standard_error, train_proxy
+from search.training import StepReport, TrainConfig, Training, schedule
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
 from sizer.tensors import Role, tensor_specs
@@ -182,7 +175,7 @@ def test_a_restart_can_save_a_run(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_what_counts_as_divergence(losses: list[float], diverged_at: int | None) -> None:
-    watch = search.train._Divergence()
+    watch = search.training._Divergence()
     verdicts = [watch.diverged(loss) for loss in losses]
     assert verdicts.index(True) == diverged_at if diverged_at is not None else not any(verdicts)
 
@@ -378,7 +371,7 @@ def test_a_full_disk_loses_the_checkpoint_and_not_the_run(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("search.train.save_checkpoint", full)
+    monkeypatch.setattr("search.training.save_checkpoint", full)
     path = tmp_path / "run.npz"
     short = replace(CONFIG, steps=12)
     assert train_proxy(CANDIDATE, corpus, short, checkpoint=path).status is TrialStatus.COMPLETE
