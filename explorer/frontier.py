@@ -132,15 +132,25 @@ def _line(record: TrialRecord) -> str:
     )
 
 
+def _exact(record: TrialRecord) -> str:
+    """The score without rounding, and what it means: models of few bits are trained as rounded."""
+    proxy, name = record.proxy, record.candidate.format
+    assert proxy is not None
+    assert proxy.val_bits_per_byte_full is not None
+    full, score = proxy.val_bits_per_byte_full, proxy.val_bits_per_byte
+    if score is not None and full > score:
+        return f"trained rounded to {name}; {full:.4f} by the weights behind the rounding"
+    return f"{full:.4f} before rounding to {name}"
+
+
 def _show_model(result: SearchResult, record: TrialRecord) -> None:
     proxy = record.proxy
     assert proxy is not None
-    assert proxy.val_bits_per_byte_full is not None
     st.subheader(f"Trial {record.number}", divider="gray")
+    seeds = f"seed {proxy.seed}" if proxy.seeds == 1 else f"mean of {proxy.seeds} seeds"
     st.markdown(
-        f"**{score_text(record)} bits per byte** ({proxy.val_bits_per_byte_full:.4f} before rounding to "
-        f"{record.candidate.format}) after {proxy.steps:,} steps, {format_count(proxy.trained_tokens)} "
-        f"tokens and {format_seconds(proxy.wall_s)} of training, seed {proxy.seed}"
+        f"**{score_text(record)} bits per byte** ({_exact(record)}) after {proxy.steps:,} steps, "
+        f"{format_count(proxy.trained_tokens)} tokens and {format_seconds(proxy.wall_s)} of training, {seeds}"
     )
     try:
         sized = deployed_estimate(result, record)
