@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.search_runs import finished_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
@@ -50,31 +50,6 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
-
-
-def _runs(folder: Path) -> dict[tuple[int, int, int], dict[str, Any]]:
-    """Every finished run by trial, rung and seed, as the database has it."""
-    path = folder / "runs" / "sizer.db"
-    if not path.is_file():
-        return {}
-    found = {}
-    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
-    try:
-        query = "SELECT key, value_json FROM study_user_attributes WHERE key LIKE 'sizer_run/%'"
-        for key, text in database.execute(query):
-            number, rung, seed = map(int, key.split("/")[1:])
-            found[number, rung, seed] = json.loads(json.loads(text))
-        query = "SELECT value_json FROM trial_user_attributes WHERE key = 'sizer_record'"
-        for (text,) in database.execute(query):
-            record = json.loads(json.loads(text))
-            if record["proxy"] is not None and record["repeats"] is None:
-                found[record["number"], 0, record["proxy"]["seed"]] = record["proxy"]
-    except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):  # the database is being made
-            raise
-    finally:
-        database.close()
-    return found
 
 
 def _workers_are_gone(folder: Path) -> bool:
@@ -127,7 +102,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
                 continue
             assert code == 0, (broken / "log.txt").read_text()
             break
-        now = _runs(broken)
+        now = finished_runs(broken)
         assert seen.items() <= now.items()  # still there, and not trained anew: even the seconds are the same
         moved += len(now) > len(seen)
         seen = now
@@ -137,9 +112,9 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
             time.sleep(0.1)
     last = _start(broken, "resume", "s")
     assert last.wait(timeout=600) == 0, (broken / "log.txt").read_text()
-    done = _runs(broken)
+    done = finished_runs(broken)
     assert seen.items() <= done.items()
-    assert _scores(done) == _scores(_runs(straight))
+    assert _scores(done) == _scores(finished_runs(straight))
     print(f"{kills} kills, {moved} of them after something new was finished, {len(done)} runs")
     assert kills >= KILLS / 2, "the search ended before it could be killed"
     assert moved, "every kill came before anything was finished"
