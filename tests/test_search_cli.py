@@ -117,7 +117,7 @@ def test_a_killed_search_resumes_without_repeating_finished_trials(folder: Path)
     running.communicate()
     _sizer(folder, "search", "report", "s")
     before = _scores(folder)
-    assert 2 <= len(before) < 5
+    assert 1 <= len(before) < 5  # the second may be stored and not yet told; resume takes it in
     _sizer(folder, "search", "resume", "s")
     after = _scores(folder)
     assert len(after) == 5
