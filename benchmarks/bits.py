@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-import search.training
+import search.plan
 from search.corpus import Corpus, load_corpus
 from search.few_bits import FewBits, few_bit_types
 from search.formats import format_bits
@@ -77,7 +77,7 @@ class Bench:
         """The run after a cool-down of that share of its steps, and seconds of a step."""
         run = Training(SHAPE, self.corpus, replace(self.config, runtime=runtime), few_bits)
         run.load(self.start)
-        search.training.ASIDE_SHARE = share
+        search.plan.RUNG_COOLDOWN_SHARE = share
         begin, first = time.perf_counter(), run.step
         run.end_aside(_silent, _never)
         return run, (time.perf_counter() - begin) / (run.step - first)

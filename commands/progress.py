@@ -77,8 +77,6 @@ def _stage(progress: SearchProgress) -> str:
     """Models trained of those wanted; in later rungs which one."""
     if progress.rung == 0 or progress.candidate is None:
         return f"{progress.trained}/{progress.wanted}"
-    if progress.rung >= progress.rungs:
-        return "finalists"
     return f"rung {progress.rung + 1}/{progress.rungs}"
 
 

@@ -110,7 +110,7 @@ def run_command(
     from search.study import check_new_study
 
     # what can be refused is refused before anything is timed
-    runner.check_formats(settings)
+    runner.check(settings)
     texts = runner.corpus_of(settings, url)()
     if not dry_run:
         check_new_study(study, url)

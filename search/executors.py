@@ -33,7 +33,7 @@ class Task:
     """One piece of training: a trial's candidate up to a step, from its checkpoint where there is one."""
 
     number: int
-    rung: int  # from 0; the number of rungs is the last run with falling rate
+    rung: int  # from 0; runs to the last end with a falling rate
     candidate: Candidate
     training: TrainConfig
     checkpoint: Path | None

@@ -10,6 +10,7 @@ import torch
 
 from search.config import SearchConfig
 from search.executors import available_cores
+from search.few_bits import any_few_bits
 from search.model import Decoder
 from search.plan import expected_steps, rung_steps
 from search.resolve import resolve_or_say_why
@@ -52,7 +53,7 @@ class Forecast:
 
 def forecast(config: SearchConfig, step_s: float) -> Forecast:
     """What a search takes where a step takes `step_s`, a worker's models one after the other."""
-    steps = expected_steps(config)
+    steps = expected_steps(config, aside=any_few_bits(config.formats, config.runtime))
     return Forecast(
         trials=config.trials,
         rungs=rung_steps(config),

@@ -86,11 +86,15 @@ class Loop:
         """What was asked."""
         return self.study.config
 
+    @property
+    def _cools_aside(self) -> bool:
+        return any_few_bits(self.config.formats, self.config.runtime)
+
     def take_stock(self) -> None:
         """What the study holds already."""
         for record in self.study.result().records:
             self.records[record.number] = record
-            self.done_steps += sum(_steps_added(record.runs, run) for run in record.runs)
+            self.done_steps += sum(self._steps_added(record.runs, run) for run in record.runs)
         for trial, record in self.study.finished():
             self._remember(trial, record)
         self.left_behind = list(self.study.left_behind())
@@ -205,7 +209,7 @@ class Loop:
             seed=config.seed + run.seed,
             runtime=config.runtime,
             teacher=None if config.teacher is None else Path(config.teacher),
-            cool_aside=any_few_bits(config.formats, config.runtime),
+            cool_aside=self._cools_aside,
         )
         if config.learning_rate is not None:
             training = replace(training, learning_rate=config.learning_rate)
@@ -234,7 +238,7 @@ class Loop:
         key = _key(task, self.config)
         del self.running[key]
         self.reports.pop(key, None)
-        if result.status is TrialStatus.FAILED and result.steps < task.training.steps and self.should_stop():
+        if result.status is TrialStatus.STOPPED:
             self.begun.pop(task.number, None)
             self.stopped = True
             return
@@ -247,7 +251,7 @@ class Loop:
             record = self.records[task.number]
             runs = (*record.runs, result)
             self.records[task.number] = replace(record, runs=runs, proxy=combined(runs))
-        self.done_steps += _steps_added(self.records[task.number].runs, result)
+        self.done_steps += self._steps_added(self.records[task.number].runs, result)
         if task.checkpoint is not None and task.rung == final_rung(self.config):
             if self.config.keep_finalists and result.status is TrialStatus.COMPLETE:
                 self.study.finalists.mkdir(parents=True, exist_ok=True)
@@ -255,6 +259,12 @@ class Loop:
             else:
                 task.checkpoint.unlink(missing_ok=True)
         self.report()
+
+    def _steps_added(self, runs: tuple[ProxyResult, ...], run: ProxyResult) -> int:
+        """Steps a run added to those of the same seed before it, those on a copy included."""
+        before = [r.steps for r in runs if r.seed == run.seed and r.rung < run.rung]
+        aside = run.aside_tokens // (self.config.batch_size * self.config.seq_len)
+        return max(0, run.steps - max(before, default=0)) + aside
 
     def _finish(self, record: TrialRecord) -> None:
         self.study.tell(record)
@@ -280,7 +290,8 @@ class Loop:
         """Tell the caller where the search stands."""
         task = task or next(iter(self.running.values()), None)
         under_way = sum(
-            max(0, report.step - _steps_before(self.config, run.rung)) for run, report in self.reports.items()
+            max(0, report.step - _steps_before(self.config, run.rung)) + report.aside_steps
+            for run, report in self.reports.items()
         )
         best = min(self.records.values(), key=_bits, default=None)
         self.hook(
@@ -295,7 +306,7 @@ class Loop:
                 step=step.step if step else 0,
                 steps=task.training.steps if task else self.config.steps,
                 done_steps=self.done_steps + under_way,
-                total_steps=expected_steps(self.config),
+                total_steps=expected_steps(self.config, aside=self._cools_aside),
                 tokens_per_s=sum(report.tokens_per_s for report in self.reports.values()),
                 best=best if best is not None and _bits(best) < float("inf") else None,
             )
@@ -308,12 +319,6 @@ def _key(task: Task, config: SearchConfig) -> Run:
 
 def _steps_before(config: SearchConfig, rung: int) -> int:
     return steps_of(config, rung - 1)[0] if rung else 0
-
-
-def _steps_added(runs: tuple[ProxyResult, ...], run: ProxyResult) -> int:
-    """Steps a run added to those of the same seed before it."""
-    before = [r.steps for r in runs if r.seed == run.seed and r.rung < run.rung]
-    return max(0, run.steps - max(before, default=0))
 
 
 def _bits(record: TrialRecord) -> float:

@@ -15,8 +15,9 @@ from search.finalists import Finalist, overlapping
 from search.results import ProxyResult, TrialRecord, TrialStatus
 from search.rungs import RungEntry, RungSettings, ladder, survivors
 
-# Steps of falling rate that finalists of a search in rungs get on top, as a share of the last rung's.
-COOLDOWN_SHARE = 0.1
+# Steps of falling rate that runs to the last of several rungs get on top, as a share of the rung's; runs to
+# earlier rungs get as many on a copy where they need them to be scored (search/training.py).
+RUNG_COOLDOWN_SHARE = 0.1
 WARMUP_SHARE = 0.05  # of the first rung's steps, at most
 _MAX_WARMUP = 50
 
@@ -43,9 +44,8 @@ def rung_steps(config: SearchConfig) -> tuple[int, ...]:
 
 
 def final_rung(config: SearchConfig) -> int:
-    """The rung whose runs end with a falling rate: the only one, or one after the last."""
-    count = len(rung_steps(config))
-    return 0 if count == 1 else count
+    """The rung whose runs end with a falling rate: the last."""
+    return len(rung_steps(config)) - 1
 
 
 def steps_of(config: SearchConfig, rung: int) -> tuple[int, int | None]:
@@ -53,10 +53,15 @@ def steps_of(config: SearchConfig, rung: int) -> tuple[int, int | None]:
     steps = rung_steps(config)
     if len(steps) == 1:
         return steps[0], None
-    if rung < len(steps):
+    if rung < len(steps) - 1:
         return steps[rung], 0
-    cooldown = max(1, ceil(COOLDOWN_SHARE * steps[-1]))
+    cooldown = cooldown_steps(steps[-1])
     return steps[-1] + cooldown, cooldown
+
+
+def cooldown_steps(steps: int) -> int:
+    """Steps of falling rate after so many at the full one."""
+    return ceil(RUNG_COOLDOWN_SHARE * steps)
 
 
 def warmup_steps(config: SearchConfig) -> int:
@@ -64,14 +69,21 @@ def warmup_steps(config: SearchConfig) -> int:
     return min(_MAX_WARMUP, int(WARMUP_SHARE * rung_steps(config)[0]))
 
 
-def expected_steps(config: SearchConfig) -> int:
-    """Steps that the whole search trains if no run diverges and no finalists tie."""
-    steps, total, count = rung_steps(config), 0, config.trials
-    for rung, end in enumerate(steps):
+def expected_steps(config: SearchConfig, *, aside: bool) -> int:
+    """Steps that the whole search trains if no run diverges and no finalists tie.
+
+    `aside`: whether runs to earlier rungs than the last are scored after a cool-down on a copy.
+    """
+    before, total, count = 0, 0, config.trials
+    for rung in range(final_rung(config) + 1):
         if rung:
             count = ceil(count / config.eta)
-        total += count * (end - (steps[rung - 1] if rung else 0))
-    return total + (count * (steps_of(config, len(steps))[0] - steps[-1]) if len(steps) > 1 else 0)
+        end, _ = steps_of(config, rung)
+        total += count * (end - before)
+        if aside and rung < final_rung(config):
+            total += count * cooldown_steps(end)
+        before = end
+    return total
 
 
 def stage(config: SearchConfig, records: Iterable[TrialRecord]) -> Stage:
@@ -81,9 +93,8 @@ def stage(config: SearchConfig, records: Iterable[TrialRecord]) -> Stage:
     last, settings = final_rung(config), RungSettings(eta=config.eta, bins=config.size_bins)
     cohort = [n for n in trained if _complete(done.get((n, 0, 0)))]
     for rung in range(1, last + 1):
-        if rung < last:  # the last rung's cohort all cool down
-            entries = [_entry(trained[n], done[n, rung - 1, 0]) for n in cohort]
-            cohort = list(survivors(entries, settings, first_rung=rung == 1)) if entries else []
+        entries = [_entry(trained[n], done[n, rung - 1, 0]) for n in cohort]
+        cohort = list(survivors(entries, settings, first_rung=rung == 1)) if entries else []
         missing = tuple(Run(n, rung, 0) for n in cohort if (n, rung, 0) not in done)
         if missing:
             return Stage(rung, tuple(cohort), missing)

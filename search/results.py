@@ -18,7 +18,8 @@ class TrialStatus(StrEnum):
     COMPLETE = "complete"
     DIVERGED = "diverged"  # loss became non-finite or ran away; never teaches the sampler or a law
     INFEASIBLE = "infeasible"  # broke the budget; never trained
-    FAILED = "failed"  # stopped by an error from outside (memory, disk)
+    FAILED = "failed"  # ended by an error from outside (memory, disk)
+    STOPPED = "stopped"  # asked to stop before its end; goes on later, and is never stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class ProxyResult:
     dtype: str | None = None  # what matrices were multiplied in while training: bf16 or fp32
     tokens_per_s: float | None = None  # of the training steps alone
     reason: str | None = None  # why a run that is not complete ended
-    rung: int = 0  # which of the study's rungs this run came to; the number of rungs: cooled down
+    rung: int = 0  # which of the study's rungs this run came to
     seeds: int = 1  # runs that the figures are means of
     # Tokens of these trained on a copy, to score it as runs end: later rungs go on from before them.
     aside_tokens: int = 0

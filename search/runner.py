@@ -44,9 +44,7 @@ def run(
     Raises SizerError kinds: InvalidFile for the corpus, StudyError for the storage, NoFit when nothing in
     the space fits the budget.
     """
-    check_formats(config)
-    if config.teacher is not None:
-        load_teacher(Path(config.teacher), vocab_size=config.vocab_size)
+    check(config)
     corpus = corpus or corpus_of(config, storage)()
     study = create_study(
         config,
@@ -81,12 +79,17 @@ def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -
     return _run(study, corpus, hook)
 
 
-def check_formats(config: SearchConfig) -> None:
-    """A format that proxies cannot be scored in must be refused before anything is trained."""
+def check(config: SearchConfig) -> None:
+    """Refuse, before anything is timed or trained, formats that proxies cannot be scored in, and a teacher.
+
+    Raises UnknownName for a format, InvalidFile for a teacher that is not there or of another vocabulary.
+    """
     engine = runtime_by_name(config.runtime)
     for name in config.formats:
         if engine.format_name(name) not in supported_formats(engine.name):
             raise UnknownName.of("format to score proxies in", name, supported_formats(engine.name))
+    if config.teacher is not None:
+        load_teacher(Path(config.teacher), vocab_size=config.vocab_size)
 
 
 def _settings(config: SearchConfig) -> dict[str, str | int | float]:

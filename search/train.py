@@ -37,8 +37,8 @@ def train_proxy(
 
     With a checkpoint the run goes on from there where the file holds one, and leaves one behind. A run that
     diverges is started once more at half the rate; `restarts` and `learning_rate` say so. A run out of
-    memory, or stopped through `should_stop`, is FAILED with a `reason`. Same seed, machine and number of
-    threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
+    memory is FAILED, one ended through `should_stop` STOPPED, with a `reason`. Same seed, machine and number
+    of threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
     """
     architecture = candidate.architecture
     if architecture.vocab_size < corpus.vocab_size:
@@ -124,7 +124,8 @@ def _ended(
 ) -> ProxyResult:
     """The result with how the run ended and, where it came to its end, its scores."""
     if ending is Ending.STOPPED:
-        return replace(result, reason=f"stopped after {run.step} of {run.config.steps} steps")
+        reason = f"stopped after {run.step} of {run.config.steps} steps"
+        return replace(result, status=TrialStatus.STOPPED, reason=reason)
     if ending is Ending.DIVERGED:
         return replace(result, status=TrialStatus.DIVERGED, reason=f"diverged at step {run.step}")
     model = run.model

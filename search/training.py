@@ -17,6 +17,7 @@ from search.checkpoint import load_checkpoint, save_checkpoint
 from search.corpus import Corpus
 from search.few_bits import FewBits
 from search.model import Decoder
+from search.plan import cooldown_steps
 from search.quantize import LLAMA_CPP
 from search.scaling import initialize
 from search.stepper import Precision, Stepper, choose_engine, make_stepper, update_rule
@@ -26,9 +27,6 @@ from sizer.errors import InvalidFile, InvalidQuantity
 from sizer.hf_config import config_from_architecture
 
 COOLDOWN_SHARE = 0.2  # the last steps of a run that ends, over which the rate falls linearly to zero
-# Steps of falling rate that a copy is trained for, to be scored, where the run itself is to go on at the full
-# rate, as a share of its steps so far; as many as a finalist cools down for (search/plan.py).
-ASIDE_SHARE = 0.1
 REPORT_EVERY = 10  # steps between reads of the loss: reading it waits for the step to end
 SAVE_EVERY_S = 30.0  # seconds between checkpoints of a run that has a place to keep them
 
@@ -87,6 +85,7 @@ class StepReport:
     steps: int
     loss: float  # nats per token, mean since the last report
     tokens_per_s: float  # since training began or was taken up again
+    aside_steps: int = 0  # after these, on a copy, to score the run
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -188,9 +187,13 @@ class Training:
 
     def end_aside(self, on_step: Callable[[StepReport], None], should_stop: Callable[[], bool]) -> Ending:
         """Train on as runs end, with a falling rate, to be scored: what was saved is not touched."""
-        end, extra = self.step, math.ceil(ASIDE_SHARE * self.step)
+        end, extra = self.step, cooldown_steps(self.step)
         self.config = replace(self.config, steps=end + extra, cooldown_steps=extra)
-        return self.advance(lambda report: on_step(replace(report, step=end, steps=end)), should_stop)
+
+        def told(report: StepReport) -> None:
+            on_step(replace(report, step=end, steps=end, aside_steps=report.step - end))
+
+        return self.advance(told, should_stop)
 
     @property
     def ends_aside(self) -> bool:

@@ -19,12 +19,13 @@ from search.fused.kernels import NoKernels, kernels
 from search.fused.step import FusedStep
 from search.k_quants import q2_k_grid
 from search.model import Decoder
+from search.plan import cooldown_steps
 from search.quantize import BITNET_CPP, LLAMA_CPP, fake_quantize, fake_quantized_state, stored_types
 from search.results import Candidate, TrialStatus, combined
 from search.scaling import initialize
 from search.stepper import EagerStep, Precision, update_rule
 from search.train import bits_per_byte, train_proxy
-from search.training import ASIDE_SHARE, Ending, StepReport, TrainConfig, Training, _Divergence
+from search.training import Ending, StepReport, TrainConfig, Training, _Divergence
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 
 WIDE = Architecture(
@@ -309,11 +310,12 @@ def test_a_rung_is_scored_after_rounded_steps_aside(corpus: Corpus, tmp_path: Pa
     reports: list[StepReport] = []
     few = train_proxy(candidate, corpus, rung, checkpoint=path, on_step=reports.append)
     four = train_proxy(plain, corpus, rung, checkpoint=other)
-    extra = int(ASIDE_SHARE * CONFIG.steps)
+    extra = cooldown_steps(CONFIG.steps)
     assert (few.steps, few.aside_tokens) == (40, extra * 4 * 32)
     assert few.trained_tokens == (40 + extra) * 4 * 32
     assert (four.trained_tokens, four.aside_tokens) == (40 * 4 * 32, 0)
     assert max(report.step for report in reports) == 40
+    assert max(report.aside_steps for report in reports) == extra
     # what the next rung goes on from knows nothing of them
     assert _same_weights(path, other)
     longer = replace(rung, steps=50)
@@ -328,7 +330,7 @@ def test_others_are_scored_as_they_would_end_where_they_are_compared_with_few_bi
     rung = replace(CONFIG, cooldown_steps=0, cool_aside=True)
     candidate, path = Candidate(architecture=WIDE, format="F32"), tmp_path / "run.npz"
     cooled = train_proxy(candidate, corpus, rung, checkpoint=path)
-    extra = int(ASIDE_SHARE * CONFIG.steps)
+    extra = cooldown_steps(CONFIG.steps)
     ended = train_proxy(candidate, corpus, replace(CONFIG, steps=CONFIG.steps + extra, cooldown_steps=extra))
     assert cooled.val_bits_per_byte == ended.val_bits_per_byte
     assert (cooled.steps, cooled.trained_tokens) == (40, ended.trained_tokens)
@@ -359,7 +361,7 @@ def test_stopping_aside_is_a_stop_and_goes_on(corpus: Corpus, tmp_path: Path) ->
 
     candidate = Candidate(architecture=WIDE, format="TQ1_0")
     stopped = train_proxy(candidate, corpus, rung, checkpoint=path, should_stop=should_stop)
-    assert stopped.status is TrialStatus.FAILED
+    assert (stopped.status, stopped.steps) == (TrialStatus.STOPPED, 40)
     resumed = train_proxy(candidate, corpus, rung, checkpoint=path)
     assert resumed.val_bits_per_byte == train_proxy(candidate, corpus, rung).val_bits_per_byte
 

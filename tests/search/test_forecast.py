@@ -12,7 +12,7 @@ from search.config import SearchConfig
 from search.forecast import _most, forecast, step_seconds, within
 from sizer.errors import InvalidQuantity, NoFit
 
-CONFIG = SearchConfig(trials=9, steps=9000, batch_size=8, seq_len=128)
+CONFIG = SearchConfig(trials=9, steps=9000, batch_size=8, seq_len=128, formats=("Q4_0", "Q8_0"))
 
 
 def test_a_forecast_by_hand() -> None:
@@ -22,6 +22,9 @@ def test_a_forecast_by_hand() -> None:
     assert (found.steps, found.tokens, found.rungs) == (steps, steps * 1024, (1000, 3000, 9000))
     assert found.seconds == pytest.approx(0.1 * steps + 9 * 1.5)
     assert found.text() == "9 models for 1,000 then 3,000 then 9,000 steps, 22.43M tokens, about 36m 44s"
+    # a study with few-bit formats scores every run to an earlier rung after a tenth more on a copy
+    aside = 9 * 100 + 3 * 300
+    assert forecast(replace(CONFIG, formats=("TQ1_0", "Q8_0")), 0.1).steps == steps + aside
     assert forecast(replace(CONFIG, workers=2), 0.1).seconds == pytest.approx(found.seconds / 2)
 
 

@@ -211,15 +211,15 @@ def test_a_search_in_rungs_trains_fewer_for_longer(
     result, ending = runner.run(config, name="s", storage=storage, hook=seen.append)
     assert ending is Ending.DONE
     runs = [run for r in result.records for run in r.runs]
-    by_rung = {rung: sum(run.rung == rung and run.seed == 0 for run in runs) for rung in range(4)}
+    by_rung = {rung: sum(run.rung == rung and run.seed == 0 for run in runs) for rung in range(3)}
     assert by_rung[0] == 6
-    assert 6 > by_rung[1] >= by_rung[2] == by_rung[3] >= 1
+    assert 6 > by_rung[1] >= by_rung[2] >= 1
     # each rung goes on where the one before ended, and the last gets a tenth more steps of falling rate
-    assert {(first, last) for seed, first, last in starts if seed == 0} == {(0, 2), (2, 4), (4, 8), (8, 9)}
+    assert {(first, last) for seed, first, last in starts if seed == 0} == {(0, 2), (2, 4), (4, 9)}
     assert all(first == 0 and last == 9 for seed, first, last in starts if seed == 1)
     assert len(starts) == len(runs)
-    assert {r.number for r in frontier(result)} <= {r.number for r in result.records if len(r.runs) >= 4}
-    assert all(r.proxy and r.proxy.rung == 3 for r in frontier(result))
+    assert {r.number for r in frontier(result)} <= {r.number for r in result.records if len(r.runs) >= 3}
+    assert all(r.proxy and r.proxy.rung == 2 for r in frontier(result))
     assert not list(Path(storage.removeprefix("sqlite:///")).parent.rglob("*.npz"))
     tokens = sum((last - first) * 2 * 32 for _, first, last in starts)
     assert sum(r.proxy.trained_tokens for r in result.trained if r.proxy) == tokens
@@ -290,6 +290,36 @@ def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
     assert firsts[0] == step
 
 
+def test_stopping_while_a_run_is_scored_aside_stores_nothing(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked to stop after the rung's own steps, before its score: nothing is known yet, nothing failed."""
+    stop = False
+    real = Training.end_aside
+
+    def end_aside(self: Training, *rest: Any) -> Any:
+        nonlocal stop
+        stop = True
+        return real(self, *rest)
+
+    @contextmanager
+    def signals() -> Iterator[Callable[[], bool]]:
+        yield lambda: stop
+
+    config = _rungs(corpus, formats=("Q8_0", "TQ1_0"), trials=2)
+    straight, _ = runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/whole/sizer.db", hook=_quiet)
+    monkeypatch.setattr(Training, "end_aside", end_aside)
+    monkeypatch.setattr(runner, "_stop_on_signal", signals)
+    storage = f"sqlite:///{tmp_path}/stopped/sizer.db"
+    result, ending = runner.run(config, name="s", storage=storage, hook=_quiet)
+    assert ending is Ending.STOPPED
+    assert not result.records
+    monkeypatch.undo()
+    result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
+    assert ending is Ending.DONE
+    assert _scores(result) == _scores(straight)
+
+
 def _step_of(path: Path) -> int:
     return int(load_checkpoint(path)[1]["step"])
 
@@ -334,8 +364,8 @@ def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: st
     for proxy in proxies:
         assert proxy is not None
         assert proxy.val_bits_per_byte != proxy.val_bits_per_byte_full
-        # 10 and 30 steps with 1 and 3 aside, 3 of cool-down
-        assert (proxy.trained_tokens, proxy.aside_tokens) == ((33 + 4) * 64, 4 * 64)
+        # 10 steps with 1 aside, then up to 30 and 3 of cool-down
+        assert (proxy.trained_tokens, proxy.aside_tokens) == ((33 + 1) * 64, 64)
     with pytest.raises(UnknownName, match="format to score proxies in 'fp16'"):
         runner.run(replace(config, runtime="mlx", formats=("fp16",)), name="m", storage=storage, hook=_quiet)
 

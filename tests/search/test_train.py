@@ -189,7 +189,7 @@ def test_stopping_from_outside(corpus: Corpus) -> None:
         return asked > 7
 
     result = train_proxy(CANDIDATE, corpus, CONFIG, should_stop=should_stop)
-    assert result.status is TrialStatus.FAILED
+    assert result.status is TrialStatus.STOPPED
     assert (result.steps, result.reason) == (7, "stopped after 7 of 60 steps")
 
 
