@@ -1,4 +1,4 @@
-"""Finished runs of a study, read from its database while a search writes to it."""
+"""Text for searches in tests, and their finished runs, read from the database while a search writes to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import sqlite3
 from pathlib import Path
 from typing import Any
+
+# easy to learn: a few steps already tell models apart
+TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
 
 
 def finished_runs(folder: Path) -> dict[tuple[int, int, int], dict[str, Any]]:

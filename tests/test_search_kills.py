@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.search_runs import finished_runs
+from tests.search_runs import TEXT, finished_runs
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
 CONFIG = """
 max_size_bytes = "150KB"
 trials = 16

@@ -21,8 +21,8 @@ from search.stepper import Precision
 from search.training import StepReport, TrainConfig
 from sizer.errors import StudyError
 from tests.search.records import TINY
+from tests.search_runs import TEXT
 
-TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
 TRAINING = TrainConfig(
     steps=30,
     batch_size=2,

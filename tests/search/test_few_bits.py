@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from search.checkpoint import load_checkpoint
-from search.corpus import Corpus, load_corpus
+from search.corpus import Corpus
 from search.few_bits import GRID_STEPS, FewBits, any_few_bits, few_bit_types, ternary_blocks
 from search.fused.kernels import NoKernels, kernels
 from search.fused.step import FusedStep
@@ -49,18 +48,7 @@ CONFIG = TrainConfig(
 FORMATS = (("TQ1_0", LLAMA_CPP), ("Q2_K", LLAMA_CPP), ("I2_S", BITNET_CPP))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on more threads, and much slower when the machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    return load_corpus("builtin")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _few_bits(format_name: str, runtime: str, architecture: Architecture = WIDE) -> FewBits:

@@ -20,8 +20,7 @@ from search.study import load_result
 from search.train import train_proxy
 from search.training import Training
 from sizer.errors import InvalidFile, NoFit, StudyError, UnknownName
-
-TEXT = "\n".join(f"def function_{i}(value): return value * {i} + {i % 7}" for i in range(6000))
+from tests.search_runs import TEXT
 
 
 @pytest.fixture

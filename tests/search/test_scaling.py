@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from search.model import Decoder
-from search.scaling import initialize
+from search.scaling import initial_deviation, initialize, learning_rate_factor
 from search.stepper import EagerStep, update_rule
-from sizer.architecture import Architecture
+from sizer.architecture import Architecture, LayerSharing, SharingStrategy
+from sizer.tensors import Role, tensor_specs
+from tests.search.tiny_run import TINY
 
 STEPS = 5
 WIDTHS = (64, 128, 256)
 DEPTHS = (2, 4, 12)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _shape(num_layers: int, hidden_size: int) -> Architecture:
@@ -108,3 +106,27 @@ def test_the_check_sees_what_one_rate_for_all_does(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("search.stepper.learning_rate_factor", lambda spec, architecture: 1.0)
     assert _slopes(WIDTHS, lambda width: _shape(4, width))[0] > 0.6
     assert _slopes(DEPTHS, lambda depth: _shape(depth, 64))[0] > 0.4
+
+
+def test_rates_and_deviations_scale_with_the_shape() -> None:
+    def of(architecture: Architecture) -> dict[Role, tuple[float, float]]:
+        return {
+            s.role: (learning_rate_factor(s, architecture), initial_deviation(s, architecture))
+            for s in tensor_specs(architecture)
+            if s.layer in (0, None)
+        }
+
+    base = of(replace(TINY, num_layers=8))
+    wide = of(replace(TINY, num_layers=8, hidden_size=128, intermediate_size=256, num_heads=4))
+    deep = of(replace(TINY, num_layers=16))
+    shared = of(
+        replace(TINY, num_layers=8, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
+    )
+    for role in (Role.QUERY, Role.UP, Role.DOWN, Role.ATTENTION_OUTPUT):
+        assert wide[role][0] == pytest.approx(base[role][0] / 2)
+        assert wide[role][1] == pytest.approx(base[role][1] / math.sqrt(2))
+    for role in (Role.DOWN, Role.ATTENTION_OUTPUT):
+        assert deep[role] == pytest.approx((base[role][0] / 2, base[role][1] / 2))
+    assert deep[Role.UP] == base[Role.UP]
+    assert shared == deep
+    assert wide[Role.MLP_NORM][0] == base[Role.MLP_NORM][0] == 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,58 +15,19 @@ import search.training
 from search.corpus import Corpus, ValidationChunks, load_corpus
 from search.model import Decoder
 from search.results import Candidate, ProxyResult, TrialStatus
-from search.scaling import initial_deviation, learning_rate_factor
-from search.stepper import EagerStep, Precision, choose_engine
+from search.stepper import EagerStep, Precision
 from search.train import bits_per_byte, overall, standard_error, train_proxy
-from search.training import StepReport, TrainConfig, Training, schedule
-from sizer.architecture import Architecture, LayerSharing, SharingStrategy
+from search.training import StepReport, TrainConfig
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
-from sizer.tensors import Role, tensor_specs
+from tests.search.tiny_run import CANDIDATE, CONFIG, TINY, same
 
-TINY = Architecture(
-    vocab_size=256,
-    num_layers=2,
-    hidden_size=64,
-    intermediate_size=128,
-    num_heads=2,
-    num_kv_heads=1,
-    head_dim=32,
-)
-CANDIDATE = Candidate(architecture=TINY, format="Q4_0")
-CONFIG = TrainConfig(
-    steps=60,
-    batch_size=4,
-    seq_len=64,
-    warmup_steps=5,
-    learning_rate=4e-3,
-    val_chunks=24,
-    dtype=Precision.FP32,
-)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on more threads, and much slower when the machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    return load_corpus("builtin")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def trained(corpus: Corpus) -> tuple[ProxyResult, list[StepReport]]:
     reports: list[StepReport] = []
     return train_proxy(CANDIDATE, corpus, CONFIG, on_step=reports.append), reports
-
-
-def _same(a: ProxyResult, b: ProxyResult) -> bool:
-    """Equal but for the clock."""
-    return replace(a, wall_s=0, tokens_per_s=0) == replace(b, wall_s=0, tokens_per_s=0)
 
 
 def test_loss_goes_down_on_real_text(trained: tuple[ProxyResult, list[StepReport]]) -> None:
@@ -119,7 +79,7 @@ def test_ternary_costs_more_than_four_bits(
 
 def test_seed_decides_everything(corpus: Corpus, trained: tuple[ProxyResult, list[StepReport]]) -> None:
     torch.manual_seed(99)  # the global generator must not matter
-    assert _same(train_proxy(CANDIDATE, corpus, CONFIG), trained[0])
+    assert same(train_proxy(CANDIDATE, corpus, CONFIG), trained[0])
     other = train_proxy(CANDIDATE, corpus, replace(CONFIG, seed=1))
     assert other.val_bits_per_byte != trained[0].val_bits_per_byte
     assert other.seed == 1
@@ -293,136 +253,6 @@ def test_a_corpus_in_tokens_is_learned_and_scored_in_bits_per_byte(tmp_path: Pat
     few = replace(candidate, architecture=replace(TINY, vocab_size=439))
     with pytest.raises(InvalidArchitecture, match="vocab_size must be at least 440 for corpus 'text.py'"):
         train_proxy(few, corpus, config)
-
-
-def test_schedule_by_hand() -> None:
-    config = replace(CONFIG, steps=100, warmup_steps=4)
-    rates = [schedule(step, config) for step in (1, 2, 4, 5, 80, 81, 91, 100)]
-    assert rates == pytest.approx([0.25, 0.5, 1, 1, 1, 1, 0.5, 0.05])
-
-
-def test_rungs_keep_the_rate() -> None:
-    config = replace(CONFIG, steps=100, warmup_steps=4, cooldown_steps=0)
-    assert [schedule(step, config) for step in (2, 5, 90, 100)] == [0.5, 1, 1, 1]
-    ending = replace(config, cooldown_steps=10)
-    assert [schedule(step, ending) for step in (90, 91, 96, 100)] == pytest.approx([1, 1, 0.5, 0.1])
-    with pytest.raises(InvalidQuantity, match="cooldown_steps must be from 0 to steps"):
-        replace(CONFIG, cooldown_steps=61)
-
-
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(
-    corpus: Corpus, tmp_path: Path, fused: bool
-) -> None:
-    rungs = replace(CONFIG, cooldown_steps=0, fused=fused)
-    whole = train_proxy(CANDIDATE, corpus, rungs)
-    path = tmp_path / "run.npz"
-    first = train_proxy(CANDIDATE, corpus, replace(rungs, steps=23), checkpoint=path)
-    reports: list[StepReport] = []
-    second = train_proxy(CANDIDATE, corpus, rungs, checkpoint=path, on_step=reports.append)
-    assert (first.steps, second.steps) == (23, 60)
-    assert reports[0].step == 30  # not trained again
-    assert second.val_bits_per_byte == whole.val_bits_per_byte
-    assert second.trained_tokens == whole.trained_tokens
-
-
-def test_either_way_of_training_goes_on_with_the_other_ones_checkpoint(
-    corpus: Corpus, tmp_path: Path
-) -> None:
-    path = tmp_path / "run.npz"
-    rungs = replace(CONFIG, steps=30, cooldown_steps=0)
-    saved = Training(TINY, corpus, replace(rungs, fused=True))
-    saved.advance(lambda report: None, lambda: False, path)
-    taken_up = Training(TINY, corpus, replace(rungs, fused=False))
-    taken_up.load(path)
-    assert taken_up.step == 30
-    theirs = dict(saved.model.named_parameters())
-    assert all(torch.equal(p, theirs[n]) for n, p in taken_up.model.named_parameters())
-    for name, (mean, square) in taken_up._stepper.moments.items():
-        assert torch.equal(mean, saved._stepper.moments[name][0])
-        assert torch.equal(square, saved._stepper.moments[name][1])
-        assert square.any(), name
-    windows = corpus.train_batches(0, 4, 64).at(31)
-    losses = []
-    for training in (saved, taken_up):
-        for step in (31, 32):
-            training._stepper.step(windows, 1e-3, step)
-        losses.append(training._stepper.take_loss())
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
-def test_a_broken_or_foreign_checkpoint_starts_the_run_anew(corpus: Corpus, tmp_path: Path) -> None:
-    path = tmp_path / "run.npz"
-    short = replace(CONFIG, steps=12, cooldown_steps=0)
-    wanted = train_proxy(CANDIDATE, corpus, short)
-    other = replace(TINY, hidden_size=96, num_heads=3)
-    Training(other, corpus, short).save(path)
-    foreign = path.read_bytes()
-    train_proxy(CANDIDATE, corpus, replace(short, steps=5), checkpoint=tmp_path / "cut.npz")
-    cut = (tmp_path / "cut.npz").read_bytes()
-    for content in (foreign, cut[: len(cut) // 2], b"", b"no numbers"):
-        path.write_bytes(content)
-        assert _same(train_proxy(CANDIDATE, corpus, short, checkpoint=path), wanted)
-
-
-def test_a_full_disk_loses_the_checkpoint_and_not_the_run(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("search.training.save_checkpoint", full)
-    path = tmp_path / "run.npz"
-    short = replace(CONFIG, steps=12)
-    assert train_proxy(CANDIDATE, corpus, short, checkpoint=path).status is TrialStatus.COMPLETE
-    assert not path.exists()
-
-
-def test_stopping_leaves_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
-    path, asked = tmp_path / "run.npz", 0
-
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > 7
-
-    rungs = replace(CONFIG, steps=20, cooldown_steps=0)
-    assert train_proxy(CANDIDATE, corpus, rungs, should_stop=should_stop, checkpoint=path).steps == 7
-    resumed = train_proxy(CANDIDATE, corpus, rungs, checkpoint=path)
-    assert resumed.val_bits_per_byte == train_proxy(CANDIDATE, corpus, rungs).val_bits_per_byte
-
-
-def test_the_way_to_train_is_measured_and_kept() -> None:
-    timing = choose_engine()
-    assert timing is choose_engine()
-    assert {"eager bf16", "eager fp32"} <= set(timing.step_s)
-    assert timing.step_s[timing.fastest] == min(timing.step_s.values())
-    assert timing.fastest == f"{'fused' if timing.fused else 'eager'} {timing.precision.value}"
-    assert 0 < timing.step_s[timing.fastest] < 5
-
-
-def test_rates_and_deviations_scale_with_the_shape() -> None:
-    def of(architecture: Architecture) -> dict[Role, tuple[float, float]]:
-        return {
-            s.role: (learning_rate_factor(s, architecture), initial_deviation(s, architecture))
-            for s in tensor_specs(architecture)
-            if s.layer in (0, None)
-        }
-
-    base = of(replace(TINY, num_layers=8))
-    wide = of(replace(TINY, num_layers=8, hidden_size=128, intermediate_size=256, num_heads=4))
-    deep = of(replace(TINY, num_layers=16))
-    shared = of(
-        replace(TINY, num_layers=8, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
-    )
-    for role in (Role.QUERY, Role.UP, Role.DOWN, Role.ATTENTION_OUTPUT):
-        assert wide[role][0] == pytest.approx(base[role][0] / 2)
-        assert wide[role][1] == pytest.approx(base[role][1] / math.sqrt(2))
-    for role in (Role.DOWN, Role.ATTENTION_OUTPUT):
-        assert deep[role] == pytest.approx((base[role][0] / 2, base[role][1] / 2))
-    assert deep[Role.UP] == base[Role.UP]
-    assert shared == deep
-    assert wide[Role.MLP_NORM][0] == base[Role.MLP_NORM][0] == 1.0
 
 
 @pytest.mark.slow
