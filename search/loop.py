@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
+from itertools import takewhile
 from pathlib import Path
 
 import optuna
@@ -98,6 +99,9 @@ class Loop:
         for trial, record in self.study.finished():
             self._remember(trial, record)
         self.left_behind = list(self.study.left_behind())
+        ended = (r for _, r in sorted(self.records.items(), reverse=True))
+        self.misses = sum(1 for _ in takewhile(lambda r: r.violations or r.repeats is not None, ended))
+        self._check_misses()
         self.report()
 
     def go(self) -> None:

@@ -27,9 +27,24 @@ class NoKernels(Exception):
     """The passes cannot be compiled or loaded here; training falls back to torch's own operations."""
 
 
-@cache
 def kernels(dtype: torch.dtype) -> ctypes.CDLL:
     """The passes for activations of a type (bfloat16 or float32); NoKernels says why there are none."""
+    loaded = _attempted(dtype)
+    if isinstance(loaded, NoKernels):
+        raise loaded
+    return loaded
+
+
+@cache
+def _attempted(dtype: torch.dtype) -> ctypes.CDLL | NoKernels:
+    """What `kernels` found the first time: a compiler that fails must not be tried for every model."""
+    try:
+        return _load(dtype)
+    except NoKernels as error:
+        return error
+
+
+def _load(dtype: torch.dtype) -> ctypes.CDLL:
     if os.environ.get(CACHE_VARIABLE) == "off":
         raise NoKernels(f"switched off by {CACHE_VARIABLE}=off")
     compiler = shutil.which(os.environ.get("CC", "cc"))

@@ -164,6 +164,8 @@ def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
     assert ending is Ending.EXHAUSTED
     assert 1 <= len(result.trained) < 50
     assert len({r.candidate for r in result.trained}) == len(result.trained)
+    again, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
+    assert (ending, again.records) == (Ending.EXHAUSTED, result.records)
 
 
 def test_a_corpus_that_changed_is_refused(corpus: Path, storage: str) -> None:

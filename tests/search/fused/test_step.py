@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from search.fused import kernels as passes
 from search.fused.kernels import CACHE_VARIABLE, NoKernels, kernels
 from search.fused.step import FusedStep, can_fuse
 from search.model import Decoder
@@ -217,6 +218,24 @@ def _reason(**variables: str) -> str:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
+
+
+def test_a_compiler_that_fails_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def fail(dtype: torch.dtype) -> ctypes.CDLL:
+        tried.append(dtype)
+        raise NoKernels("out of order")
+
+    monkeypatch.setattr(passes, "_load", fail)
+    passes._attempted.cache_clear()
+    try:
+        for _ in range(2):
+            with pytest.raises(NoKernels, match="out of order"):
+                kernels(torch.float32)
+    finally:
+        passes._attempted.cache_clear()
+    assert len(tried) == 1
 
 
 def test_without_a_compiler_or_a_folder_there_is_a_reason(tmp_path: Path) -> None:
