@@ -16,12 +16,15 @@ import pytest
 from tests.search_runs import TEXT, finished_runs
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = """
+# `make test` kills a few times; SIZER_KILLS=20 is the full measure (about ten minutes).
+KILLS = int(os.environ.get("SIZER_KILLS", "4"))
+TRIALS, STEPS = (16, 1500) if KILLS > 4 else (8, 1000)
+CONFIG = f"""
 max_size_bytes = "150KB"
-trials = 16
-steps = 1500
+trials = {TRIALS}
+steps = {STEPS}
 eta = 2.0
-lowest_rung_steps = 375
+lowest_rung_steps = {STEPS // 4}
 final_seeds = 2
 workers = 2
 batch_size = 4
@@ -32,8 +35,6 @@ max_executed_layers = 4
 min_hidden_size = 32
 head_dims = [32]
 """
-# `make test` kills a few times; SIZER_KILLS=20 is the full measure (about ten minutes).
-KILLS = int(os.environ.get("SIZER_KILLS", "4"))
 # About how long imports, the corpus, the timing of ways to train and the workers take.
 START_S = 3.5
 
@@ -49,6 +50,12 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
+
+
+def _wait_for(running: subprocess.Popen[bytes], folder: Path, runs: int) -> None:
+    """Come back when so many runs are finished, or the search is."""
+    while running.poll() is None and len(finished_runs(folder)) < runs:
+        time.sleep(0.1)
 
 
 def _workers_are_gone(folder: Path) -> bool:
@@ -75,10 +82,8 @@ def _folder(path: Path) -> Path:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes through /proc")
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     straight, broken = _folder(tmp_path / "straight"), _folder(tmp_path / "broken")
-    begin = time.monotonic()
     whole = _start(straight, "run", "--config", "space.toml", "--study", "s")
     assert whole.wait(timeout=600) == 0, (straight / "log.txt").read_text()
-    lasts = time.monotonic() - begin
     moments = random.Random(0)
     seen: dict[tuple[int, int, int], dict[str, Any]] = {}
     kills = moved = 0
@@ -86,11 +91,12 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
         again = bool(seen) or (broken / "runs" / "sizer.db").is_file()
         command = ("resume", "s") if again else ("run", "--config", "space.toml", "--study", "s")
         running = _start(broken, *command)
-        # from before the first import to well into training; over all kills about the whole search
-        wait = moments.uniform(0.0, START_S) if moments.random() < 0.2 else START_S
-        wait += moments.uniform(0.0, 1.0) * max(0.0, lasts - START_S) / KILLS
+        # from before the first import to well into training; over all kills more than half of the search
+        new = moments.randint(0, max(1, TRIALS // KILLS))
+        if new:
+            _wait_for(running, broken, len(seen) + new)
         try:
-            code = running.wait(timeout=wait)
+            code = running.wait(timeout=moments.uniform(0.0, 1.0 if new else START_S))
         except subprocess.TimeoutExpired:
             os.kill(running.pid, signal.SIGKILL)  # the parent alone: its workers must notice
             running.wait()
