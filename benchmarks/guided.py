@@ -4,7 +4,8 @@
 
 For each seed a guided search of about so many minutes of tiny models under a Raspberry Pi 5 budget, then a
 search at random points with the same rungs, which gets more models until it has trained at least as many
-tokens. What was trained stays in FOLDER: stopped or killed, the same command goes on.
+tokens. What was trained stays in FOLDER: stopped or killed, the same command goes on. With
+--out docs/guided.md the page is written there and its figure to docs/images/guided.svg.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rich.console import Console
+
+from benchmarks.guided_figure import guided_figure
+from reports.trust_text import trust_table
 from search import runner
 from search.config import SearchConfig
 from search.forecast import step_seconds, within
@@ -24,7 +29,7 @@ from search.loop import Progress
 from search.pareto import frontier
 from search.results import SearchResult
 from search.study import list_studies, load_result
-from search.trust import beside_control, chosen, rung_trust
+from search.trust import beside_control, rung_trust
 from sizer.errors import StudyError
 
 BASE = SearchConfig(
@@ -92,6 +97,17 @@ def pair(config: SearchConfig, seed: int, storage: str) -> Pair:
     return Pair(seed=seed, guided=guided, control=control)
 
 
+def _at_a_time(workers: int) -> str:
+    return "one model at a time, on one core" if workers == 1 else f"{workers} models at a time"
+
+
+def _trust(p: Pair) -> str:
+    console = Console(width=110, color_system=None)
+    with console.capture() as captured:
+        console.print(trust_table(p.guided, rung_trust(p.guided), p.control))
+    return captured.get().rstrip()
+
+
 def page(config: SearchConfig, pairs: list[Pair]) -> str:
     """The comparison as a Markdown page."""
     better = sum(p.hypervolumes[0] > p.hypervolumes[1] for p in pairs)
@@ -103,10 +119,12 @@ def page(config: SearchConfig, pairs: list[Pair]) -> str:
         f"Budget: Raspberry Pi 5, file up to {config.max_size_bytes / 1e6:g} MB, memory up to 200 MB, at "
         f"least 100 tokens/s. {config.trials} models each, rungs as `sizer search run --steps "
         f"{config.steps}` with "
-        f"`lowest_rung_steps = {config.lowest_rung_steps}`; {config.workers} at a time. The control takes "
+        f"`lowest_rung_steps = {config.lowest_rung_steps}`; {_at_a_time(config.workers)}. The control takes "
         "points at random, without hand-made starts, and gets more models until it has trained at least as "
         "many tokens. Hypervolume is that of the finalists, log bytes by bits per byte, from a corner a "
         "tenth beyond the worst of both.",
+        "",
+        "![Finalists of the searches](images/guided.svg)",
         "",
         "| seed | tokens guided | tokens random | minutes of workers | hypervolume guided | random | gain |",
         "|---|---|---|---|---|---|---|",
@@ -127,9 +145,10 @@ def page(config: SearchConfig, pairs: list[Pair]) -> str:
                 for r in frontier(study)
                 if r.proxy and r.proxy.val_bits_per_byte
             )
-            best = chosen(rung_trust(study))
-            trust = best.report.verdict if best else "no later rung"
-            lines.append(f"- seed {p.seed}, {kind}: {points}. Trust: {trust}.")
+            lines.append(f"- seed {p.seed}, {kind}: {points}.")
+    for p in pairs:
+        lines += ["", f"Seed {p.seed}, `sizer search trust guided-{p.seed} --control random-{p.seed}`:", ""]
+        lines += ["```", _trust(p), "```"]
     return "\n".join([*lines, ""])
 
 
@@ -157,6 +176,10 @@ def main() -> None:
         print(text)
         if given.out is not None:
             given.out.write_text(text, encoding="utf-8")
+            figure = given.out.parent / "images" / f"{given.out.stem}.svg"
+            figure.parent.mkdir(exist_ok=True)
+            seeds = [(f"seed {p.seed}", p.guided, p.control) for p in pairs]
+            figure.write_text(guided_figure(seeds), encoding="utf-8")
 
 
 if __name__ == "__main__":
