@@ -40,6 +40,9 @@ def run_command(
     workers: Annotated[
         int | None, typer.Option(help="Models trained at a time, each on its own cores. [1]")
     ] = None,
+    train_on: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps; the last two are untried by us. [cpu]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of proposals, weights and batches. [0]")] = None,
     corpus: Annotated[
         str | None,
@@ -96,6 +99,7 @@ def run_command(
         "rungs": rungs,
         "sampler": sampler,
         "workers": workers,
+        "train_on": train_on,
         "seed": seed,
         "corpus": corpus,
         "tokenizer": tokenizer,

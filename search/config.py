@@ -68,6 +68,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "size_bins",
         "final_seeds",
         "workers",
+        "train_on",
         "batch_size",
         "seq_len",
         "val_chunks",
@@ -134,6 +135,7 @@ class SearchConfig:
     size_bins: int = 4  # of the logarithm of file bytes; each sends on its share
     final_seeds: int = 3  # runs of each finalist that cannot be told from its neighbour
     workers: int = 1  # models trained at a time
+    train_on: str = "cpu"  # a name of search/accelerator.py
     batch_size: int = 8
     seq_len: int = 128
     val_chunks: int = 64

@@ -96,7 +96,8 @@ class FewBits:
         assert kind == "Q2_K", kind
         blocks = weight.reshape(-1, _BLOCK)
         if name not in self.grids or number % GRID_STEPS == 0:
-            self.grids[name] = torch.stack(q2_k_grid(blocks))
+            # found on the processor, whose rounding is ggml's
+            self.grids[name] = torch.stack(q2_k_grid(blocks.cpu())).to(blocks.device)
         return q2_k_levels(blocks, *self.grids[name]).view(weight.shape)
 
     def settle(self, model: Decoder) -> None:

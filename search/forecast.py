@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from search.accelerator import training_device
 from search.config import SearchConfig
 from search.executors import available_cores
 from search.few_bits import any_few_bits
@@ -17,7 +18,8 @@ from search.resolve import resolve_or_say_why
 from search.results import Candidate
 from search.scaling import initialize
 from search.starts import starting_proposals
-from search.stepper import choose_engine, make_stepper, update_rule
+from search.stepper import make_stepper, update_rule
+from search.training import TrainConfig, precision_of, uses_written_out_steps
 from sizer.errors import InvalidQuantity, NoFit
 
 # Steps timed of each model after one that is not; the fastest counts.
@@ -114,23 +116,27 @@ def _candidates(config: SearchConfig) -> Sequence[Candidate]:
 
 
 def _timed(candidate: Candidate, config: SearchConfig) -> float:
-    architecture, engine = candidate.architecture, choose_engine()
+    architecture = candidate.architecture
+    way, device = TrainConfig(steps=config.steps, train_on=config.train_on), training_device(config.train_on)
     model = Decoder(architecture)
     initialize(model, architecture, torch.Generator().manual_seed(0))
+    model.to(device)
     stepper = make_stepper(
         model,
         batch=config.batch_size,
         seq=config.seq_len,
-        dtype=engine.precision.dtype,
+        dtype=precision_of(way).dtype,
         rule=update_rule(architecture, weight_decay=0.1, clip=1.0),
-        fused=engine.fused,
+        fused=uses_written_out_steps(way),
     )
     stepper.refresh()
     shape = (config.batch_size, config.seq_len + 1)
     windows = torch.randint(architecture.vocab_size, shape, generator=torch.Generator().manual_seed(0))
+    windows = windows.to(device)
     times = []
     for number in range(1, _TIMED + 2):
         begin = time.perf_counter()
         stepper.step(windows, 1e-3, number)
+        stepper.take_loss()  # waits until the step has ended, wherever it runs
         times.append(time.perf_counter() - begin)
     return min(times[1:])

@@ -204,6 +204,7 @@ class Loop:
         training = TrainConfig(
             dtype=Precision(str(settings["dtype"])),
             fused=settings.get("engine") == "fused",
+            train_on=config.train_on,
             warmup_steps=warmup_steps(config),
             steps=steps,
             cooldown_steps=cooldown,

@@ -45,7 +45,7 @@ def rotation_angles(seq: int, head_dim: int, device: torch.device | None = None)
 @lru_cache(maxsize=16)
 def _rotation(seq: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of every angle, `[seq, 1, head_dim]`: halves as Hugging Face lays them out."""
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         cosine, sine = rotation_angles(seq, head_dim, device)
         signed = torch.cat((-sine, sine), dim=-1)
         return (
@@ -57,7 +57,7 @@ def _rotation(seq: int, head_dim: int, dtype: torch.dtype, device: torch.device)
 @lru_cache(maxsize=16)
 def _causal_mask(seq: int, groups: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """0 where a query may look, minus infinity after it: `[1, groups x seq, seq]`."""
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         mask = torch.full((seq, seq), -torch.inf, dtype=dtype, device=device).triu(1)
         return mask.repeat(groups, 1).unsqueeze(0)
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from search.accelerator import PROCESSOR, training_device
 from search.config import SearchConfig
 from search.corpus import Corpus, load_corpus
 from search.executors import Executor, InProcess, WorkerPool
@@ -25,6 +26,7 @@ from search.sampling import sampler_of
 from search.stepper import choose_engine
 from search.study import OpenStudy, corpus_digest, create_study, open_study
 from search.teacher import load_teacher
+from search.training import TrainConfig, precision_of, uses_written_out_steps
 from sizer.errors import StudyError, UnknownName
 from sizer.runtimes import runtime as runtime_by_name
 
@@ -80,20 +82,23 @@ def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -
 
 
 def check(config: SearchConfig) -> None:
-    """Refuse, before anything is timed or trained, formats that proxies cannot be scored in, and a teacher.
+    """Refuse, before anything is timed or trained, what this machine or a proxy cannot do.
 
-    Raises UnknownName for a format, InvalidFile for a teacher that is not there or of another vocabulary.
+    Raises UnknownName for a format that proxies cannot be scored in, InvalidQuantity for an accelerator that
+    is not there, InvalidFile for a teacher that is not, or is of another vocabulary.
     """
     engine = runtime_by_name(config.runtime)
     for name in config.formats:
         if engine.format_name(name) not in supported_formats(engine.name):
             raise UnknownName.of("format to score proxies in", name, supported_formats(engine.name))
+    training_device(config.train_on)
     if config.teacher is not None:
         load_teacher(Path(config.teacher), vocab_size=config.vocab_size)
 
 
 def _settings(config: SearchConfig) -> dict[str, str | int | float]:
-    timing = choose_engine()
+    way = TrainConfig(steps=config.steps, train_on=config.train_on)
+    step_s = choose_engine().step_s if config.train_on == PROCESSOR else {}
     return {
         "steps": config.steps,
         "rungs": ", ".join(map(str, rung_steps(config))),
@@ -105,9 +110,10 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         "seed": config.seed,
         "workers": config.workers,
         # fixed for the whole study: a resume on a busier machine must not train in another way
-        "dtype": timing.precision.value,
-        "engine": "fused" if timing.fused else "eager",
-        **{f"{way.replace(' ', '_')}_step_s": seconds for way, seconds in timing.step_s.items()},
+        "dtype": precision_of(way).value,
+        "engine": "fused" if uses_written_out_steps(way) else "eager",
+        "train_on": config.train_on,
+        **{f"{name.replace(' ', '_')}_step_s": seconds for name, seconds in step_s.items()},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
@@ -93,9 +94,15 @@ class EagerStep:
         rule: UpdateRule,
         few_bits: FewBits | None = None,
         teacher: Teacher | None = None,
+        compiled: bool = False,
     ) -> None:
         self._model, self._clip, self._dtype = model, rule.clip, dtype
         self._few_bits, self._teacher = few_bits, teacher
+        if compiled:
+            # it traces into the cached masks and angles, which are the same every time
+            warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")
+        self._cross_entropy = torch.compile(model.loss) if compiled else model.loss
+        self._device = next(model.parameters()).device
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             groups.setdefault((rule.rate_of[name], rule.decay_of[name]), []).append(parameter)
@@ -114,11 +121,11 @@ class EagerStep:
             mean, square = torch.zeros_like(parameter), torch.zeros_like(parameter)
             self._moments[name] = (mean.view(-1), square.view(-1))
             self._optimizer.state[parameter] = {
-                "step": torch.zeros(()),
+                "step": torch.zeros((), device=self._device),
                 "exp_avg": mean,
                 "exp_avg_sq": square,
             }
-        self._loss = torch.zeros(())
+        self._loss = torch.zeros((), device=self._device)
 
     @property
     def moments(self) -> Mapping[str, tuple[Tensor, Tensor]]:
@@ -133,7 +140,9 @@ class EagerStep:
         for state in self._optimizer.state.values():
             state["step"].fill_(number - 1)
         loss = self._loss_of(windows, number)
-        nn.utils.clip_grad_norm_(self._model.parameters(), self._clip, foreach=True)
+        # all tensors in one call, where torch has it
+        together = True if self._device.type in ("cpu", "cuda") else None
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._clip, foreach=together)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._loss += loss.detach()
@@ -149,7 +158,7 @@ class EagerStep:
                 matrix.stand_in = self._few_bits.rounded(name, matrix.weight, number)
                 matrix.int8_input = self._few_bits.int8_input(name)
         if self._teacher is None:
-            loss = self._model.loss(windows).mean()
+            loss = self._cross_entropy(windows).mean()
             torch.autograd.backward(loss)
         else:
             loss, distilled = self._teacher.losses(self._model, windows)
@@ -161,7 +170,7 @@ class EagerStep:
     def take_loss(self) -> float:
         """Sum of the mean losses of the steps since the last call, in nats per token."""
         total = self._loss.item()
-        self._loss = torch.zeros(())
+        self._loss.zero_()
         return total
 
     def refresh(self) -> None:
@@ -178,18 +187,20 @@ def make_stepper(
     fused: bool = True,
     few_bits: FewBits | None = None,
     teacher: Teacher | None = None,
+    compiled: bool = False,
 ) -> Stepper:
     """Written-out steps where the architecture and the machine allow (and `fused` asks), else autograd.
 
-    With `few_bits` its matrices are rounded in every product; with a teacher its predictions are learned
-    from as well. Written-out steps have no teacher.
+    `compiled` has torch.compile make autograd's passes. With `few_bits` its matrices are rounded in every
+    product; with a teacher its predictions are learned from as well. Written-out steps have no teacher.
     """
     if fused and teacher is None and can_fuse(model.architecture):
         try:
             return FusedStep(model, batch=batch, seq=seq, dtype=dtype, rule=rule, few_bits=few_bits)
         except NoKernels:
             pass
-    return EagerStep(model, dtype=dtype, rule=rule, few_bits=few_bits, teacher=teacher)
+    compiled = compiled and few_bits is None and teacher is None  # these change the module at every step
+    return EagerStep(model, dtype=dtype, rule=rule, few_bits=few_bits, teacher=teacher, compiled=compiled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

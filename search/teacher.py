@@ -45,7 +45,13 @@ class Teacher:
         return text, (1 - WEIGHT) * text + WEIGHT * distance
 
 
-def load_teacher(path: Path, *, vocab_size: int, dtype: torch.dtype = torch.float32) -> Teacher:
+def load_teacher(
+    path: Path,
+    *,
+    vocab_size: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Teacher:
     """The decoder of a checkpoint that a search left; InvalidFile where it holds none, or of other tokens."""
     tensors, meta = load_checkpoint(path)
     try:
@@ -60,4 +66,4 @@ def load_teacher(path: Path, *, vocab_size: int, dtype: torch.dtype = torch.floa
         raise InvalidFile(f"teacher: {str(path)!r} must have a vocabulary of {vocab_size}, got {known}")
     if meta.get("rounding"):
         raise InvalidFile(f"teacher: {str(path)!r} was trained rounded to few bits; accepted: 3 bits or more")
-    return Teacher(model, dtype=dtype)
+    return Teacher(model.to(device), dtype=dtype)

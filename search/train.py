@@ -131,7 +131,8 @@ def _ended(
     model = run.model
     full = bits_per_byte(model, chunks)
     run.settle()
-    state = fake_quantized_state(model.state_dict(), model.architecture, candidate.format, run.config.runtime)
+    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    state = fake_quantized_state(weights, model.architecture, candidate.format, run.config.runtime)
     model.load_state_dict(state)
     quantized = bits_per_byte(model, chunks)
     if not (full.isfinite().all() and quantized.isfinite().all()):
@@ -155,6 +156,7 @@ def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
 def bits_per_byte(model: Decoder, chunks: ValidationChunks) -> Tensor:
     """Cross-entropy of each chunk's scored text in bits per byte, float64 `[chunks]`, computed in float32."""
     before, model.compute_dtype = model.compute_dtype, torch.float32
+    device = next(model.parameters()).device
     nats = []
     with torch.no_grad():
         for windows, scored in zip(
@@ -162,7 +164,7 @@ def bits_per_byte(model: Decoder, chunks: ValidationChunks) -> Tensor:
             torch.split(chunks.scored_bytes, _EVALUATION_BATCH),
             strict=True,
         ):
-            losses = model.loss(windows).double()
+            losses = model.loss(windows.to(device)).cpu().double()
             nats.append(torch.where(scored > 0, losses, 0.0).sum(1))
     model.compute_dtype = before
     return torch.cat(nats) / math.log(2) / chunks.num_bytes

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search.accelerator import PROCESSOR, multiplies_bfloat16, training_device
 from search.checkpoint import load_checkpoint, save_checkpoint
 from search.corpus import Corpus
 from search.few_bits import FewBits
@@ -27,6 +28,7 @@ from sizer.errors import InvalidFile, InvalidQuantity
 from sizer.hf_config import config_from_architecture
 
 COOLDOWN_SHARE = 0.2  # the last steps of a run that ends, over which the rate falls linearly to zero
+COMPILE_FROM_STEPS = 5000  # of a run on CUDA; shorter ones end before it has paid
 REPORT_EVERY = 10  # steps between reads of the loss: reading it waits for the step to end
 SAVE_EVERY_S = 30.0  # seconds between checkpoints of a run that has a place to keep them
 
@@ -51,6 +53,7 @@ class TrainConfig:
     val_chunks: int = 200
     dtype: Precision = Precision.AUTO
     fused: bool | None = None  # written-out steps; None: where they are faster
+    train_on: str = PROCESSOR
     grad_clip: float = 1.0
     runtime: str = LLAMA_CPP  # whose formats models are scored in
     # Whether a run without a cool-down is scored after one on a copy. A model of few bits always is; where a
@@ -143,15 +146,20 @@ class Training:
         self.step = 0
         self.trained_s = 0.0  # of the steps of this process
         self.restarts = 0  # diverged runs before this one
+        self.device = training_device(config.train_on)
         self.model = Decoder(architecture)
+        # drawn on the processor, so that a seed means the same weights everywhere
         initialize(self.model, architecture, torch.Generator().manual_seed(config.seed))
+        self.model.to(self.device)
         self._batches = corpus.train_batches(config.seed, config.batch_size, config.seq_len)
         self._watch = _Divergence()
         self.dtype = precision_of(config).dtype
         self._teacher: Teacher | None = None
         if config.teacher is not None:
             vocab_size = architecture.vocab_size
-            self._teacher = load_teacher(config.teacher, vocab_size=vocab_size, dtype=self.dtype)
+            self._teacher = load_teacher(
+                config.teacher, vocab_size=vocab_size, dtype=self.dtype, device=self.device
+            )
         self._few_bits, self._rounding = few_bits, False
         self._stepper = self._make_stepper()
         self._stepper.refresh()
@@ -166,7 +174,9 @@ class Training:
             rule=update_rule(
                 self.model.architecture, weight_decay=config.weight_decay, clip=config.grad_clip
             ),
-            fused=choose_engine().fused if config.fused is None else config.fused,
+            fused=uses_written_out_steps(config),
+            # compiling takes about as long as some thousand steps of a small model
+            compiled=self.device.type == "cuda" and config.steps - self.step >= COMPILE_FROM_STEPS,
             few_bits=self._few_bits if self._rounding else None,
             teacher=self._teacher,
         )
@@ -224,7 +234,7 @@ class Training:
                 self._watch = _Divergence()
             self.step += 1
             rate = config.learning_rate * schedule(self.step, config)
-            self._stepper.step(self._batches.at(self.step), rate, self.step)
+            self._stepper.step(self._batches.at(self.step).to(self.device), rate, self.step)
             since_report += 1
             if self.step == 1 or self.step % REPORT_EVERY == 0 or self.step == config.steps:
                 loss, since_report = self._stepper.take_loss() / since_report, 0
@@ -291,11 +301,25 @@ class Training:
     def _take_over_rounding(self, tensors: dict[str, Tensor]) -> None:
         if self._few_bits is None:
             raise KeyError("a format of few bits")
-        grids = {n.removeprefix("grid."): t for n, t in tensors.items() if n.startswith("grid.")}
+        grids = {
+            n.removeprefix("grid."): t.to(self.device) for n, t in tensors.items() if n.startswith("grid.")
+        }
         self._few_bits.grids.update(grids)
         self._round_from_now_on()
 
 
 def precision_of(config: TrainConfig) -> Precision:
     """The type a run multiplies in: as asked, or the faster one."""
-    return choose_engine().precision if config.dtype is Precision.AUTO else Precision(config.dtype)
+    if config.dtype is not Precision.AUTO:
+        return Precision(config.dtype)
+    if config.train_on == PROCESSOR:
+        return choose_engine().precision
+    fast = multiplies_bfloat16(training_device(config.train_on))
+    return Precision.BF16 if fast else Precision.FP32
+
+
+def uses_written_out_steps(config: TrainConfig) -> bool:
+    """Whether search/fused trains a run whose architecture it can: as asked, or where that is faster."""
+    if config.train_on != PROCESSOR:
+        return False
+    return choose_engine().fused if config.fused is None else config.fused

@@ -32,6 +32,7 @@ HOMES = {
         "search/corpus.py",
         "search/quantize.py",
         "search/few_bits.py",
+        "search/accelerator.py",
         "search/straight_through.py",
         "search/teacher.py",
         "search/k_quants.py",

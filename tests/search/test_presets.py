@@ -37,7 +37,7 @@ def test_a_preset_says_every_field_that_matters(name: str) -> None:
     found = preset(name.upper())
     assert found.about
     assert not found.about.startswith("#")
-    optional = {"min_decode_tokens_per_s", "learning_rate", "teacher", "keep_finalists"}
+    optional = {"min_decode_tokens_per_s", "learning_rate", "teacher", "keep_finalists", "train_on"}
     assert {f.name for f in fields(SearchConfig)} - optional <= found.values.keys()
     assert tomllib.loads(found.text).keys() == {"budget", "space", "training"}
     assert set(found.config.formats) <= set(supported_formats())
