@@ -101,11 +101,20 @@ def _at_a_time(workers: int) -> str:
     return "one model at a time, on one core" if workers == 1 else f"{workers} models at a time"
 
 
-def _trust(p: Pair) -> str:
+def _trust(result: SearchResult, control: SearchResult | None) -> str:
     console = Console(width=110, color_system=None)
     with console.capture() as captured:
-        console.print(trust_table(p.guided, rung_trust(p.guided), p.control))
-    return captured.get().rstrip()
+        console.print(trust_table(result, rung_trust(result), control))
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+
+
+def _pooled(pairs: list[Pair]) -> SearchResult:
+    """The records of all searches as one study's; a model that several trained counts as often."""
+    studies = [study for p in pairs for study in (p.guided, p.control)]
+    records = [
+        replace(r, number=1000 * place + r.number) for place, s in enumerate(studies) for r in s.records
+    ]
+    return replace(studies[0], study="all", records=tuple(records))
 
 
 def page(config: SearchConfig, pairs: list[Pair]) -> str:
@@ -148,7 +157,12 @@ def page(config: SearchConfig, pairs: list[Pair]) -> str:
             lines.append(f"- seed {p.seed}, {kind}: {points}.")
     for p in pairs:
         lines += ["", f"Seed {p.seed}, `sizer search trust guided-{p.seed} --control random-{p.seed}`:", ""]
-        lines += ["```", _trust(p), "```"]
+        lines += ["```", _trust(p.guided, p.control), "```"]
+    lines += [
+        "",
+        f"The models of all {2 * len(pairs)} searches taken together, as pairs of one size are few in each:",
+    ]
+    lines += ["", "```", _trust(_pooled(pairs), None), "```"]
     return "\n".join([*lines, ""])
 
 
