@@ -5,12 +5,14 @@
 For each seed a guided search of about so many minutes of tiny models under a Raspberry Pi 5 budget, then a
 search at random points with the same rungs, which gets more models until it has trained at least as many
 tokens. What was trained stays in FOLDER: stopped or killed, the same command goes on. With
---out docs/guided.md the page is written there and its figure to docs/images/guided.svg.
+--out docs/guided.md the page is written there and its figure to docs/images/guided.svg. With
+--keep docs/studies.db copies the first seed's two studies there.
 """
 
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import optuna
 from rich.console import Console
 
 from benchmarks.guided_figure import guided_figure
@@ -166,6 +169,19 @@ def page(config: SearchConfig, pairs: list[Pair]) -> str:
     return "\n".join([*lines, ""])
 
 
+def keep(storage: str, names: tuple[str, ...], path: Path) -> None:
+    """Copy studies into a database of their own, without the names of the machine and process."""
+    path.unlink(missing_ok=True)
+    for name in names:
+        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=f"sqlite:///{path}")
+    database = sqlite3.connect(path)
+    with database:
+        for table in ("trial_user_attributes", "study_user_attributes"):
+            database.execute(f"DELETE FROM {table} WHERE key = 'sizer_owner'")
+    database.execute("VACUUM")
+    database.close()
+
+
 def main() -> None:
     """Search, print the page, write it where asked."""
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -174,6 +190,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--out", type=Path)
+    arguments.add_argument("--keep", type=Path, help="database to copy the first seed's two studies to")
     given = arguments.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{given.folder}/sizer.db"
@@ -194,6 +211,8 @@ def main() -> None:
             figure.parent.mkdir(exist_ok=True)
             seeds = [(f"seed {p.seed}", p.guided, p.control) for p in pairs]
             figure.write_text(guided_figure(seeds), encoding="utf-8")
+    if given.keep is not None:
+        keep(storage, ("guided-0", "random-0"), given.keep)
 
 
 if __name__ == "__main__":
