@@ -46,7 +46,7 @@ def run(
     """
     check_formats(config)
     if config.teacher is not None:
-        load_teacher(Path(config.teacher), vocab_size=config.vocab_size)
+        load_teacher(Path(config.teacher), vocab_size=config.trained_vocab_size)
     corpus = corpus or corpus_of(config, storage)()
     study = create_study(
         config,
@@ -100,6 +100,7 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         "seq_len": config.seq_len,
         "val_chunks": config.val_chunks,
         "seed": config.seed,
+        **_proxies(config),
         "workers": config.workers,
         # fixed for the whole study: a resume on a busier machine must not train in another way
         "dtype": timing.precision.value,
@@ -107,6 +108,12 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         **{f"{way.replace(' ', '_')}_step_s": seconds for way, seconds in timing.step_s.items()},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
+
+
+def _proxies(config: SearchConfig) -> dict[str, float | int]:
+    """How what is trained differs from the candidates, where it does."""
+    values = {"proxy_width_scale": config.proxy_width_scale, "proxy_vocab_size": config.proxy_vocab_size}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchResult, Ending]:
@@ -145,7 +152,7 @@ def corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
         load_corpus,
         config.corpus,
         tokenizer=config.tokenizer,
-        vocab_size=config.vocab_size,
+        vocab_size=config.trained_vocab_size,
         cache=(path.parent if path is not None else Path("runs")) / "corpora",
     )
 

@@ -13,10 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import log2
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, InvalidQuantity, shown
+from sizer.formats.ggml import TYPES
+from sizer.runtimes import runtime as runtime_by_name
+from sizer.tensors import tensor_specs
+
+if TYPE_CHECKING:
+    from search.config import SearchConfig
 
 # Of hidden_size, intermediate_size and head_dim: a matrix of 16 x 16 holds one block of 256 weights, so that
 # every matrix divides into the blocks of any format.
@@ -85,6 +91,13 @@ def scaled_proxy(
     )
 
 
+def proxy_of(architecture: Architecture, config: SearchConfig) -> Architecture | None:
+    """What a search trains in an architecture's place; None where it trains it as it is."""
+    scale = 1.0 if config.proxy_width_scale is None else config.proxy_width_scale
+    proxy = scaled_proxy(architecture, width_scale=scale, vocab_size=config.proxy_vocab_size)
+    return None if proxy == architecture else proxy
+
+
 def _width(a: Architecture, width_scale: float | None, hidden_size: int | None) -> int:
     if (width_scale is None) == (hidden_size is None):
         raise InvalidQuantity("width_scale: give either width_scale or hidden_size, and not both")
@@ -120,6 +133,17 @@ def _heads(a: Architecture, wanted: float) -> tuple[int, int]:
     fewer = max(1, int(wanted / group))
     kv_heads = min((fewer, fewer + 1), key=lambda kv: abs(log2(kv * group / wanted)))
     return kv_heads * group, kv_heads
+
+
+def split_blocks(
+    architecture: Architecture, proxy: Architecture, format_name: str, runtime: str
+) -> tuple[int, ...]:
+    """Weights in blocks of a model's file, of the kinds that the proxy's rows do not divide into."""
+    rows = {spec.role: spec.row_length for spec in tensor_specs(proxy) if len(spec.shape) > 1}
+    stored = runtime_by_name(runtime).store(architecture, format_name)
+    matrices = [t for t in stored if t.spec.role in rows and t.type.name in TYPES]  # others have no blocks
+    blocks = {(TYPES[t.type.name].block_elements, rows[t.spec.role]) for t in matrices}
+    return tuple(sorted({block for block, row in blocks if row % block}))
 
 
 def deviations(architecture: Architecture, proxy: Architecture) -> tuple[Deviation, ...]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search.scaled import WIDTH_STEP, deviations, scaled_proxy
+from search.scaled import WIDTH_STEP, deviations, scaled_proxy, split_blocks
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import SizerError
 from sizer.tensors import tensor_specs
@@ -223,3 +223,14 @@ def test_what_the_proxy_cannot_train_is_refused_by_name(model: Architecture) -> 
         return
     with pytest.raises(SizerError, match=model.beyond_llama[0]):
         scaled_proxy(model, width_scale=0.5)
+
+
+def test_blocks_that_rows_are_too_short_for_are_said() -> None:
+    model = replace(MOBILELLM, hidden_size=512, intermediate_size=1024, num_heads=8, num_kv_heads=2)
+    quarter = scaled_proxy(model, width_scale=0.25)  # rows of 128 and 256
+    assert split_blocks(model, quarter, "Q4_K_M", "llama.cpp") == (256,)
+    assert split_blocks(model, quarter, "Q8_0", "llama.cpp") == ()
+    assert split_blocks(model, quarter, "F16", "llama.cpp") == ()
+    assert split_blocks(model, scaled_proxy(model, hidden_size=144), "Q8_0", "llama.cpp") == (32,)
+    assert split_blocks(model, scaled_proxy(model, width_scale=0.5), "Q4_K_M", "llama.cpp") == ()
+    assert split_blocks(model, quarter, "I2_S", "bitnet.cpp") == ()
