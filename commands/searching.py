@@ -62,6 +62,13 @@ def run_command(
         str | None, typer.Option(help="byte, or bpe learned from the corpus, of --vocab-size. [byte]")
     ] = None,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the embedding table. [256]")] = None,
+    proxy_width_scale: Annotated[
+        float | None,
+        typer.Option(help="Train proxies so many times as wide as the models, such as 0.25. [1]"),
+    ] = None,
+    proxy_vocab_size: Annotated[
+        int | None, typer.Option(help="Rows of the proxies' embedding table. [that of the models]")
+    ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Checkpoint (.npz) of a trained proxy to learn from as well.")
     ] = None,
@@ -87,6 +94,7 @@ def run_command(
       sizer search run --minutes 30
       sizer search run --corpus stories.jsonl.gz:story --tokenizer bpe --vocab-size 1024
       sizer search run --device iphone-15-pro --min-decode 200 --json
+      sizer search run --preset raspberry-pi-5-125m --proxy-width-scale 0.25
     """
     settings = _config(config, preset)
     given: dict[str, Any] = {
@@ -104,6 +112,8 @@ def run_command(
         "corpus": corpus,
         "tokenizer": tokenizer,
         "vocab_size": vocab_size,
+        "proxy_width_scale": proxy_width_scale,
+        "proxy_vocab_size": proxy_vocab_size,
         "teacher": teacher,
         "keep_finalists": keep_finalists,
     }

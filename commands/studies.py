@@ -70,10 +70,23 @@ def _status(result: SearchResult) -> dict[str, Any]:
         **{status: counts.get(status, 0) for status in ("complete", "diverged", "failed", "infeasible")},
         "repeated": sum(1 for r in result.records if r.repeats is not None),
         "on_frontier": len(frontier(result)),
+        **_proxies(result),
         "trained_tokens": format_count(sum(p.trained_tokens for p in proxies)),
         "training_time": format_seconds(sum(p.wall_s for p in proxies)),
         "corpus": f"{result.corpus} {result.corpus_digest[:12]}",
     }
+
+
+def _proxies(result: SearchResult) -> dict[str, Any]:
+    """How proxies were scaled, and what the frontier's best is expected to score itself."""
+    from reports.proxies import are_scaled, carried, carried_text, scale_text
+    from search.pareto import frontier
+
+    if not are_scaled(result):
+        return {}
+    found, front = carried(result), frontier(result)
+    best = found.predictions.get(front[-1].number) if found and front else None
+    return {"proxies": scale_text(result), "best_model_itself": carried_text(best)}
 
 
 @app.command("frontier")
@@ -106,9 +119,12 @@ def frontier_command(
 def print_frontier(result: SearchResult) -> None:
     """The frontier as a table, and under it how far to trust it."""
     from reports.frontier_text import frontier_table
+    from reports.proxies import proxy_notes
     from reports.trust_text import trust_line
 
     out(frontier_table(result))
+    for note in proxy_notes(result):
+        print(f"proxies:  {note}")
     if result.trained:
         print(f"trust:    {trust_line(result)}")
 

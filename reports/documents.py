@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reports.proxies import carried, proxies_document, proxy_document
 from search.pareto import frontier
 from search.results import SearchResult, TrialRecord
 
@@ -20,6 +21,7 @@ def frontier_document(result: SearchResult) -> dict[str, Any]:
     """
     # a repeated candidate carries the score of an earlier trial: nothing was trained for it
     trained = [r.proxy for r in result.records if r.proxy is not None and r.repeats is None]
+    found = carried(result)
     return {
         "schema": FRONTIER_SCHEMA,
         "study": result.study,
@@ -28,7 +30,8 @@ def frontier_document(result: SearchResult) -> dict[str, Any]:
         "budget": dict(result.budget),
         "objectives": list(OBJECTIVES),
         "directions": ["minimize"] * len(OBJECTIVES),
-        "points": [_point(record) for record in frontier(result)],
+        "proxies": proxies_document(result, found),
+        "points": [_point(r) | proxy_document(r, result.runtime, found) for r in frontier(result)],
         "trained_tokens": sum(proxy.trained_tokens for proxy in trained),
         "wall_s": sum(proxy.wall_s for proxy in trained),
     }

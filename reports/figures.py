@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from reports.proxies import proxy_text
 from reports.wording import decode_text, rate_text, score_text, shape_text
 from search.pareto import frontier
 from search.results import SearchResult, TrialRecord
@@ -132,6 +133,7 @@ def _point(record: TrialRecord, *, on_frontier: bool) -> FrontierPoint:
         f"{escape(record.candidate.format)}, {format_bytes(record.file_bytes)} file, "
         f"{format_count(record.num_parameters)} parameters",
         f"{score_text(record)} bits per byte after {proxy.steps:,} steps",
+        *((f"of a proxy: {proxy_text(record.scaled, proxy.num_parameters)}",) if record.scaled else ()),
         f"decode {decode_text(decode)} tokens/s" if decode else "decode speed not known (no device)",
     )
     return FrontierPoint(

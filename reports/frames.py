@@ -6,15 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from reports.proxies import carried
 from reports.wording import shape_text
 from search.pareto import frontier
 from search.results import SearchResult, TrialRecord
 
 if TYPE_CHECKING:
+    from search.law import LawPrediction
     from sizer.estimate import Estimate
 
 # Whole numbers that an untrained trial does not have: pandas' nullable integers keep them whole.
-_OPTIONAL_INTEGERS = ("repeats_trial", "steps", "trained_tokens", "seed")
+_OPTIONAL_INTEGERS = (
+    "repeats_trial",
+    "steps",
+    "trained_tokens",
+    "seed",
+    "proxy_hidden_size",
+    "proxy_vocab_size",
+    "proxy_num_parameters",
+)
 _OPTIONAL_FLOATS = (
     "decode_tokens_per_s",
     "decode_tokens_per_s_low",
@@ -23,6 +33,9 @@ _OPTIONAL_FLOATS = (
     "val_bits_per_byte_se",
     "val_bits_per_byte_full_precision",
     "wall_s",
+    "model_val_bits_per_byte",
+    "model_val_bits_per_byte_low",
+    "model_val_bits_per_byte_high",
 )
 _TRIAL_COLUMNS = (
     "trial",
@@ -56,14 +69,29 @@ _TRIAL_COLUMNS = (
     "trained_tokens",
     "wall_s",
     "seed",
+    "proxy_hidden_size",
+    "proxy_vocab_size",
+    "proxy_num_parameters",
+    "model_val_bits_per_byte",
+    "model_val_bits_per_byte_low",
+    "model_val_bits_per_byte_high",
     "violations",
 )
 
 
 def trials_frame(result: SearchResult) -> pd.DataFrame:
-    """Every trial of a study, infeasible and diverged ones included, in the order of their numbers."""
+    """Every trial of a study, infeasible and diverged ones included, in the order of their numbers.
+
+    `proxy_` columns are of the scaled proxy trained in a model's place, `model_` ones what its score means
+    for the model; both are empty where the model itself was trained.
+    """
     on_front = {record.number for record in frontier(result)}
-    rows = [_trial_row(r, r.number in on_front) for r in sorted(result.records, key=lambda r: r.number)]
+    found = carried(result)
+    expected = {} if found is None else found.predictions
+    rows = [
+        _trial_row(r, r.number in on_front) | _proxy_row(r, expected.get(r.number))
+        for r in sorted(result.records, key=lambda r: r.number)
+    ]
     frame = pd.DataFrame(rows, columns=list(_TRIAL_COLUMNS))
     types = {name: "Int64" for name in _OPTIONAL_INTEGERS} | {name: "float64" for name in _OPTIONAL_FLOATS}
     return frame.astype(types | {"on_frontier": "bool"})
@@ -148,4 +176,16 @@ def _trial_row(record: TrialRecord, on_frontier: bool) -> dict[str, Any]:
         "wall_s": proxy.wall_s if proxy else None,
         "seed": proxy.seed if proxy else None,
         "violations": "; ".join(record.violations),
+    }
+
+
+def _proxy_row(record: TrialRecord, expected: LawPrediction | None) -> dict[str, Any]:
+    proxy = record.scaled
+    return {
+        "proxy_hidden_size": proxy.hidden_size if proxy else None,
+        "proxy_vocab_size": proxy.vocab_size if proxy else None,
+        "proxy_num_parameters": record.proxy.num_parameters if proxy and record.proxy else None,
+        "model_val_bits_per_byte": expected.value if expected else None,
+        "model_val_bits_per_byte_low": expected.low if expected else None,
+        "model_val_bits_per_byte_high": expected.high if expected else None,
     }

@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from reports.proxies import CARRIED_COLUMN, are_scaled, carried, carried_text
 from reports.wording import NOT_KNOWN, decode_text, score_text, shape_text
 from search.pareto import frontier
 from search.results import SearchResult
@@ -27,8 +28,22 @@ FRONTIER_COLUMNS = (
 _LEFT_COLUMNS = ("shape", "format")
 
 
+def frontier_columns(result: SearchResult) -> tuple[str, ...]:
+    """FRONTIER_COLUMNS, and for a study of scaled proxies what they say of the models."""
+    return (*FRONTIER_COLUMNS, CARRIED_COLUMN) if are_scaled(result) else FRONTIER_COLUMNS
+
+
 def frontier_cells(result: SearchResult) -> tuple[tuple[str, ...], ...]:
-    """The frontier as text, one row per model, in the order of FRONTIER_COLUMNS; smallest file first."""
+    """The frontier as text, one row per model, in the order of `frontier_columns`; smallest file first."""
+    rows = _cells(result)
+    if not are_scaled(result):
+        return rows
+    found = carried(result)
+    predictions = {} if found is None else found.predictions
+    return tuple((*row, carried_text(predictions.get(int(row[0])))) for row in rows)
+
+
+def _cells(result: SearchResult) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
             str(record.number),
@@ -55,7 +70,7 @@ def frontier_table(result: SearchResult) -> Table:
         show_edge=False,
         title_justify="left",
     )
-    for column in FRONTIER_COLUMNS:
+    for column in frontier_columns(result):
         left = column in _LEFT_COLUMNS
         heading = column.replace(" (", "\n(").replace(" ±", "\n±")
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left)

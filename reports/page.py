@@ -19,7 +19,7 @@ from reports.deployment import deployed_estimate
 from reports.documents import frontier_document
 from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
 from reports.frames import frontier_frame, trials_frame
-from reports.frontier_text import FRONTIER_COLUMNS, frontier_cells
+from reports.frontier_text import frontier_cells, frontier_columns
 from reports.page_assets import CONTENT_SECURITY_POLICY, SCRIPT, STYLE
 from reports.trust_notes import trust_notes
 from reports.wording import NOT_KNOWN, budget_texts, rate_text, score_text, shape_text
@@ -168,7 +168,7 @@ def _frontier(result: SearchResult) -> str:
         else ""
     )
     figure = _figure_html(frontier_figure(frontier_info(result)), "frontier")
-    table = _table(FRONTIER_COLUMNS, cells)
+    table = _table(frontier_columns(result), cells)
     return f"<h2>Frontier</h2>\n{one}{figure}{table}"
 
 

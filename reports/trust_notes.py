@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from math import hypot
 
+from reports.proxies import proxy_notes
 from reports.trust_text import trust_line
 from search.pareto import frontier
 from search.results import SearchResult, TrialRecord, TrialStatus
@@ -21,6 +22,7 @@ def trust_notes(result: SearchResult) -> tuple[str, ...]:
         return ("Nothing was trained to a score, so there is nothing to trust or distrust yet.",)
     return (
         _training(trained),
+        *proxy_notes(result),
         "Scores are of the weights after rounding them to the format named, not of the weights as trained.",
         "A short run ranks models early. Deep, thin models can be behind at first and ahead at the end, so "
         "between shapes of different depth the early order can have the wrong sign.",

@@ -10,6 +10,7 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
+from search.scaled import WIDTH_STEP, check_width_scale
 from sizer.architecture import LayerSharing, SharingStrategy, parse_enum
 from sizer.device import device as device_by_name
 from sizer.errors import InvalidFile, InvalidQuantity, UnknownName
@@ -78,6 +79,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "tokenizer",
         "teacher",
         "keep_finalists",
+        "proxy_width_scale",
+        "proxy_vocab_size",
     ),
 }
 
@@ -107,6 +110,7 @@ _LIMITS = {
     "max_hidden_size": (16, 65536),
     "context_tokens": (32, 1 << 20),
     "vocab_size": (BYTE_VOCABULARY, 10_000_000),
+    "proxy_vocab_size": (BYTE_VOCABULARY, 10_000_000),
     "rungs": (1, 8),
     "lowest_rung_steps": (1, 10_000_000),
     "size_bins": (1, 64),
@@ -142,9 +146,11 @@ class SearchConfig:
     learning_rate: float | None = None  # None: the trainer's own, scaled to each shape
     seed: int = 0
     corpus: str = "builtin"
-    tokenizer: str = "byte"  # or "bpe", of vocab_size tokens
+    tokenizer: str = "byte"  # or "bpe", of as many tokens as what is trained has rows for
     keep_finalists: bool = False  # whether checkpoints of the last runs stay, to teach or to be exported
     teacher: str | None = None  # checkpoint of a trained proxy that every model learns from as well
+    proxy_width_scale: float | None = None  # train models this much narrower in place of the candidates
+    proxy_vocab_size: int | None = None  # and with a vocabulary of so many tokens
     vocab_size: int = BYTE_VOCABULARY
     formats: tuple[str, ...] = ("TQ1_0", "Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_0", "Q6_K", "Q8_0", "F16")
     allow_fallback: bool = False  # whether rows may be of a length for which the format stores another type
@@ -177,6 +183,11 @@ class SearchConfig:
             for repeat in ((1,) if strategy is SharingStrategy.NONE else repeats)
         )
 
+    @property
+    def trained_vocab_size(self) -> int:
+        """Rows of the embedding table of the models that are trained."""
+        return self.vocab_size if self.proxy_vocab_size is None else self.proxy_vocab_size
+
     def to_dict(self) -> dict[str, Any]:
         """Fields as plain JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -206,8 +217,24 @@ def _check_numbers(config: SearchConfig) -> None:
         if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
             raise InvalidQuantity(f"{name}: must be more than 0, got {value!r}")
 
+    _check_proxies(config)
     if not 1 < config.eta <= 100:
         raise InvalidQuantity(f"eta: must be above 1 and at most 100, got {config.eta!r}")
+
+
+def _check_proxies(config: SearchConfig) -> None:
+    if config.proxy_width_scale is not None:
+        check_width_scale("proxy_width_scale", config.proxy_width_scale)
+        for value in config.head_dims:
+            if value % WIDTH_STEP:
+                raise InvalidQuantity(
+                    f"head_dims: must be multiples of {WIDTH_STEP} with proxy_width_scale, got {value}"
+                )
+    if config.trained_vocab_size > config.vocab_size:
+        raise InvalidQuantity(
+            f"proxy_vocab_size: must not exceed vocab_size, which is {config.vocab_size}, "
+            f"got {config.proxy_vocab_size}"
+        )
 
 
 def _check_lists(config: SearchConfig) -> None:
@@ -238,10 +265,11 @@ def _check_names(config: SearchConfig) -> None:
     if config.sampler not in SAMPLERS:
         raise UnknownName.of("sampler", config.sampler, SAMPLERS)
     tokenizer = parse_enum(Tokenizer, config.tokenizer, "tokenizer")
-    if tokenizer is Tokenizer.BPE and config.vocab_size <= BYTE_VOCABULARY:
+    if tokenizer is Tokenizer.BPE and config.trained_vocab_size <= BYTE_VOCABULARY:
+        field = "vocab_size" if config.proxy_vocab_size is None else "proxy_vocab_size"
         raise InvalidQuantity(
-            f"vocab_size: tokenizer 'bpe' has a token for each of {BYTE_VOCABULARY} bytes and needs more, "
-            f"got {config.vocab_size}; accepted: such as 4096"
+            f"{field}: tokenizer 'bpe' has a token for each of {BYTE_VOCABULARY} bytes and needs more, "
+            f"got {config.trained_vocab_size}; accepted: such as 4096"
         )
     engine = runtime_by_name(config.runtime)
     for name in _some(config, "formats"):

@@ -22,6 +22,7 @@ from search.corpus import Corpus
 from search.results import Candidate, ProxyResult
 from search.train import train_proxy
 from search.training import StepReport, TrainConfig
+from sizer.architecture import Architecture
 from sizer.errors import SizerError, StudyError
 
 _POLL_S = 0.2  # between looks at whether to stop
@@ -37,6 +38,7 @@ class Task:
     candidate: Candidate
     training: TrainConfig
     checkpoint: Path | None
+    scaled: Architecture | None = None  # trained in the candidate's place
 
 
 StepHook = Callable[[Task, StepReport], None]
@@ -91,6 +93,7 @@ class InProcess:
             on_step=lambda report: self._on_step(task, report),
             should_stop=self._should_stop,
             checkpoint=task.checkpoint,
+            scaled=task.scaled,
         )
         return [(task, result)]
 
@@ -248,6 +251,7 @@ def _work(
                 on_step=link.send,
                 should_stop=should_stop,
                 checkpoint=task.checkpoint,
+                scaled=task.scaled,
             )
             link.send(result)
     except SizerError as error:

@@ -15,11 +15,12 @@ from search.few_bits import any_few_bits
 from search.model import Decoder
 from search.plan import expected_steps, rung_steps
 from search.resolve import resolve_or_say_why
-from search.results import Candidate
+from search.scaled import proxy_of
 from search.scaling import initialize
 from search.starts import starting_proposals
 from search.stepper import make_stepper, update_rule
 from search.training import TrainConfig, precision_of, uses_written_out_steps
+from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, NoFit
 
 # Steps timed of each model after one that is not; the fastest counts.
@@ -97,26 +98,25 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 def step_seconds(config: SearchConfig) -> float:
     """Seconds of a training step of the space's models: the mean over the shapes tried first, timed here."""
-    candidates = _candidates(config)
+    architectures = _architectures(config)
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, len(available_cores()) // config.workers))
     try:
-        times = [_timed(candidate, config) for candidate in candidates]
+        times = [_timed(architecture, config) for architecture in architectures]
     finally:
         torch.set_num_threads(before)
     return sum(times) / len(times)
 
 
-def _candidates(config: SearchConfig) -> Sequence[Candidate]:
+def _architectures(config: SearchConfig) -> Sequence[Architecture]:
     resolved = [resolve_or_say_why(proposal, config) for proposal in starting_proposals(config)]
-    shapes = {r.candidate.architecture: r.candidate for r in resolved if r.reason is None}
+    shapes = dict.fromkeys(r.candidate.architecture for r in resolved if r.reason is None)
     if not shapes:
         raise NoFit(f"budget: {resolved[0].reason}")
-    return tuple(shapes.values())
+    return tuple(proxy_of(shape, config) or shape for shape in shapes)
 
 
-def _timed(candidate: Candidate, config: SearchConfig) -> float:
-    architecture = candidate.architecture
+def _timed(architecture: Architecture, config: SearchConfig) -> float:
     way, device = TrainConfig(steps=config.steps, train_on=config.train_on), training_device(config.train_on)
     model = Decoder(architecture)
     initialize(model, architecture, torch.Generator().manual_seed(0))

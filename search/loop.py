@@ -19,11 +19,13 @@ from search.plan import Run, expected_steps, final_rung, rung_steps, stage, step
 from search.resolve import resolve_or_say_why
 from search.results import Candidate, ProxyResult, TrialRecord, TrialStatus, combined
 from search.sampling import Told, encoding_of, next_point
+from search.scaled import proxy_of
 from search.shapes import law_row
 from search.space import suggest
 from search.stepper import Precision
 from search.study import OpenStudy
 from search.training import StepReport, TrainConfig
+from sizer.architecture import Architecture
 from sizer.budget import Budget
 from sizer.errors import NoFit
 from sizer.estimate import Estimate
@@ -220,7 +222,12 @@ class Loop:
             training = replace(training, learning_rate=config.learning_rate)
         checkpoint = self.study.checkpoints / f"{run.number}-{run.seed}.npz"
         return Task(
-            number=run.number, rung=run.rung, candidate=candidate, training=training, checkpoint=checkpoint
+            number=run.number,
+            rung=run.rung,
+            candidate=candidate,
+            training=training,
+            checkpoint=checkpoint,
+            scaled=proxy_of(candidate.architecture, config),
         )
 
     def _fits(self, candidate: Candidate) -> bool:
@@ -250,7 +257,7 @@ class Loop:
         result = replace(result, rung=task.rung)
         if key.rung == 0 and key.seed == 0:
             candidate, sized = self.begun.pop(task.number)
-            self._finish(_record(task.number, candidate, sized, proxy=result))
+            self._finish(_record(task.number, candidate, sized, proxy=result, scaled=task.scaled))
         else:
             self.study.tell_run(task.number, result)
             record = self.records[task.number]
@@ -347,6 +354,7 @@ def _record(
     proxy: ProxyResult | None = None,
     violations: tuple[str, ...] = (),
     repeats: int | None = None,
+    scaled: Architecture | None = None,
 ) -> TrialRecord:
     return TrialRecord(
         number=number,
@@ -358,4 +366,5 @@ def _record(
         proxy=proxy,
         violations=violations,
         repeats=repeats,
+        scaled=scaled,
     )

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from search.k_quants import iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k
 from search.rounding import as_half, first_extreme, inverse, round_half_away
@@ -118,16 +119,20 @@ def _quantizer(name: str) -> Callable[[Tensor], Tensor]:
         raise UnknownName.of("block type to quantize proxies with", name, _QUANTIZERS) from None
 
 
-def fake_quantize(tensor: Tensor, block_type: StorageType | str) -> Tensor:
+def fake_quantize(tensor: Tensor, block_type: StorageType | str, *, across_rows: bool = False) -> Tensor:
     """The tensor as read back from that type: float32, same shape, rows cut into its blocks.
 
     A row length that does not divide into blocks is a bug of the caller: `LlamaCppMix.assign` has fallbacks.
+    With `across_rows` blocks of such rows run on into the next, and the last is filled up with zeros.
     """
     name = block_type if isinstance(block_type, str) else block_type.name
     quantize = _quantizer(name)
     if name in WHOLE_TENSOR:
         return quantize(tensor.detach().float().reshape(1, -1)).view(tensor.shape)
     block = TYPES[name].block_elements
+    if across_rows and tensor.shape[-1] % block:
+        filled = F.pad(tensor.detach().float().flatten(), (0, -tensor.numel() % block))
+        return fake_quantize(filled, name)[: tensor.numel()].view(tensor.shape)
     assert tensor.shape[-1] % block == 0, f"rows of {tensor.shape[-1]} do not divide into {name} blocks"
     source = tensor.detach().float().reshape(-1, block)
     result = torch.empty_like(source)
@@ -176,8 +181,17 @@ def supported_formats(runtime: str = LLAMA_CPP) -> tuple[str, ...]:
 
 
 def fake_quantized_state(
-    state: Mapping[str, Tensor], architecture: Architecture, format_name: str, runtime: str = LLAMA_CPP
+    state: Mapping[str, Tensor],
+    architecture: Architecture,
+    format_name: str,
+    runtime: str = LLAMA_CPP,
+    *,
+    scaled: bool = False,
 ) -> dict[str, Tensor]:
-    """A model's state dict as read back from a file of that format; the given tensors are left alone."""
+    """A model's state dict as read back from a file of that format; the given tensors are left alone.
+
+    The tensors of a proxy of the architecture, `scaled`, get the types that the architecture's own have: rows
+    that are too short for them share blocks.
+    """
     types = stored_types(architecture, format_name, runtime)
-    return {name: fake_quantize(tensor, types[name]) for name, tensor in state.items()}
+    return {name: fake_quantize(tensor, types[name], across_rows=scaled) for name, tensor in state.items()}

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from search.results import Candidate, ProxyResult, TrialRecord, TrialStatus
+from sizer.architecture import Architecture
 from sizer.errors import InvalidFile
 from sizer.hf_config import architecture_from_config, config_from_architecture
 from sizer.prediction import Basis, Prediction
@@ -30,6 +31,7 @@ def record_to_json(record: TrialRecord) -> str:
         "proxy": proxy,
         "violations": list(record.violations),
         "repeats": record.repeats,
+        "scaled": _scaled_to_dict(record.scaled),
     }
     return json.dumps(document, allow_nan=False)
 
@@ -53,9 +55,18 @@ def record_from_json(text: str) -> TrialRecord:
             proxy=proxy_from_dict(document["proxy"]) if document["proxy"] is not None else None,
             violations=tuple(document["violations"]),
             repeats=document["repeats"],
+            scaled=_scaled_from_dict(document.get("scaled")),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise InvalidFile(f"trial record: cannot be read ({error}); accepted: schema {SCHEMA}") from None
+
+
+def _scaled_to_dict(scaled: Architecture | None) -> dict[str, Any] | None:
+    return None if scaled is None else {"name": scaled.name, "config": config_from_architecture(scaled)}
+
+
+def _scaled_from_dict(values: dict[str, Any] | None) -> Architecture | None:
+    return None if values is None else architecture_from_config(values["config"], values["name"])
 
 
 def proxy_to_dict(proxy: ProxyResult) -> dict[str, Any]:

@@ -104,6 +104,12 @@ class TrialRecord:
     violations: tuple[str, ...] = ()  # why an infeasible candidate broke the budget, one text per limit
     repeats: int | None = None  # number of the earlier trial that trained the very same candidate
     runs: tuple[ProxyResult, ...] = ()  # every run of the candidate, by rung and seed; proxy combines them
+    scaled: Architecture | None = None  # trained in the candidate's place; None: the candidate as it is
+
+    @property
+    def trained_architecture(self) -> Architecture:
+        """The shape that the scores are of."""
+        return self.candidate.architecture if self.scaled is None else self.scaled
 
     @property
     def status(self) -> TrialStatus:

@@ -93,7 +93,7 @@ def check(config: SearchConfig) -> None:
             raise UnknownName.of("format to score proxies in", name, supported_formats(engine.name))
     training_device(config.train_on)
     if config.teacher is not None:
-        load_teacher(Path(config.teacher), vocab_size=config.vocab_size)
+        load_teacher(Path(config.teacher), vocab_size=config.trained_vocab_size)
 
 
 def _settings(config: SearchConfig) -> dict[str, str | int | float]:
@@ -108,6 +108,7 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         "seq_len": config.seq_len,
         "val_chunks": config.val_chunks,
         "seed": config.seed,
+        **_proxies(config),
         "workers": config.workers,
         # fixed for the whole study: a resume on a busier machine must not train in another way
         "dtype": precision_of(way).value,
@@ -116,6 +117,12 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         **{f"{name.replace(' ', '_')}_step_s": seconds for name, seconds in step_s.items()},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
+
+
+def _proxies(config: SearchConfig) -> dict[str, float | int]:
+    """How what is trained differs from the candidates, where it does."""
+    values = {"proxy_width_scale": config.proxy_width_scale, "proxy_vocab_size": config.proxy_vocab_size}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchResult, Ending]:
@@ -154,7 +161,7 @@ def corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
         load_corpus,
         config.corpus,
         tokenizer=config.tokenizer,
-        vocab_size=config.vocab_size,
+        vocab_size=config.trained_vocab_size,
         cache=(path.parent if path is not None else Path("runs")) / "corpora",
     )
 

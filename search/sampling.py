@@ -19,11 +19,13 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
+from search.formats import file_bytes
 from search.law import MIN_ROWS, fit_law
 from search.propose import propose
 from search.resolve import resolve_or_say_why
 from search.results import Candidate
-from search.shapes import LawRow, features_of, stored_bits_per_weight
+from search.scaled import proxy_of
+from search.shapes import LawRow, ShapeFeatures, features_of, stored_bits_per_weight
 from search.space import Encoding, suggest
 from search.starts import starting_points
 from sizer.errors import SizerError
@@ -108,18 +110,19 @@ def _by_law(
             candidates.append(resolved.candidate)
     if not points:
         return _point(config, Encoding.CATEGORICAL, generator.random(len(_PRIMES)))
-    sized = [_sized(candidate, config.runtime) for candidate in candidates]
+    sized = [_sized(candidate, config) for candidate in candidates]
     order = propose([f for f, _ in sized], [b for _, b in sized], fit_law(rows), count=len(points))
     best = next((i for i in order if fits(candidates[i])), order[0])
     return points[best]
 
 
-def _sized(candidate: Candidate, runtime: str) -> tuple[Any, float]:
-    from search.formats import file_bytes
-
-    bits = stored_bits_per_weight(candidate.architecture, format=candidate.format, runtime=runtime)
-    size = file_bytes(candidate.architecture, candidate.format, runtime)
-    return features_of(candidate.architecture, bits_per_weight=bits), float(size)
+def _sized(candidate: Candidate, config: SearchConfig) -> tuple[ShapeFeatures, float]:
+    """Features of what would be trained for a candidate, and bytes of its own file."""
+    architecture, runtime = candidate.architecture, config.runtime
+    bits = stored_bits_per_weight(architecture, format=candidate.format, runtime=runtime)
+    size = file_bytes(architecture, candidate.format, runtime)
+    trained = proxy_of(architecture, config) or architecture
+    return features_of(trained, bits_per_weight=bits), float(size)
 
 
 def _by_optuna(

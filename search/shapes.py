@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from search.results import SearchResult, TrialRecord, TrialStatus
@@ -85,10 +85,18 @@ def stored_bits_per_weight(architecture: Architecture, *, format: str, runtime: 
 
 
 def trial_features(record: TrialRecord, *, runtime: str) -> ShapeFeatures:
-    """Features of a trial's candidate as that runtime stores it."""
-    architecture = record.candidate.architecture
-    bits = stored_bits_per_weight(architecture, format=record.candidate.format, runtime=runtime)
-    return features_of(architecture, bits_per_weight=bits)
+    """Features of what a trial trained, in as many bits as that runtime stores the candidate in."""
+    deployed = record.candidate.architecture
+    bits = stored_bits_per_weight(deployed, format=record.candidate.format, runtime=runtime)
+    return features_of(record.trained_architecture, bits_per_weight=bits)
+
+
+def model_features(record: TrialRecord, *, runtime: str) -> ShapeFeatures:
+    """Features of a trial's own model with the vocabulary of what was trained in its place."""
+    deployed = record.candidate.architecture
+    bits = stored_bits_per_weight(deployed, format=record.candidate.format, runtime=runtime)
+    like_trained = replace(deployed, vocab_size=record.trained_architecture.vocab_size)
+    return features_of(like_trained, bits_per_weight=bits)
 
 
 def law_row(record: TrialRecord, *, runtime: str) -> LawRow | None:

@@ -17,6 +17,7 @@ from search.model import Decoder, check_parameters
 from search.quantize import check_format, fake_quantized_state
 from search.results import Candidate, ProxyResult, TrialStatus
 from search.training import Ending, StepReport, TrainConfig, Training, precision_of
+from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, InvalidFile
 
 MAX_RESTARTS = 1  # a diverged run is tried again at half the rate this often
@@ -32,21 +33,23 @@ def train_proxy(
     on_step: Callable[[StepReport], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
+    scaled: Architecture | None = None,
 ) -> ProxyResult:
     """Train the candidate's decoder up to config.steps and score it at its llama.cpp mix.
 
+    A `scaled` proxy is trained in the candidate's place, and scored in the types of the candidate's file.
     With a checkpoint the run goes on from there where the file holds one, and leaves one behind. A run that
     diverges is started once more at half the rate; `restarts` and `learning_rate` say so. A run out of
     memory is FAILED, one ended through `should_stop` STOPPED, with a `reason`. Same seed, machine and number
     of threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
     """
-    architecture = candidate.architecture
+    architecture = candidate.architecture if scaled is None else scaled
     if architecture.vocab_size < corpus.vocab_size:
         raise InvalidArchitecture(
             f"vocab_size must be at least {corpus.vocab_size} for corpus {corpus.name!r} in tokens of "
             f"{corpus.tokenizer!r}, got {architecture.vocab_size}"
         )
-    check_format(architecture, candidate.format, config.runtime)
+    check_format(candidate.architecture, candidate.format, config.runtime)
     chunks = corpus.val_chunks(config.val_chunks, config.seq_len)
     began = time.perf_counter()
     precision, batch_tokens = precision_of(config), config.batch_size * config.seq_len
@@ -69,7 +72,7 @@ def train_proxy(
     try:
         for restarts in range(MAX_RESTARTS + 1):
             halved = replace(config, learning_rate=config.learning_rate / 2**restarts)
-            run = _begun(candidate, corpus, halved, checkpoint if restarts == 0 else None)
+            run = _begun(candidate, architecture, corpus, halved, checkpoint if restarts == 0 else None)
             run.restarts = max(run.restarts, restarts)
             first = run.step
             ending = run.advance(report, stop, checkpoint)
@@ -103,12 +106,18 @@ def _never() -> bool:
     return False
 
 
-def _begun(candidate: Candidate, corpus: Corpus, config: TrainConfig, checkpoint: Path | None) -> Training:
+def _begun(
+    candidate: Candidate,
+    architecture: Architecture,
+    corpus: Corpus,
+    config: TrainConfig,
+    checkpoint: Path | None,
+) -> Training:
     """The run as the checkpoint has it; a new one where there is none, or one of no use."""
 
     def new() -> Training:
         types = few_bit_types(candidate.architecture, candidate.format, config.runtime)
-        return Training(candidate.architecture, corpus, config, FewBits(types) if types else None)
+        return Training(architecture, corpus, config, FewBits(types) if types else None)
 
     run = new()
     if checkpoint is not None and checkpoint.exists():
@@ -131,8 +140,10 @@ def _ended(
     model = run.model
     full = bits_per_byte(model, chunks)
     run.settle()
+    deployed, runtime = candidate.architecture, run.config.runtime
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    state = fake_quantized_state(weights, model.architecture, candidate.format, run.config.runtime)
+    scaled = model.architecture != deployed
+    state = fake_quantized_state(weights, deployed, candidate.format, runtime, scaled=scaled)
     model.load_state_dict(state)
     quantized = bits_per_byte(model, chunks)
     if not (full.isfinite().all() and quantized.isfinite().all()):

@@ -63,6 +63,23 @@ def test_a_stored_study_keeps_the_space_it_had() -> None:
         ({"formats": [4]}, "unknown llama.cpp format '4'"),
         ({"sharing": ["twice"]}, "sharing: unknown value 'twice'; accepted: none, immediate"),
         ({"device": "toaster"}, "unknown device 'toaster'"),
+        ({"proxy_width_scale": 0.0}, "proxy_width_scale: must be a number above 0 and at most 1, got 0.0"),
+        ({"proxy_width_scale": 2}, "proxy_width_scale: must be a number above 0 and at most 1, got 2"),
+        ({"proxy_width_scale": "half"}, "proxy_width_scale: must be float | None, got 'half'"),
+        ({"proxy_width_scale": True}, "proxy_width_scale: must be float | None, got True"),
+        (
+            {"proxy_width_scale": 0.5, "head_dims": [32, 40]},
+            "head_dims: must be multiples of 16 with proxy_width_scale, got 40",
+        ),
+        ({"proxy_vocab_size": 100}, "proxy_vocab_size: must be a whole number from 256 to 10000000, got 100"),
+        (
+            {"proxy_vocab_size": 512},
+            "proxy_vocab_size: must not exceed vocab_size, which is 256, got 512",
+        ),
+        (
+            {"tokenizer": "bpe", "vocab_size": 4096, "proxy_vocab_size": 256},
+            "proxy_vocab_size: tokenizer 'bpe' has a token for each of 256 bytes and needs more",
+        ),
         ({"runtime": "vllm"}, "unknown runtime 'vllm'"),
         ({"sharing_repeats": [1]}, "sharing_repeats: must be whole numbers from 2 to 64, got 1"),
         (

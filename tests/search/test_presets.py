@@ -14,9 +14,12 @@ from search.deployed import deployed_estimate
 from search.presets import preset, presets
 from search.quantize import supported_formats
 from search.resolve import resolve_or_say_why
+from search.scaled import proxy_of
 from search.space import suggest
+from search.starts import starting_proposals
 from sizer.budget import Budget
 from sizer.errors import UnknownName
+from sizer.tensors import count_parameters, tensor_specs
 
 NAMES = tuple(presets())
 
@@ -32,12 +35,25 @@ def test_there_are_tiny_and_large_ones_for_many_devices() -> None:
     assert all(80_000_000 <= config.max_size_bytes <= 1_000_000_000 for config in large)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("-tiny")])
+def test_proxies_of_large_models_are_small_enough_for_a_laptop(name: str) -> None:
+    config = preset(name).config
+    for proposal in starting_proposals(config):
+        model = resolve_or_say_why(proposal, config).candidate.architecture
+        proxy = proxy_of(model, config)
+        assert proxy is not None
+        assert count_parameters(tensor_specs(proxy)).total < 16_000_000
+        assert proxy.executed_layers == model.executed_layers
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_says_every_field_that_matters(name: str) -> None:
     found = preset(name.upper())
     assert found.about
     assert not found.about.startswith("#")
     optional = {"min_decode_tokens_per_s", "learning_rate", "teacher", "keep_finalists", "train_on"}
+    if found.config.vocab_size == 256:
+        optional |= {"proxy_width_scale", "proxy_vocab_size"}
     assert {f.name for f in fields(SearchConfig)} - optional <= found.values.keys()
     assert tomllib.loads(found.text).keys() == {"budget", "space", "training"}
     assert set(found.config.formats) <= set(supported_formats())

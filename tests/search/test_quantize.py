@@ -227,6 +227,39 @@ def test_state_of_a_model(weights: Tensor) -> None:
     model.load_state_dict(quantized)
 
 
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_K", "TQ1_0"])
+def test_blocks_of_short_rows_run_on_into_the_next(name: str, weights: Tensor) -> None:
+    flat = weights.flatten()[: 16 * 48]
+    block = TYPES[name].block_elements
+    expected = fake_quantize(flat.view(-1, block), name).view(16, 48)
+    assert torch.equal(fake_quantize(flat.view(16, 48), name, across_rows=True), expected)
+    whole = weights[:4, :256]
+    assert torch.equal(fake_quantize(whole, name, across_rows=True), fake_quantize(whole, name))
+
+
+def test_a_last_block_that_is_not_full_is_rounded_as_if_it_were() -> None:
+    values = torch.linspace(-1.0, 2.54, 60).view(3, 20)
+    found = fake_quantize(values, "Q8_0", across_rows=True).flatten()
+    # steps of the largest magnitude over 127 in each block of 32, stored in half precision
+    for start, end in ((0, 32), (32, 60)):
+        part = values.flatten()[start:end]
+        step = part.abs().max() / 127
+        assert torch.equal(found[start:end], (part / step).round() * step.half().float())
+
+
+def test_a_proxy_is_stored_in_the_types_of_its_model() -> None:
+    narrow = replace(ARCHITECTURE, hidden_size=48, intermediate_size=96, head_dim=16, vocab_size=300)
+    model = Decoder(narrow)
+    initialize(model, narrow, torch.Generator().manual_seed(0))
+    state = model.state_dict()
+    found = fake_quantized_state(state, ARCHITECTURE, "Q4_K_M", scaled=True)
+    types = stored_types(ARCHITECTURE, "Q4_K_M")
+    assert stored_types(narrow, "Q4_K_M")["model.layers.0.mlp.up_proj.weight"].name != "Q4_K"
+    for name in ("model.layers.0.mlp.up_proj.weight", "model.layers.3.mlp.down_proj.weight"):
+        blocks = state[name].reshape(-1, 256)
+        assert torch.equal(found[name], fake_quantize(blocks, types[name]).view_as(state[name]))
+
+
 def test_rows_that_do_not_divide_fall_back() -> None:
     narrow = replace(ARCHITECTURE, hidden_size=96, num_heads=3, num_kv_heads=1, head_dim=32)
     types = stored_types(narrow, "Q4_K_M")

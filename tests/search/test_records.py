@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -29,12 +30,20 @@ SHARED = replace(
         replace(record(), proxy=None, violations=("file 3 MB > 2 MB",)),
         replace(record(), proxy=proxy(status=TrialStatus.DIVERGED)),
         replace(record(), decode_tokens_per_s=None, repeats=3),
+        replace(record(), scaled=replace(TINY, name="2x64 at width 32", hidden_size=32)),
     ],
 )
 def test_there_and_back(stored: TrialRecord) -> None:
     back = record_from_json(record_to_json(stored))
     assert back == stored
     assert back.candidate.architecture.name == stored.candidate.architecture.name
+    assert back.trained_architecture.name == stored.trained_architecture.name
+
+
+def test_a_record_of_before_there_were_proxies_is_of_the_candidate() -> None:
+    values = json.loads(record_to_json(record()))
+    del values["scaled"]
+    assert record_from_json(json.dumps(values)).trained_architecture == TINY
 
 
 @pytest.mark.parametrize(

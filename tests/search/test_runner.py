@@ -16,10 +16,12 @@ from search.config import SearchConfig
 from search.loop import Ending, Progress
 from search.pareto import frontier
 from search.results import SearchResult, TrialStatus
+from search.scaled import scaled_proxy
 from search.study import load_result
 from search.train import train_proxy
 from search.training import Training
 from sizer.errors import InvalidFile, NoFit, StudyError, UnknownName
+from sizer.tensors import tensor_specs
 from tests.search_runs import TEXT
 
 
@@ -369,6 +371,29 @@ def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: st
         assert (proxy.trained_tokens, proxy.aside_tokens) == ((33 + 1) * 64, 64)
     with pytest.raises(UnknownName, match="format to score proxies in 'fp16'"):
         runner.run(replace(config, runtime="mlx", formats=("fp16",)), name="m", storage=storage, hook=_quiet)
+
+
+def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: Path, storage: str) -> None:
+    config = _config(
+        corpus,
+        trials=2,
+        vocab_size=1000,
+        max_size_bytes=600_000,
+        min_hidden_size=64,
+        proxy_width_scale=0.5,
+        proxy_vocab_size=256,
+    )
+    result, ending = runner.run(config, name="p", storage=storage, hook=_quiet)
+    assert ending is Ending.DONE
+    assert (result.settings["proxy_width_scale"], result.settings["proxy_vocab_size"]) == (0.5, 256)
+    for record in result.trained:
+        assert record.proxy is not None
+        model, proxy = record.candidate.architecture, record.scaled
+        assert proxy == scaled_proxy(model, width_scale=0.5, vocab_size=256)
+        assert model.vocab_size == 1000
+        assert record.num_parameters == sum(spec.num_elements for spec in tensor_specs(model))
+        assert record.proxy.num_parameters == sum(spec.num_elements for spec in tensor_specs(proxy))
+    assert load_result("p", storage) == result
 
 
 def test_a_finalist_that_was_kept_teaches(corpus: Path, storage: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from search.sampling import (
     STARTUP_TRIALS,
     Told,
     _radical_inverse,
+    _sized,
     _UnitTrial,
     encoding_of,
     next_point,
@@ -24,7 +25,7 @@ from search.sampling import (
 )
 from search.shapes import LawRow, features_of
 from search.space import suggest
-from search.starts import starting_points
+from search.starts import starting_points, starting_proposals
 from sizer.errors import SizerError
 
 CONFIG = SearchConfig(max_size_bytes=1_000_000, max_executed_layers=8, max_hidden_size=256)
@@ -101,6 +102,16 @@ def test_the_law_proposes_what_is_new_and_fits() -> None:
     assert refused  # deeper ones promised more
     free = resolve(suggest(optuna.trial.FixedTrial(next_point(CONFIG, 12, told, _fits)), CONFIG), CONFIG)
     assert free.architecture.executed_layers > 3
+
+
+def test_candidates_are_judged_by_what_would_be_trained_for_them() -> None:
+    config = replace(CONFIG, head_dims=(32,), proxy_width_scale=0.5)
+    candidate = resolve(starting_proposals(config)[0], config)
+    (features, size), (itself, same_size) = _sized(candidate, config), _sized(candidate, CONFIG)
+    assert size == same_size
+    assert features.width == 16 * int(candidate.architecture.hidden_size / 32 + 0.5)
+    assert itself.width == candidate.architecture.hidden_size
+    assert features.bits_per_weight == itself.bits_per_weight
 
 
 def test_a_gaussian_process_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

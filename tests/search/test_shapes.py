@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from search import shapes
 from search.results import SearchResult, TrialStatus
-from search.shapes import features_of, law_rows, stored_bits_per_weight
+from search.shapes import features_of, law_rows, stored_bits_per_weight, trial_features
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import InvalidQuantity
 from sizer.tensors import count_parameters, tensor_specs
@@ -52,6 +52,15 @@ def test_bits_are_those_of_the_file() -> None:
     expected = (4.5 * (total - vectors - head) + 8.5 * head + 32 * vectors) / total
     untied = replace(TINY, tie_embeddings=False)
     assert stored_bits_per_weight(untied, format="Q4_0", runtime="llama.cpp") == pytest.approx(expected)
+
+
+def test_a_law_sees_what_was_trained_in_the_bits_of_what_is_deployed() -> None:
+    plain = record()
+    narrow = replace(TINY, hidden_size=32, intermediate_size=80, num_heads=1, num_kv_heads=1)
+    found = trial_features(replace(plain, scaled=narrow), runtime="llama.cpp")
+    deployed = trial_features(plain, runtime="llama.cpp")
+    assert (found.width, found.parameters) == (32, count_parameters(tensor_specs(narrow)).total)
+    assert (deployed.width, found.bits_per_weight) == (64, deployed.bits_per_weight)
 
 
 def test_only_models_trained_to_a_score_teach_a_law() -> None:

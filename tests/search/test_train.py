@@ -15,10 +15,12 @@ import search.training
 from search.corpus import Corpus, ValidationChunks, load_corpus
 from search.model import Decoder
 from search.results import Candidate, ProxyResult, TrialStatus
+from search.scaled import scaled_proxy
 from search.stepper import EagerStep, Precision
 from search.train import bits_per_byte, overall, standard_error, train_proxy
 from search.training import StepReport, TrainConfig
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
+from sizer.tensors import tensor_specs
 from tests.search.tiny_run import CANDIDATE, CONFIG, TINY, same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,6 +77,18 @@ def test_ternary_costs_more_than_four_bits(
     assert ternary is not None
     assert ternary > (four_bits or 0) + 0.01
     assert four_bits == pytest.approx(exact, abs=0.05)
+
+
+def test_a_proxy_is_trained_in_its_models_place(corpus: Corpus) -> None:
+    wide = replace(TINY, hidden_size=256, intermediate_size=512, head_dim=128)
+    narrow = scaled_proxy(wide, width_scale=0.25)
+    brief, candidate = replace(CONFIG, steps=20, val_chunks=8), Candidate(architecture=wide, format="TQ2_0")
+    result = train_proxy(candidate, corpus, brief, scaled=narrow)
+    assert result.num_parameters == sum(spec.num_elements for spec in tensor_specs(narrow))
+    assert result.val_bits_per_byte is not None
+    # by itself it would be stored in Q4_0, which costs next to nothing
+    alone = train_proxy(replace(candidate, architecture=narrow), corpus, brief)
+    assert result.val_bits_per_byte > (alone.val_bits_per_byte or 9) + 0.01
 
 
 def test_seed_decides_everything(corpus: Corpus, trained: tuple[ProxyResult, list[StepReport]]) -> None:
