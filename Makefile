@@ -11,7 +11,7 @@ help:
 	@echo "make test   install what tests need, then lint, types and all tests"
 	@echo "make quick  the fast tests only"
 	@echo "make accuracy  write docs/accuracy.md anew: predicted against published (needs ../shared)"
-	@echo "make replay  write docs/replay.md anew: the search on tables of trained models (needs ../shared)"
+	@echo "make replay  write docs/replay.md and docs/proxies.md anew: the search on tables of trained models (needs ../shared)"
 	@echo "make lint | type | golden | clean"
 
 $(VENV)/pyvenv.cfg:
@@ -57,6 +57,7 @@ accuracy: $(VENV)/.installed-test
 
 replay: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/replay_scaled.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

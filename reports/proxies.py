@@ -58,7 +58,9 @@ def proxy_notes(result: SearchResult) -> tuple[str, ...]:
     notes = [f"Scores are of scaled proxies ({scale_text(result)}) trained in the place of the models."]
     found = carried(result)
     if found is None:
-        notes.append("Too few proxies came to a score for a law to be carried over to the models.")
+        notes.append(
+            "Nothing is carried over to the models: that takes 4 scored proxies of 2 widths or more."
+        )
     else:
         agreement = "" if found.agreement is None else f" (tau {found.agreement:.2f} with the proxies' order)"
         notes.append(

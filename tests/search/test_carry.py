@@ -141,3 +141,17 @@ def test_nothing_is_carried_over_without_proxies_or_of_too_few() -> None:
     assert carried_over(_study(records[:3])) is None
     assert carried_over(_study([replace(one, scaled=None) for one in records])) is None
     assert carried_over(_study([])) is None
+    assert carried_over(_study([_record(n, depth, 512) for n, depth in enumerate(range(2, 10))])) is None
+
+
+def test_a_head_width_that_the_law_has_not_seen_widens_the_range() -> None:
+    rows = [replace(r, features=replace(r.features, head_dim=16)) for r in drawn(16, noise=0.01, seed=2)]
+    proxies = [rows[0].features]
+    models = [_wider(proxies[0], 4)]
+    (same,) = carried(rows, proxies, models, steps=LONG_STEPS)
+    (wider,) = carried(rows, proxies, [replace(models[0], head_dim=64)], steps=LONG_STEPS)
+    # slope 0.0041 and its deviation 0.0068 of the loss for each unit of the logarithm (data/law_prior.toml)
+    level = float(np.mean([row.loss for row in rows]))
+    allowed = level * (0.0041**2 + 0.0068**2) ** 0.5 * np.log(4)
+    assert wider.value == same.value
+    assert wider.sd**2 - same.sd**2 == pytest.approx(allowed**2, rel=1e-3)
