@@ -16,10 +16,10 @@ from sizer.shape_code import shape_code
 def page() -> None:
     """Draw the page."""
     take_first_values()
-    values = st.session_state
     with st.sidebar:
         draw_inputs()
     st.header("Size a model")
+    values = st.session_state.to_dict()
     try:
         start = start_of(values)
         st.session_state["start_code"] = shape_code(start)
