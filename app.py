@@ -17,6 +17,7 @@ chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
+        st.Page(_PAGES / "evidence.py", title="Evidence", url_path="evidence"),
     ],
     position="top",
 )

@@ -26,8 +26,8 @@ from sizer.registry import models
 from sizer.runtimes import runtime
 from sizer.shape_code import shape_code
 
-# app.py's url_path of the page, from its root
-SIZE_PATH = "size"
+# the page that opens first has the explorer's root as its address, whatever its url_path says
+SIZE_PATH = "/"
 _LONGEST_NAME = 100
 
 

@@ -15,6 +15,8 @@ from sizer.readers.gguf_header import MAGIC, read_gguf_stream
 
 ACCEPTED = "the text of a Hugging Face config.json, or a .gguf file or its first megabytes"
 PASTED = "config"
+# Real headers of GGUF files reach 20 MB; `sizer app` makes it the server's own limit.
+MAX_UPLOAD_MB = 32
 _LONGEST_NAME = 100
 
 
