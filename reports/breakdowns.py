@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sizer.estimate import Estimate
 
 _COUNT_UNITS = tuple(parse_count(text) for text in ("1B", "1M", "1K", "1"))
-_DECIMAL_UNITS = tuple(parse_bytes(text) for text in ("1GB", "1MB", "1KB", "1B"))
-_BINARY_UNITS = tuple(parse_bytes(text) for text in ("1GiB", "1MiB", "1KiB", "1B"))
+DECIMAL_UNITS = tuple(parse_bytes(text) for text in ("1GB", "1MB", "1KB", "1B"))
+BINARY_UNITS = tuple(parse_bytes(text) for text in ("1GiB", "1MiB", "1KiB", "1B"))
 
 _TICK_INTERVALS = 3
 # A budget further right than this many times the total would flatten every bar.
@@ -85,7 +85,7 @@ def bytes_info(estimate: Estimate) -> BreakdownInfo:
         colour=GREEN,
         axis_title="bytes in the file",
         wording=format_bytes,
-        units=_DECIMAL_UNITS,
+        units=DECIMAL_UNITS,
     )
 
 
@@ -106,7 +106,7 @@ def memory_info(estimate: Estimate) -> BreakdownInfo:
         colour=VERMILION,
         axis_title="bytes of memory",
         wording=format_bytes_binary,
-        units=_BINARY_UNITS,
+        units=BINARY_UNITS,
         total_bar=True,
     )
     if m.budget_bytes is None:
@@ -119,7 +119,7 @@ def memory_info(estimate: Estimate) -> BreakdownInfo:
         budget=m.budget_bytes,
         budget_text=f"budget {format_bytes_binary(m.budget_bytes)}",
         axis_end=end,
-        ticks=_ticks(end, _BINARY_UNITS, format_bytes_binary),
+        ticks=round_ticks(end, BINARY_UNITS, format_bytes_binary),
     )
 
 
@@ -193,13 +193,13 @@ def _info(
         colour=colour,
         axis_title=axis_title,
         axis_end=end,
-        ticks=_ticks(end, units, wording),
+        ticks=round_ticks(end, units, wording),
         budget=None,
         budget_text="",
     )
 
 
-def _ticks(
+def round_ticks(
     end: float, units: tuple[int, ...], wording: Callable[[int], str]
 ) -> tuple[tuple[float, str], ...]:
     """About three round positions from 0, round in the unit they are printed in (5 MiB, not 5.24 MB)."""
