@@ -6,15 +6,20 @@ from pathlib import Path
 
 import streamlit as st
 
+from explorer.size_controls import SIZE_LEFT
+
 _PAGES = Path(__file__).parent / "explorer"
 
 # no icons, of the site or of a page: Streamlit would fetch the browser tab's icon from the network
 st.set_page_config(page_title="sizer", layout="wide")
 st.html("<style>.stMainBlockContainer { padding: 4rem 3rem; }</style>")
-st.navigation(
+chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
     ],
     position="top",
-).run()
+)
+if chosen.title != "Size a model":
+    st.session_state[SIZE_LEFT] = True  # so that a link back to it counts
+chosen.run()

@@ -55,7 +55,7 @@ def restore(controls: Sequence[Control]) -> None:
     """Give every control a value before it is drawn: this session's, the page's address's, or its first."""
     for control in controls:
         if control.key not in st.session_state:
-            st.session_state[control.key] = _from_text(control, st.query_params.get(control.key))
+            st.session_state[control.key] = from_text(control, st.query_params.get(control.key))
 
 
 def share(controls: Sequence[Control]) -> None:
@@ -127,7 +127,7 @@ def text(control: Text, **options: Any) -> str:
     return typed
 
 
-def _from_text(control: Control, given: str | None) -> int | str | bool:
+def from_text(control: Control, given: str | None) -> int | str | bool:
     """A control's value from the page's address; anything it could not hold becomes its first value."""
     if given is None:
         return control.first

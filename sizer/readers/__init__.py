@@ -13,11 +13,15 @@ _SUFFIXES = (".json", ".safetensors", ".gguf")
 
 
 def read_model(text: str) -> Architecture:
-    """Architecture of a catalogue name, a model file, a directory with config.json, or `hf:org/name`."""
+    """Architecture of a catalogue name, a model file or directory, `hf:org/name` or `shape:` and its code."""
     if text.startswith("hf:"):
         from sizer.readers.hub import read_hub_config
 
         return read_hub_config(text)
+    if text.startswith("shape:"):
+        from sizer.shape_code import PREFIX, architecture_of_code
+
+        return architecture_of_code(text.removeprefix(PREFIX))
     path = Path(text)
     if path.suffix.lower() in _SUFFIXES or exists(path):
         from sizer.readers.model_file import read_model_file

@@ -1,0 +1,135 @@
+"""The size page's sidebar: where the shape comes from, where it runs, and the sliders that move it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer.controls import choice, flag, number, slider, text
+from explorer.size_controls import (
+    BY_HAND,
+    CACHE,
+    CONTEXT,
+    COUNT,
+    DEVICE,
+    ENGINE,
+    FFN,
+    FORMAT,
+    FROM_CATALOGUE,
+    FROM_COUNT,
+    HEAD_DIM,
+    HEADS,
+    KV_HEADS,
+    LAYERS,
+    MODEL,
+    NAME,
+    NO_DEVICE,
+    REPEAT,
+    SHAPE,
+    SHARING,
+    SIZE_LEFT,
+    START,
+    TIED,
+    VOCABULARY,
+    WIDTH,
+)
+from explorer.size_state import deployment_of, slider_values, start_of, usual_format, values_of
+from sizer.architecture import SharingStrategy
+from sizer.device import load_devices
+from sizer.errors import SizerError
+from sizer.runtimes import runtime
+from sizer.solve import nearest_divisor
+
+# The width the feed-forward width was last set for, to keep their ratio when the width moves.
+_WIDTH_BEFORE = "width_before"
+
+
+def take_first_values() -> None:
+    """Give every control its value: this session's, or in a new session or after a link the address's."""
+    state = st.session_state
+    query = st.query_params.to_dict()
+    if START.key not in state or (query and state.get(SIZE_LEFT)):
+        state.update(values_of(query))
+        state[_WIDTH_BEFORE] = state[WIDTH.key]
+    state[SIZE_LEFT] = False
+    # a format or cache that the engine does not have gives way to its usual one
+    state.update(deployment_of(state[ENGINE.key], state))
+
+
+def draw_inputs() -> None:
+    """Draw all controls."""
+    choice(START, on_change=_load_start)
+    start = st.session_state[START.key]
+    if start == FROM_CATALOGUE:
+        choice(MODEL, on_change=_load_start)
+    elif start == FROM_COUNT:
+        text(COUNT, on_change=_load_start)
+    _draw_deployment()
+    _draw_shape()
+
+
+def _load_start() -> None:
+    """Set the sliders to the model, file or count chosen; by hand they stay where they are."""
+    state = st.session_state
+    try:
+        if state[START.key] == BY_HAND:
+            state[SHAPE.key], state[NAME.key] = state.get("start_code", ""), ""
+            return
+        start = start_of(state)
+    except SizerError:  # the page says it
+        return
+    state.update(slider_values(start))
+    state[_WIDTH_BEFORE] = state[WIDTH.key]
+
+
+def _draw_deployment() -> None:
+    st.subheader("Deploy", divider="gray")
+    choice(DEVICE, format_func=_device_title)
+    engine = runtime(choice(ENGINE, on_change=_take_usual))
+    left, right = st.columns(2)
+    with left:
+        choice(FORMAT, among=engine.formats)
+    with right:
+        choice(CACHE, among=engine.cache_types)
+    number(CONTEXT)
+
+
+def _device_title(name: str) -> str:
+    return "no device" if name == NO_DEVICE else load_devices()[name].title
+
+
+def _take_usual() -> None:
+    """Another engine: its usual format and cache."""
+    state, engine = st.session_state, runtime(st.session_state[ENGINE.key])
+    state[FORMAT.key], state[CACHE.key] = usual_format(engine), engine.cache_types[0]
+
+
+def _draw_shape() -> None:
+    st.subheader("Shape", divider="gray")
+    slider(LAYERS)
+    slider(WIDTH, on_change=_keep_ffn_ratio)
+    left, right = st.columns(2)
+    with left:
+        number(FFN)
+        slider(HEADS, on_change=_keep_kv_heads)
+    with right:
+        number(VOCABULARY)
+        slider(KV_HEADS)
+    slider(HEAD_DIM)
+    flag(TIED)
+    left, right = st.columns(2)
+    with left:
+        choice(SHARING)
+    with right:
+        slider(REPEAT, disabled=st.session_state[SHARING.key] == SharingStrategy.NONE.value)
+
+
+def _keep_ffn_ratio() -> None:
+    state = st.session_state
+    scaled = round(state[FFN.key] * state[WIDTH.key] / state[_WIDTH_BEFORE] / FFN.step) * FFN.step
+    state[FFN.key] = min(max(scaled, FFN.low), FFN.high)
+    state[_WIDTH_BEFORE] = state[WIDTH.key]
+
+
+def _keep_kv_heads() -> None:
+    heads = st.session_state[HEADS.key]
+    st.session_state[KV_HEADS.key] = nearest_divisor(heads, min(st.session_state[KV_HEADS.key], heads))
