@@ -11,6 +11,7 @@ from commands.console import notice, out, out_json
 from sizer.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
+    from search.launch import Activity
     from search.results import SearchResult
 
 app = typer.Typer(
@@ -37,21 +38,65 @@ def status_command(
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
 ) -> None:
-    """How far a study is: trials asked for, trained, diverged, infeasible.
+    """How far a study is: trials trained, diverged, infeasible; what is in training, and the time left.
+
+    Of a search that another process runs as well, in the background or in another terminal.
 
     \b
     Examples:
       sizer search status search-1
     """
+    from search.launch import activity
     from search.study import load_result
 
-    result = load_result(name, default_storage(storage))
-    document = _status(result)
+    url = default_storage(storage)
+    document = _status(load_result(name, url))
+    now = activity(name, url)
     if json_output:
-        out_json(document)
+        out_json(document | _live(now))
         return
-    for key, value in document.items():
+    for key, value in (document | _live_texts(now)).items():
         print(f"{key:<18} {value}")
+
+
+def _live(now: Activity) -> dict[str, Any]:
+    """What the study's process is doing; `live` is null unless it trains."""
+    live = now.live if now.live is not None and now.live.is_running else None
+    return {
+        "state": _state(now),
+        "process": now.owner["pid"] if now.owner is not None else None,
+        "reason": now.reason,
+        "live": None
+        if live is None
+        else {
+            "done_steps": live.done_steps,
+            "total_steps": live.total_steps,
+            "eta_s": live.eta_s,
+            "tokens_per_s": live.tokens_per_s,
+            "in_training": [run._asdict() for run in live.in_training],
+        },
+    }
+
+
+def _state(now: Activity) -> str | None:
+    return "starting" if now.is_starting else now.state and now.state.value
+
+
+def _live_texts(now: Activity) -> dict[str, str]:
+    state = _state(now) or "not known"
+    texts = {"state": state + (f", process {now.owner['pid']}" if now.owner is not None else "")}
+    if now.reason:
+        texts["reason"] = now.reason
+    live = now.live
+    if live is not None and live.is_running:
+        left = "" if live.eta_s is None else f", about {format_seconds(live.eta_s)} left"
+        texts["steps"] = f"{live.done_steps:,} of {live.total_steps:,}{left}"
+        for run in live.in_training:
+            loss = "" if run.loss is None else f", {run.loss:.3f} nats/token"
+            texts[f"trial {run.number}"] = (
+                f"{run.model} {run.format}, rung {run.rung + 1}, step {run.step:,} of {run.steps:,}{loss}"
+            )
+    return texts
 
 
 def _status(result: SearchResult) -> dict[str, Any]:

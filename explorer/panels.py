@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
 
+# What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
 
 _TABLE_STYLE = """<style>
 table.sizer-figures { border-collapse: collapse; width: 100%; font-size: .875rem; margin-bottom: .6rem; }
@@ -67,7 +70,7 @@ def show_details(estimate: Estimate) -> None:
         for place, section in enumerate(estimate_sections(estimate)):
             columns[place % 2].html(_section_html(section))
     with assumptions:
-        st.markdown("\n".join(f"- {_plain(note)}" for note in estimate.assumptions))
+        st.markdown("\n".join(f"- {plain(note)}" for note in estimate.assumptions))
 
 
 def _show_breakdown(info: BreakdownInfo, key: str) -> None:
@@ -100,6 +103,6 @@ def _speed_remark(estimate: Estimate, prediction: Prediction | None, wording: Ca
     return "choose a device" if estimate.device is None else "nothing known of this device's speed"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it stands."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|$~:" else c for c in text)
+    return _MARKDOWN.sub(r"\\\g<0>", text)

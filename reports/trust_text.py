@@ -14,6 +14,7 @@ from search.results import SearchResult
 from search.trust import SCHEMA, RungTrust, beside_control, chosen, rung_trust
 from sizer.units import format_count
 
+TAU_LABEL = "tau of those pairs"
 _NOTHING = "nothing is known: no model was trained beyond the first rung"
 
 
@@ -52,8 +53,8 @@ def trust_document(
             "study": control.study,
             "hypervolume": ours,
             "hypervolume_of_control": theirs,
-            "trained_tokens": _tokens(result),
-            "trained_tokens_of_control": _tokens(control),
+            "trained_tokens": trained_tokens(result),
+            "trained_tokens_of_control": trained_tokens(control),
         }
     return document
 
@@ -65,29 +66,48 @@ def trust_table(
     table = Table(title=f"Trust in study {result.study}", box=SIMPLE_HEAD, title_justify="left")
     table.add_column("", no_wrap=True)
     for report in reports:
-        table.add_column(f"{report.early_steps:,} to\n{report.late_steps:,} steps", justify="right")
-    table.add_row("models", *(f"{r.report.models}" for r in reports))
-    table.add_row("pairs within 10 % of size", *(f"{r.report.pairs}" for r in reports))
-    table.add_row("Spearman, all", *(_number(r.report.spearman) for r in reports))
-    table.add_row("Kendall, all", *(_number(r.report.kendall) for r in reports))
-    table.add_row("tau of those pairs", *(_interval(r.report.tau_10pct) for r in reports), style="bold")
-    names = dict.fromkeys(name for r in reports for name in r.report.baselines)
-    for name in names:
-        cells = (_interval(r.report.baselines[name]) if name in r.report.baselines else "-" for r in reports)
-        table.add_row(f"  by {name.replace('_', ' ')}", *cells)
+        table.add_column(rung_heading(report, "\n"), justify="right")
+    for label, *cells in trust_rows(reports):
+        table.add_row(label, *cells, style="bold" if label == TAU_LABEL else None)
     lines = [f"verdict: {trust_line(result)}"]
     if control is not None:
-        ours, theirs = beside_control(result, control)
-        lines.append(
-            f"hypervolume: {ours:.4f} after {format_count(_tokens(result))} tokens, {control.study} "
-            f"{theirs:.4f} after {format_count(_tokens(control))} ({ours / theirs - 1:+.1%})"
-            if theirs > 0
-            else f"hypervolume: {ours:.4f}, {control.study} 0"
-        )
+        lines.append(control_line(result, control))
     return Group(table, *lines) if reports else Group(*lines)
 
 
-def _tokens(result: SearchResult) -> int:
+def rung_heading(report: RungTrust, between: str = " ") -> str:
+    """Which rungs a comparison is of, such as "1,000 to 3,000 steps"."""
+    return f"{report.early_steps:,} to{between}{report.late_steps:,} steps"
+
+
+def trust_rows(reports: Sequence[RungTrust]) -> tuple[tuple[str, ...], ...]:
+    """A row for each measure: its label, then a cell for each comparison."""
+    rows = [
+        ("models", *(f"{r.report.models}" for r in reports)),
+        ("pairs within 10 % of size", *(f"{r.report.pairs}" for r in reports)),
+        ("Spearman, all", *(_number(r.report.spearman) for r in reports)),
+        ("Kendall, all", *(_number(r.report.kendall) for r in reports)),
+        (TAU_LABEL, *(_interval(r.report.tau_10pct) for r in reports)),
+    ]
+    for name in dict.fromkeys(name for r in reports for name in r.report.baselines):
+        cells = (_interval(r.report.baselines[name]) if name in r.report.baselines else "-" for r in reports)
+        rows.append((f"  by {name.replace('_', ' ')}", *cells))
+    return tuple(rows)
+
+
+def control_line(result: SearchResult, control: SearchResult) -> str:
+    """Hypervolume beside another study's, and what each was trained for."""
+    ours, theirs = beside_control(result, control)
+    if theirs <= 0:
+        return f"hypervolume: {ours:.4f}, {control.study} 0"
+    return (
+        f"hypervolume: {ours:.4f} after {format_count(trained_tokens(result))} tokens, {control.study} "
+        f"{theirs:.4f} after {format_count(trained_tokens(control))} ({ours / theirs - 1:+.1%})"
+    )
+
+
+def trained_tokens(result: SearchResult) -> int:
+    """Tokens of all training that the study did."""
     return sum(r.proxy.trained_tokens for r in result.records if r.proxy and r.repeats is None)
 
 

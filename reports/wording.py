@@ -67,9 +67,18 @@ def fit_text(total_bytes: int, budget_bytes: int) -> str:
 
 def budget_texts(result: SearchResult) -> tuple[str, ...]:
     """The limits a study was run under, one text per limit that was given."""
-    size = result.budget.get("max_size_bytes")
-    memory = result.budget.get("max_memory_bytes")
-    decode = result.budget.get("min_decode_tokens_per_s")
+    return limit_texts(
+        result.budget.get("max_size_bytes"),
+        result.budget.get("max_memory_bytes"),
+        result.budget.get("min_decode_tokens_per_s"),
+    )
+
+
+def limit_texts(
+    max_size_bytes: float | None, max_memory_bytes: float | None, min_decode_tokens_per_s: float | None
+) -> tuple[str, ...]:
+    """One text per limit that is given."""
+    size, memory, decode = max_size_bytes, max_memory_bytes, min_decode_tokens_per_s
     return (
         *((f"file at most {format_bytes(size)}",) if size is not None else ()),
         *((f"memory at most {format_bytes_binary(memory)}",) if memory is not None else ()),

@@ -7,6 +7,9 @@ from pathlib import Path, PurePath
 from search.kept import sqlite_path
 from sizer.errors import StudyError
 
+# The explorer, and the searches it starts, are other processes: the storage's address reaches them by this.
+STORAGE_VARIABLE = "SIZER_STORAGE"
+
 
 def runs_folder(storage: str) -> Path:
     """Folder that holds the studies' folders: that of an SQLite file, else the working directory's runs/."""

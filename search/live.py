@@ -170,7 +170,7 @@ class Watch:
         runs = [run._asdict() for run in live.in_training]
         text = json.dumps({"schema": SCHEMA, **asdict(live), "in_training": runs})
         with suppress(OSError):
-            _replace_file(self._path, text)
+            replace_file(self._path, text)
 
     def _eta_s(self, progress: Progress) -> float | None:
         """Seconds left at the speed since this process began."""
@@ -181,7 +181,7 @@ class Watch:
         return (time.monotonic() - began_s) / done * left if done > 0 else None
 
 
-def _replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file that is there whole or as it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search.config import SearchConfig, stored_config
-from search.folders import runs_folder, study_folder
+from search.folders import STORAGE_VARIABLE, runs_folder, study_folder
 from search.kept import keep_beside, kept_files, sqlite_path
 from search.owner import is_alive, this_process
 from search.pareto import objectives
@@ -31,9 +31,6 @@ from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, 
 from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-# The explorer is started as another process: `sizer app --storage` reaches it through this.
-STORAGE_VARIABLE = "SIZER_STORAGE"
 
 _SQLITE = "sqlite:///"
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"

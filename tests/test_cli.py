@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import cli
-from search.study import STORAGE_VARIABLE
+from search.folders import STORAGE_VARIABLE
 from sizer import __version__
 from tests.sizer.test_estimate import CONTRACT
 from tests.sizer.test_hf_config import LLAMA
