@@ -11,7 +11,7 @@ from explorer.search_studies import known_studies, load
 from explorer.study_views import show_export, show_model
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
-from reports.study_figures import MOST_STUDIES, fronts_figure, fronts_info
+from reports.search_figures import MOST_STUDIES, fronts_figure, fronts_info
 from reports.trust_text import trained_tokens
 from reports.wording import budget_texts
 from search.pareto import frontier
