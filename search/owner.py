@@ -13,10 +13,15 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
 
 
+# What the kernel calls a process that has ended and whose parent has not asked how.
+_ENDED = "Z"
+
+
 def _process_start(pid: int) -> str | None:
     """Start time of a process in the kernel's ticks, so that a re-used number is not taken for it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        return None if fields[0] == _ENDED else fields[19]
     except (OSError, IndexError):
         return None
 

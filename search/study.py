@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search.config import SearchConfig, stored_config
+from search.folders import runs_folder, study_folder
 from search.kept import keep_beside, kept_files, sqlite_path
 from search.owner import is_alive, this_process
 from search.pareto import objectives
@@ -140,8 +141,7 @@ class OpenStudy:
     @property
     def checkpoints(self) -> Path:
         """Folder of runs that are not at their end."""
-        path = sqlite_path(self.storage)
-        return (path.parent if path is not None else Path("runs")) / self.name / "checkpoints"
+        return runs_folder(self.storage) / self.name / "checkpoints"
 
     @property
     def finalists(self) -> Path:
@@ -282,7 +282,9 @@ def create_study(
     settings: dict[str, str | int | float],
     corpus: dict[str, str | int],
 ) -> OpenStudy:
-    """A new study; without a name the next free search-N. StudyError if the name is taken."""
+    """A new study; without a name the next free search-N. StudyError if the name is taken or a path."""
+    if name is not None:
+        study_folder(name, storage)
     opened = _open_storage(storage, create=True)
     with _storage_errors(storage), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -304,6 +306,8 @@ def create_study(
 
 def check_new_study(name: str | None, storage: str) -> None:
     """Raise StudyError where `create_study` would: a storage that cannot be used, a name that is taken."""
+    if name is not None:
+        study_folder(name, storage)
     opened = _open_storage(storage, create=True)
     with _storage_errors(storage):
         if name is not None and name in optuna.get_all_study_names(opened):
