@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sizer.units import format_bytes, format_bytes_binary, format_count
+from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate
 
 if TYPE_CHECKING:
     from search.results import SearchResult, TrialRecord
@@ -28,7 +28,7 @@ def rate_text(value: float) -> str:
     >>> rate_text(12.34), rate_text(1240.4)
     ('12.3', '1,240')
     """
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+    return format_rate(value)
 
 
 def energy_text(joules: float) -> str:

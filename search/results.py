@@ -137,6 +137,12 @@ class SearchResult:
         """Trials whose training came to a score, each candidate once."""
         return tuple(r for r in self.records if r.status is TrialStatus.COMPLETE and r.repeats is None)
 
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        from search.notebook import frontier_table_html
+
+        return frontier_table_html(self)
+
     @property
     def finalists(self) -> tuple[TrialRecord, ...]:
         """Trained trials that came as far as any: only scores of runs as long can be compared."""

@@ -107,7 +107,7 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
         stopped=stopped,
         ties=ties,
         symbols=_symbols(p.format for p in points),
-        cost_range=_cost_range((*points, *stopped), shown),
+        cost_range=_cost_range(points, shown),
         colour_ticks_tokens_per_s=() if cost is Cost.DECODE else _colour_ticks(points),
         limit=shown,
         subtitle=" · ".join(
@@ -115,6 +115,7 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
                 f"study {escape(result.study)}",
                 *((f"on {escape(result.device)}",) if result.device else ()),
                 f"{len(front)} on the frontier, {len(dominated)} dominated (faint)",
+                "bars: standard error over validation chunks, which all models share",
                 *((f"{len(stopped)} stopped earlier (hidden: click the legend)",) if stopped else ()),
                 *((f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'} (dotted)",) if ties else ()),
                 *_hidden_limit(cost, limit if shown is None else None),
@@ -334,7 +335,7 @@ def _colour_axis(ticks: tuple[float, ...]) -> dict[str, object]:
         "cmin": low if high > low else low - 1,  # a single speed has no span
         "cmax": high,
         "colorbar": {
-            "title": {"text": "decode<br>tokens/s"},
+            "title": {"text": "decode<br>tokens/s<br> "},
             "tickvals": [log10(tick) for tick in ticks],
             "ticktext": [rate_text(tick) for tick in ticks],
             "thickness": 16,

@@ -119,6 +119,7 @@ def format_score_figure(info: LadderInfo) -> go.Figure:
         list(info.points),
         title="Score by format",
         axis_title="validation bits per byte",
+        tickformat=".3~f",
     )
 
 
@@ -131,11 +132,18 @@ def rounding_figure(info: LadderInfo) -> go.Figure:
         points,
         title="Cost of rounding",
         axis_title="bits per byte added",
+        tickformat=".4~f",
     )
 
 
 def _by_format(
-    info: LadderInfo, values: list[float], points: list[LadderPoint], *, title: str, axis_title: str
+    info: LadderInfo,
+    values: list[float],
+    points: list[LadderPoint],
+    *,
+    title: str,
+    axis_title: str,
+    tickformat: str,
 ) -> go.Figure:
     figure = blank(info.notice)
     figure.add_trace(
@@ -155,7 +163,7 @@ def _by_format(
     )
     style(figure, title=title, subtitle=info.subtitle)
     _columns(figure, list(info.formats))
-    figure.update_yaxes(title=axis_title, tickformat=".3~f", title_font={"size": 13})
+    figure.update_yaxes(title=axis_title, tickformat=tickformat, title_font={"size": 13})
     return figure
 
 
@@ -170,6 +178,8 @@ def format_bytes_figure(info: LadderInfo) -> go.Figure:
             text=[format_bytes(bar.file_bytes) for bar in info.bars],
             textposition="outside",
             textfont={"size": 12},
+            constraintext="none",  # else plotly.js shrinks a text to its bar
+            textangle=0,
             cliponaxis=False,
             customdata=[f"{bar.bits_per_weight:.2f}" for bar in info.bars],
             hovertemplate="%{x}: %{y:,} bytes, %{customdata} bits per weight<extra></extra>",

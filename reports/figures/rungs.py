@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Beyond this ratio of the last step to the first the axis is logarithmic.
 _WIDE = 8.0
+_TICKS_APART = 1.25
 # More lines than these are a patch of colour; the frontier's are always drawn.
 _MOST_CURVES = 60
 
@@ -73,7 +75,7 @@ def rungs_info(result: SearchResult) -> TrainingInfo:
         title="Accuracy by rung",
         axis_title="validation bits per byte (lower is better)",
         lines=() if alone else _front_last(lines),
-        ticks=tuple(ends),
+        ticks=_apart(ends),
         logarithmic=_is_wide(ends),
         subtitle=_subtitle(result, lines, "where a line ends, the model was stopped"),
         notice="All models were trained in one rung: there is no later score to compare with."
@@ -141,6 +143,11 @@ def _front_last(lines: Iterable[TrainingLine]) -> tuple[TrainingLine, ...]:
 
 def _is_wide(steps: Sequence[int]) -> bool:
     return bool(steps) and steps[-1] > _WIDE * steps[0]
+
+
+def _apart(ends: Sequence[int]) -> tuple[int, ...]:
+    """Steps to print: not one so near to the next that they would overlap, as before a short cool-down."""
+    return tuple(e for e, after in zip(ends, (*ends[1:], inf), strict=True) if after > _TICKS_APART * e)
 
 
 def _subtitle(result: SearchResult, lines: Sequence[TrainingLine], remark: str) -> str:
