@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.panels import plain
 from explorer.study_views import choose_on_frontier, show_model
 from reports.frames import frontier_frame, trials_frame
 from reports.trust_notes import trust_notes
-from reports.wording import budget_texts
+from reports.wording import budget_texts, plain
 from sizer.errors import SizerError, StudyError
 from sizer.units import format_count, format_seconds
 

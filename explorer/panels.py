@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import streamlit as st
 from reports.breakdowns import BreakdownInfo, breakdown_figure, bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections
 from reports.figures import FIGURE_CONFIG
-from reports.wording import NOT_KNOWN, fit_text, range_text, rate_text
+from reports.wording import NOT_KNOWN, fit_text, plain, range_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
-
-# What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
 
 _TABLE_STYLE = """<style>
 table.sizer-figures { border-collapse: collapse; width: 100%; font-size: .875rem; margin-bottom: .6rem; }
@@ -101,8 +97,3 @@ def _speed_remark(estimate: Estimate, prediction: Prediction | None, wording: Ca
     if prediction is not None:
         return f"{range_text(prediction, wording)}, {prediction.basis.value}"
     return "choose a device" if estimate.device is None else "nothing known of this device's speed"
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return _MARKDOWN.sub(r"\\\g<0>", text)

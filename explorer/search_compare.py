@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.panels import plain
 from explorer.search_studies import known_studies, load
 from explorer.study_views import show_export, show_model
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import MOST_STUDIES, fronts_figure, fronts_info
 from reports.trust_text import trained_tokens
-from reports.wording import budget_texts
+from reports.wording import budget_texts, plain
 from search.pareto import frontier
 from search.trust import side_by_side
 from sizer.errors import SizerError

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.panels import plain
 from explorer.search_request import NO_PRESET, Form, Request, base_config, request, size_text
 from explorer.search_studies import STUDY, VIEW, WATCH, known_studies, next_name
-from reports.wording import limit_texts
+from reports.wording import limit_texts, plain
 from search.config import SAMPLERS
 from search.launch import Forecasting, launch
 from search.plan import rung_steps

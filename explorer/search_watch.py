@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.panels import plain
 from explorer.search_studies import STUDY, known_studies, load
 from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import curves_figure, curves_info
 from reports.trust_notes import trust_notes
-from reports.wording import NOT_KNOWN, budget_texts, rate_text
+from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.curves import read_curves
 from search.launch import Activity, activity, launch, log_tail, stop
 from search.live import State

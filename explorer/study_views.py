@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from explorer.link import size_link, size_query
-from explorer.panels import plain, show_breakdowns, show_details, show_headline
+from explorer.panels import show_breakdowns, show_details, show_headline
 from explorer.tables import table_html
 from reports.deployment import deployed_estimate
 from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
-from reports.trust_text import TAU_LABEL, control_line, rung_heading, trust_line, trust_rows
-from reports.wording import score_text, shape_text
+from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_line, trust_rows
+from reports.wording import plain, score_text, shape_text
 from search.curves import FOLDER, curve_file, read_curve
 from search.folders import study_folder
 from search.trust import rung_trust
@@ -116,8 +116,8 @@ def trust_html(result: SearchResult, reports: tuple[RungTrust, ...]) -> str:
     if not reports:
         return ""
     rows = trust_rows(reports)
-    bold = [place for place, row in enumerate(rows) if row[0] == TAU_LABEL]
-    return table_html(["", *(rung_heading(report) for report in reports)], rows, bold=bold)
+    bold = [place for place, row in enumerate(rows) if row[0] == TAU_ROW]
+    return table_html(trust_columns(reports), rows, bold=bold)
 
 
 def show_trust(result: SearchResult, control: SearchResult | None) -> None:

@@ -14,8 +14,8 @@ from search.results import SearchResult
 from search.trust import SCHEMA, RungTrust, beside_control, chosen, rung_trust
 from sizer.units import format_count
 
-TAU_LABEL = "tau of those pairs"
 _NOTHING = "nothing is known: no model was trained beyond the first rung"
+TAU_ROW = "tau of those pairs"
 
 
 def trust_line(result: SearchResult) -> str:
@@ -59,40 +59,38 @@ def trust_document(
     return document
 
 
+def trust_columns(reports: Sequence[RungTrust]) -> tuple[str, ...]:
+    """Headings of the table of trust: what is measured, then a column for each later rung."""
+    return ("measure", *(f"{r.early_steps:,} to {r.late_steps:,} steps" for r in reports))
+
+
+def trust_rows(reports: Sequence[RungTrust]) -> tuple[tuple[str, ...], ...]:
+    """The table of trust as text: a row for each measure, the tau that counts before its baselines."""
+    names = dict.fromkeys(name for r in reports for name in r.report.baselines)
+    return (
+        ("models", *(f"{r.report.models}" for r in reports)),
+        ("pairs within 10 % of size", *(f"{r.report.pairs}" for r in reports)),
+        ("Spearman, all", *(_number(r.report.spearman) for r in reports)),
+        ("Kendall, all", *(_number(r.report.kendall) for r in reports)),
+        (TAU_ROW, *(_interval(r.report.tau_10pct) for r in reports)),
+        *((f"  by {name.replace('_', ' ')}", *(_baseline(r, name) for r in reports)) for name in names),
+    )
+
+
 def trust_table(
     result: SearchResult, reports: Sequence[RungTrust], control: SearchResult | None
 ) -> RenderableType:
     """A column for each later rung, a row for each measure; the verdict below."""
     table = Table(title=f"Trust in study {result.study}", box=SIMPLE_HEAD, title_justify="left")
     table.add_column("", no_wrap=True)
-    for report in reports:
-        table.add_column(rung_heading(report, "\n"), justify="right")
-    for label, *cells in trust_rows(reports):
-        table.add_row(label, *cells, style="bold" if label == TAU_LABEL else None)
+    for heading in trust_columns(reports)[1:]:
+        table.add_column(heading.replace(" to ", " to\n"), justify="right")
+    for row in trust_rows(reports):
+        table.add_row(*row, style="bold" if row[0] == TAU_ROW else None)
     lines = [f"verdict: {trust_line(result)}"]
     if control is not None:
         lines.append(control_line(result, control))
     return Group(table, *lines) if reports else Group(*lines)
-
-
-def rung_heading(report: RungTrust, between: str = " ") -> str:
-    """Which rungs a comparison is of, such as "1,000 to 3,000 steps"."""
-    return f"{report.early_steps:,} to{between}{report.late_steps:,} steps"
-
-
-def trust_rows(reports: Sequence[RungTrust]) -> tuple[tuple[str, ...], ...]:
-    """A row for each measure: its label, then a cell for each comparison."""
-    rows = [
-        ("models", *(f"{r.report.models}" for r in reports)),
-        ("pairs within 10 % of size", *(f"{r.report.pairs}" for r in reports)),
-        ("Spearman, all", *(_number(r.report.spearman) for r in reports)),
-        ("Kendall, all", *(_number(r.report.kendall) for r in reports)),
-        (TAU_LABEL, *(_interval(r.report.tau_10pct) for r in reports)),
-    ]
-    for name in dict.fromkeys(name for r in reports for name in r.report.baselines):
-        cells = (_interval(r.report.baselines[name]) if name in r.report.baselines else "-" for r in reports)
-        rows.append((f"  by {name.replace('_', ' ')}", *cells))
-    return tuple(rows)
 
 
 def control_line(result: SearchResult, control: SearchResult) -> str:
@@ -104,6 +102,11 @@ def control_line(result: SearchResult, control: SearchResult) -> str:
         f"hypervolume: {ours:.4f} after {format_count(trained_tokens(result))} tokens, {control.study} "
         f"{theirs:.4f} after {format_count(trained_tokens(control))} ({ours / theirs - 1:+.1%})"
     )
+
+
+def _baseline(report: RungTrust, name: str) -> str:
+    known = report.report.baselines
+    return _interval(known[name]) if name in known else "-"
 
 
 def trained_tokens(result: SearchResult) -> int:

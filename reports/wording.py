@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sizer.units import format_bytes, format_bytes_binary, format_count
+from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate
 
 if TYPE_CHECKING:
     from search.results import SearchResult, TrialRecord
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from sizer.prediction import Prediction
 
 NOT_KNOWN = "-"
+
+# What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
 
 
 def shape_text(architecture: Architecture) -> str:
@@ -28,7 +32,7 @@ def rate_text(value: float) -> str:
     >>> rate_text(12.34), rate_text(1240.4)
     ('12.3', '1,240')
     """
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+    return format_rate(value)
 
 
 def energy_text(joules: float) -> str:
@@ -94,3 +98,8 @@ def share_text(part: int, total: int) -> str:
 def count_text(value: int) -> str:
     """Count in short and in full, such as "124.6M (124,635,456)"."""
     return f"{format_count(value)} ({value:,})"
+
+
+def plain(text: str) -> str:
+    """Text of somebody else's as Markdown that shows it as it stands."""
+    return _MARKDOWN.sub(r"\\\g<0>", text)

@@ -28,6 +28,7 @@ from search.owner import is_alive, this_process
 from search.pareto import objectives
 from search.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
 from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
+from search.versions import versions
 from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -35,6 +36,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 _SQLITE = "sqlite:///"
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
 _RECORD, _OWNER, _RUN = "sizer_record", "sizer_owner", "sizer_run"
+_VERSIONS = "sizer_versions"
 
 # A locked database is waited for this long in all before the run gives up and keeps the result beside it.
 _LOCK_WAIT_S = 5.0
@@ -295,6 +297,7 @@ def create_study(
         study.set_user_attr(_CONFIG, json.dumps(config.to_dict()))
         study.set_user_attr(_SETTINGS, json.dumps(settings))
         study.set_user_attr(_CORPUS, json.dumps(corpus))
+        study.set_user_attr(_VERSIONS, json.dumps(versions()))
     return OpenStudy(name=chosen, storage=storage, config=config, optuna_study=study)
 
 
@@ -357,6 +360,8 @@ def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
         trials_requested=config.trials,
         settings=json.loads(study.user_attrs[_SETTINGS]),
         records=tuple(_with_runs(_records(study.get_trials(deepcopy=False)), study.user_attrs)),
+        config=config,
+        versions=json.loads(study.user_attrs.get(_VERSIONS, "{}")),
     )
 
 
