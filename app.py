@@ -16,6 +16,7 @@ st.html("<style>.stMainBlockContainer { padding: 4rem 3rem; }</style>")
 chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
+        st.Page(_PAGES / "searches.py", title="Search", url_path="search"),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
         st.Page(_PAGES / "evidence.py", title="Evidence", url_path="evidence"),
     ],

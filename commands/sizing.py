@@ -35,6 +35,7 @@ Examples:
   sizer estimate --num-layers 12 --hidden-size 768 --num-heads 12 --num-kv-heads 4 --bits 8
   sizer estimate MobileLLM-125M --sharing immediate --repeat 2 --advice
   sizer estimate SmolLM2-135M --sparsity 0.5 --sparsity-pattern structured
+  sizer estimate SmolLM2-135M --device raspberry-pi-5 --html smollm2.html
   sizer estimate SmolLM2-135M --lora-rank 8 --bits 4 --sequence-length 1024 --checkpointing
   echo '{"model": "SmolLM2-135M", "format": "Q8_0"}' | sizer estimate --batch -
 """
@@ -106,6 +107,9 @@ def estimate_command(
     batch: Annotated[
         str | None, typer.Option(help="File (or -) of JSON lines in; one estimate a line out.")
     ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Also write the estimate as a page that opens offline.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     if batch is not None:
@@ -168,6 +172,10 @@ def estimate_command(
     trained = chosen_training(result, train, bits, format)
     if trained is not None:
         extras["training"] = trained.to_dict()
+    if html is not None:
+        from commands.pages import write_estimate_page
+
+        write_estimate_page(result, html, trained)
     if json_output:
         out_json(result.to_dict() | extras | (_advice(result) if advice else {}))
     else:

@@ -11,6 +11,7 @@ from commands.console import notice, out, out_json
 from sizer.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
+    from search.launch import Activity
     from search.results import SearchResult
 
 app = typer.Typer(
@@ -37,21 +38,69 @@ def status_command(
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
 ) -> None:
-    """How far a study is: trials asked for, trained, diverged, infeasible.
+    """How far a study is: trials trained, diverged, infeasible; who went on from each rung and why.
+
+    Also what is in training and the time left, whichever process runs the search.
 
     \b
     Examples:
       sizer search status search-1
     """
+    from reports.rung_text import rung_document, rung_lines
+    from search.launch import activity
+    from search.rung_history import rung_history
     from search.study import load_result
 
-    result = load_result(name, default_storage(storage))
-    document = _status(result)
+    url = default_storage(storage)
+    result, now = load_result(name, url), activity(name, url)
+    document, history = _status(result), rung_history(result)
     if json_output:
-        out_json(document)
+        out_json({**document, "rungs": rung_document(history), **_live(now)})
         return
-    for key, value in document.items():
+    for key, value in (document | _live_texts(now)).items():
         print(f"{key:<18} {value}")
+    for line in rung_lines(history):
+        print(line)
+
+
+def _live(now: Activity) -> dict[str, Any]:
+    """What the study's process is doing; `live` is null unless it trains."""
+    live = now.live if now.live is not None and now.live.is_running else None
+    return {
+        "state": _state(now),
+        "process": now.owner["pid"] if now.owner is not None else None,
+        "reason": now.reason,
+        "live": None
+        if live is None
+        else {
+            "done_steps": live.done_steps,
+            "total_steps": live.total_steps,
+            "eta_s": live.eta_s,
+            "tokens_per_s": live.tokens_per_s,
+            "in_training": [run._asdict() for run in live.in_training],
+        },
+    }
+
+
+def _state(now: Activity) -> str | None:
+    return "starting" if now.is_starting else now.state and now.state.value
+
+
+def _live_texts(now: Activity) -> dict[str, str]:
+    state = _state(now) or "not known"
+    texts = {"state": state + (f", process {now.owner['pid']}" if now.owner is not None else "")}
+    if now.reason:
+        texts["reason"] = now.reason
+    live = now.live
+    if live is not None and live.is_running:
+        left = "" if live.eta_s is None else f", about {format_seconds(live.eta_s)} left"
+        texts["steps"] = f"{live.done_steps:,} of {live.total_steps:,}{left}"
+        for run in live.in_training:
+            loss = "" if run.loss is None else f", {run.loss:.3f} nats/token"
+            texts[f"trial {run.number}"] = (
+                f"{run.model} {run.format}, rung {run.rung + 1}, step {run.step:,} of {run.steps:,}{loss}"
+            )
+    return texts
 
 
 def _status(result: SearchResult) -> dict[str, Any]:
@@ -170,29 +219,38 @@ def report_command(
     out_dir: Annotated[
         str | None, typer.Option("--out", help="Directory to write to. [runs/NAME]", show_default=False)
     ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also PNG and SVG figures and a PDF, by a Chromium found here.")
+    ] = False,
     storage: Annotated[str | None, STORAGE] = None,
+    json_output: Annotated[bool, JSON] = False,
 ) -> None:
-    """Write the study's self-contained HTML page, CSV and JSON.
+    """Write the study as a page that opens offline, with its tables as CSV, Parquet and JSON beside it.
 
     \b
     Examples:
       sizer search report search-1
-      sizer search report search-1 --out ~/reports/pi5
+      sizer search report search-1 --images --out ~/reports/pi5
     """
+    from commands.pages import write_study_files
     from search.study import load_result
 
     url = default_storage(storage)
-    print(write_study_report(load_result(name, url), url, out_dir))
+    files = write_study_files(load_result(name, url), url, out_dir, images=images)
+    for note in files.notes:
+        notice(note)
+    if json_output:
+        paths = [str(path) for path in files.others.values()]
+        out_json({"schema": "sizer.report/1", "html": str(files.html), "files": paths, "notes": files.notes})
+    else:
+        print(files.html)
 
 
 def write_study_report(result: SearchResult, storage: str, out_dir: str | None) -> Path:
-    """Write a study's page, CSV and JSON; the page's path."""
-    from reports.page import write_report
-    from search.kept import sqlite_path
+    """Write a study's page and the files beside it; the page's path."""
+    from commands.pages import write_study_files
 
-    database = sqlite_path(storage)
-    beside = database.parent if database is not None else Path("runs")
-    return write_report(result, Path(out_dir) if out_dir is not None else beside / result.study).html
+    return write_study_files(result, storage, out_dir).html
 
 
 @app.command("list")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.panels import show_breakdowns, show_details, show_headline
-from reports.deployment import deployed_estimate
-from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
+from explorer.study_views import choose_on_frontier, show_model
 from reports.frames import frontier_frame, trials_frame
 from reports.trust_notes import trust_notes
-from reports.wording import budget_texts, score_text, shape_text
+from reports.wording import budget_texts, plain
 from sizer.errors import SizerError, StudyError
-from sizer.units import format_bytes, format_count, format_seconds
+from sizer.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from search.results import SearchResult, TrialRecord
+    from search.results import SearchResult
 
 STORAGE, STUDY, CHART, TRIAL = "storage", "study", "frontier", "trial"
 
@@ -36,10 +34,10 @@ def page() -> None:
         return
     _show_counts(result)
     if not result.trained:
-        st.info(f"Study {result.study} has no trained model yet: {len(result.records)} trials so far.")
+        st.info(f"Study {plain(result.study)} has no trained model yet: {len(result.records)} trials so far.")
         return
-    chosen = _show_frontier(result)
-    _show_model(result, chosen)
+    chosen = choose_on_frontier(result, chart=CHART, trial=TRIAL)
+    show_model(result, chosen, key="model")
     _show_all(result)
 
 
@@ -55,7 +53,7 @@ def _choose() -> SearchResult | None:
     try:
         names = list_studies(storage)
     except StudyError as error:
-        st.info(str(error))
+        st.info(plain(str(error)))
         st.markdown(_HOW_TO)
         return None
     if not names:
@@ -70,7 +68,7 @@ def _choose() -> SearchResult | None:
     try:
         return load_result(name, storage)
     except SizerError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return None
 
 
@@ -86,87 +84,14 @@ def _show_counts(result: SearchResult) -> None:
     tiles[4].metric("Tokens", format_count(int(own["trained_tokens"].sum())))
     tiles[5].metric("Training time", format_seconds(float(own["wall_s"].sum())))
     where = " · ".join((result.device or "no device", *budget_texts(result), f"corpus {result.corpus}"))
-    st.caption(where)
-
-
-def _show_frontier(result: SearchResult) -> TrialRecord:
-    """The figure; returns the model clicked on or chosen, the most accurate one at first."""
-    info = frontier_info(result)
-    by_number = {record.number: record for record in result.trained}
-    on_front = [point.trial for point in info.front]
-    event: Any = st.plotly_chart(
-        frontier_figure(info),
-        key=CHART,
-        on_select="rerun",
-        selection_mode="points",
-        config=FIGURE_CONFIG,
-        alt=f"Validation bits per byte against file size, {len(on_front)} models on the frontier",
-    )
-    clicked = [point["customdata"] for point in event["selection"]["points"] if "customdata" in point]
-    number = _number(clicked[0]) if clicked else None
-    if number in by_number and number != st.session_state.get("clicked"):
-        st.session_state[TRIAL] = number
-    st.session_state["clicked"] = number
-    if st.session_state.get(TRIAL) not in by_number:
-        st.session_state[TRIAL] = on_front[-1]
-    order = on_front + [number for number in by_number if number not in on_front]
-    number = st.selectbox(
-        "Model (or click a point above)",
-        order,
-        key=TRIAL,
-        format_func=lambda n: f"trial {n}: {_line(by_number[n])}" + ("" if n in on_front else " (dominated)"),
-    )
-    return by_number[number]
-
-
-def _number(customdata: object) -> int | None:
-    """A point's trial: plotly.js hands one value back bare or in a list, depending on the trace."""
-    value = customdata[0] if isinstance(customdata, list) and customdata else customdata
-    return value if isinstance(value, int) else None
-
-
-def _line(record: TrialRecord) -> str:
-    a = record.candidate.architecture
-    return (
-        f"{shape_text(a)}, {record.candidate.format}, {format_bytes(record.file_bytes)}, {score_text(record)}"
-    )
-
-
-def _exact(record: TrialRecord) -> str:
-    """The score without rounding, and what it means: models of few bits are trained as rounded."""
-    proxy, name = record.proxy, record.candidate.format
-    assert proxy is not None
-    assert proxy.val_bits_per_byte_full is not None
-    full, score = proxy.val_bits_per_byte_full, proxy.val_bits_per_byte
-    if score is not None and full > score:
-        return f"trained rounded to {name}; {full:.4f} by the weights behind the rounding"
-    return f"{full:.4f} before rounding to {name}"
-
-
-def _show_model(result: SearchResult, record: TrialRecord) -> None:
-    proxy = record.proxy
-    assert proxy is not None
-    st.subheader(f"Trial {record.number}", divider="gray")
-    seeds = f"seed {proxy.seed}" if proxy.seeds == 1 else f"mean of {proxy.seeds} seeds"
-    st.markdown(
-        f"**{score_text(record)} bits per byte** ({_exact(record)}) after {proxy.steps:,} steps, "
-        f"{format_count(proxy.trained_tokens)} tokens and {format_seconds(proxy.wall_s)} of training, {seeds}"
-    )
-    try:
-        sized = deployed_estimate(result, record)
-    except SizerError as error:
-        st.error(str(error))
-        return
-    show_headline(sized)
-    show_breakdowns(sized, "model")
-    show_details(sized)
+    st.caption(plain(where))
 
 
 def _show_all(result: SearchResult) -> None:
     from reports.page import frontier_json
 
     st.subheader("The whole study", divider="gray")
-    st.markdown("\n".join(f"- {note}" for note in trust_notes(result)))
+    st.markdown("\n".join(f"- {plain(note)}" for note in trust_notes(result)))
     st.dataframe(trials_frame(result), hide_index=True, key="trials")
     csv, everything, document = st.columns(3)
     csv.download_button(

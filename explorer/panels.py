@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
 
-
 _TABLE_STYLE = """<style>
 table.sizer-figures { border-collapse: collapse; width: 100%; font-size: .875rem; margin-bottom: .6rem; }
 .sizer-figures td, .sizer-figures th { border: 0; border-bottom: 1px solid rgba(138, 145, 156, .3);

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures import BLUE, GREEN, GREY, VERMILION, style
+from reports.figures.style import BLUE, GREEN, GREY, VERMILION, style
 from reports.wording import fit_text, share_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes, parse_count
 

@@ -103,6 +103,49 @@ def frontier_frame(result: SearchResult) -> pd.DataFrame:
     return trials_frame(result).set_index("trial", drop=False).loc[order].reset_index(drop=True)
 
 
+_RUN_COLUMNS = (
+    "trial",
+    "rung",
+    "seed",
+    "status",
+    "steps",
+    "trained_tokens",
+    "val_bits_per_byte",
+    "val_bits_per_byte_se",
+    "val_bits_per_byte_full_precision",
+    "learning_rate",
+    "restarts",
+    "wall_s",
+    "tokens_per_s",
+    "reason",
+)
+
+
+def runs_frame(result: SearchResult) -> pd.DataFrame:
+    """Every run of every trial, by trial, rung and seed: what later rungs and other seeds scored."""
+    rows = [
+        {
+            "trial": record.number,
+            "rung": run.rung,
+            "seed": run.seed,
+            "status": run.status.value,
+            "steps": run.steps,
+            "trained_tokens": run.trained_tokens,
+            "val_bits_per_byte": run.val_bits_per_byte,
+            "val_bits_per_byte_se": run.val_bits_per_byte_sd,
+            "val_bits_per_byte_full_precision": run.val_bits_per_byte_full,
+            "learning_rate": run.learning_rate,
+            "restarts": run.restarts,
+            "wall_s": run.wall_s,
+            "tokens_per_s": run.tokens_per_s,
+            "reason": run.reason,
+        }
+        for record in sorted(result.records, key=lambda r: r.number)
+        for run in sorted(record.runs, key=lambda run: (run.rung, run.seed))
+    ]
+    return pd.DataFrame(rows, columns=list(_RUN_COLUMNS))
+
+
 def parameters_frame(estimate: Estimate) -> pd.DataFrame:
     """Parameters by part of the model; rows sum to the total."""
     p = estimate.parameters

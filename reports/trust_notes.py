@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from math import hypot
-
 from reports.proxies import proxy_notes
 from reports.trust_text import trust_line
-from search.pareto import frontier
 from search.results import SearchResult, TrialRecord, TrialStatus
+from search.ties import comparisons
 from sizer.units import format_count
-
-# Two standard errors of a difference: about 95 % if the errors are normal.
-_SIGMAS = 2.0
 
 
 def trust_notes(result: SearchResult) -> tuple[str, ...]:
@@ -32,27 +26,6 @@ def trust_notes(result: SearchResult) -> tuple[str, ...]:
         *_not_scored(result),
         *_speed(trained),
     )
-
-
-def unresolved_pairs(result: SearchResult) -> tuple[int, int]:
-    """Neighbours on the frontier whose scores differ by less than two standard errors, and all neighbours.
-
-    Errors are taken as independent; scored on the same text they are not, so this is the cautious count.
-    """
-    pairs = list(pairwise(frontier(result)))
-    return sum(_unresolved(a, b) for a, b in pairs), len(pairs)
-
-
-def _unresolved(a: TrialRecord, b: TrialRecord) -> bool:
-    (score_a, error_a), (score_b, error_b) = _score(a), _score(b)
-    return abs(score_a - score_b) < _SIGMAS * hypot(error_a, error_b)
-
-
-def _score(record: TrialRecord) -> tuple[float, float]:
-    """Bits per byte of a trained record, and their standard error."""
-    assert record.proxy is not None, record.number
-    assert record.proxy.val_bits_per_byte is not None, record.number
-    return record.proxy.val_bits_per_byte, record.proxy.val_bits_per_byte_sd or 0.0
 
 
 def _training(trained: tuple[TrialRecord, ...]) -> str:
@@ -85,12 +58,20 @@ def _seeds(trained: tuple[TrialRecord, ...]) -> str:
 
 
 def _ties(result: SearchResult) -> str:
-    unresolved, pairs = unresolved_pairs(result)
-    if not pairs:
+    found = comparisons(result)
+    neighbours = [c for c in found if c.on_front]
+    if not neighbours:
         return "The frontier has one model, so no two of its models can be compared."
+    tied = sum(c.tied for c in neighbours)
+    paired = all(c.paired for c in neighbours)
+    how = "paired chunk by chunk of the same text" if paired else "taken as independent"
+    near = sum(not c.on_front for c in found)
+    beside = (
+        f" {near} dominated {'model ties' if near == 1 else 'models tie'} with the frontier." if near else ""
+    )
     return (
-        f"{unresolved} of the {pairs} pairs of neighbours on the frontier differ by less than two standard "
-        "errors (taken as independent): treat those as ties."
+        f"{tied} of the {len(neighbours)} pairs of neighbours on the frontier differ by less than two "
+        f"standard errors ({how}): treat those as ties.{beside}"
     )
 
 

@@ -15,6 +15,7 @@ from search.trust import SCHEMA, RungTrust, beside_control, chosen, rung_trust
 from sizer.units import format_count
 
 _NOTHING = "nothing is known: no model was trained beyond the first rung"
+TAU_ROW = "tau of those pairs"
 
 
 def trust_line(result: SearchResult) -> str:
@@ -52,10 +53,28 @@ def trust_document(
             "study": control.study,
             "hypervolume": ours,
             "hypervolume_of_control": theirs,
-            "trained_tokens": _tokens(result),
-            "trained_tokens_of_control": _tokens(control),
+            "trained_tokens": trained_tokens(result),
+            "trained_tokens_of_control": trained_tokens(control),
         }
     return document
+
+
+def trust_columns(reports: Sequence[RungTrust]) -> tuple[str, ...]:
+    """Headings of the table of trust: what is measured, then a column for each later rung."""
+    return ("measure", *(f"{r.early_steps:,} to {r.late_steps:,} steps" for r in reports))
+
+
+def trust_rows(reports: Sequence[RungTrust]) -> tuple[tuple[str, ...], ...]:
+    """The table of trust as text: a row for each measure, the tau that counts before its baselines."""
+    names = dict.fromkeys(name for r in reports for name in r.report.baselines)
+    return (
+        ("models", *(f"{r.report.models}" for r in reports)),
+        ("pairs within 10 % of size", *(f"{r.report.pairs}" for r in reports)),
+        ("Spearman, all", *(_number(r.report.spearman) for r in reports)),
+        ("Kendall, all", *(_number(r.report.kendall) for r in reports)),
+        (TAU_ROW, *(_interval(r.report.tau_10pct) for r in reports)),
+        *((f"  by {name.replace('_', ' ')}", *(_baseline(r, name) for r in reports)) for name in names),
+    )
 
 
 def trust_table(
@@ -64,30 +83,34 @@ def trust_table(
     """A column for each later rung, a row for each measure; the verdict below."""
     table = Table(title=f"Trust in study {result.study}", box=SIMPLE_HEAD, title_justify="left")
     table.add_column("", no_wrap=True)
-    for report in reports:
-        table.add_column(f"{report.early_steps:,} to\n{report.late_steps:,} steps", justify="right")
-    table.add_row("models", *(f"{r.report.models}" for r in reports))
-    table.add_row("pairs within 10 % of size", *(f"{r.report.pairs}" for r in reports))
-    table.add_row("Spearman, all", *(_number(r.report.spearman) for r in reports))
-    table.add_row("Kendall, all", *(_number(r.report.kendall) for r in reports))
-    table.add_row("tau of those pairs", *(_interval(r.report.tau_10pct) for r in reports), style="bold")
-    names = dict.fromkeys(name for r in reports for name in r.report.baselines)
-    for name in names:
-        cells = (_interval(r.report.baselines[name]) if name in r.report.baselines else "-" for r in reports)
-        table.add_row(f"  by {name.replace('_', ' ')}", *cells)
+    for heading in trust_columns(reports)[1:]:
+        table.add_column(heading.replace(" to ", " to\n"), justify="right")
+    for row in trust_rows(reports):
+        table.add_row(*row, style="bold" if row[0] == TAU_ROW else None)
     lines = [f"verdict: {trust_line(result)}"]
     if control is not None:
-        ours, theirs = beside_control(result, control)
-        lines.append(
-            f"hypervolume: {ours:.4f} after {format_count(_tokens(result))} tokens, {control.study} "
-            f"{theirs:.4f} after {format_count(_tokens(control))} ({ours / theirs - 1:+.1%})"
-            if theirs > 0
-            else f"hypervolume: {ours:.4f}, {control.study} 0"
-        )
+        lines.append(control_line(result, control))
     return Group(table, *lines) if reports else Group(*lines)
 
 
-def _tokens(result: SearchResult) -> int:
+def control_line(result: SearchResult, control: SearchResult) -> str:
+    """Hypervolume beside another study's, and what each was trained for."""
+    ours, theirs = beside_control(result, control)
+    if theirs <= 0:
+        return f"hypervolume: {ours:.4f}, {control.study} 0"
+    return (
+        f"hypervolume: {ours:.4f} after {format_count(trained_tokens(result))} tokens, {control.study} "
+        f"{theirs:.4f} after {format_count(trained_tokens(control))} ({ours / theirs - 1:+.1%})"
+    )
+
+
+def _baseline(report: RungTrust, name: str) -> str:
+    known = report.report.baselines
+    return _interval(known[name]) if name in known else "-"
+
+
+def trained_tokens(result: SearchResult) -> int:
+    """Tokens of all training that the study did."""
     return sum(r.proxy.trained_tokens for r in result.records if r.proxy and r.repeats is None)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
+from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from search.results import SearchResult, TrialRecord
@@ -22,6 +23,8 @@ STEP_NAMES = {
     "kv_cache": "reading the KV cache",
     "fixed": "the cost of each step",
 }
+# What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
 
 
 def shape_text(architecture: Architecture) -> str:
@@ -37,7 +40,7 @@ def rate_text(value: float) -> str:
     >>> rate_text(12.34), rate_text(1240.4)
     ('12.3', '1,240')
     """
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+    return format_rate(value)
 
 
 def energy_text(joules: float) -> str:
@@ -76,9 +79,18 @@ def fit_text(total_bytes: int, budget_bytes: int) -> str:
 
 def budget_texts(result: SearchResult) -> tuple[str, ...]:
     """The limits a study was run under, one text per limit that was given."""
-    size = result.budget.get("max_size_bytes")
-    memory = result.budget.get("max_memory_bytes")
-    decode = result.budget.get("min_decode_tokens_per_s")
+    return limit_texts(
+        result.budget.get("max_size_bytes"),
+        result.budget.get("max_memory_bytes"),
+        result.budget.get("min_decode_tokens_per_s"),
+    )
+
+
+def limit_texts(
+    max_size_bytes: float | None, max_memory_bytes: float | None, min_decode_tokens_per_s: float | None
+) -> tuple[str, ...]:
+    """One text per limit that is given."""
+    size, memory, decode = max_size_bytes, max_memory_bytes, min_decode_tokens_per_s
     return (
         *((f"file at most {format_bytes(size)}",) if size is not None else ()),
         *((f"memory at most {format_bytes_binary(memory)}",) if memory is not None else ()),
@@ -117,4 +129,4 @@ def _bound(step: StepTime) -> str:
 
 def plain(text: str) -> str:
     """Text of somebody else's as Markdown that shows it as it stands."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|$~:" else c for c in text)
+    return _MARKDOWN.sub(r"\\\g<0>", text)

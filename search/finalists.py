@@ -17,7 +17,7 @@ from search.ridge import Floats
 from sizer.errors import InvalidQuantity
 
 # Standard errors that a difference must exceed to be one.
-_CLEAR = 2.0
+CLEAR = 2.0
 
 
 @unique
@@ -41,7 +41,7 @@ class PairedDifference:
     @property
     def verdict(self) -> Verdict:
         """Tie unless the difference exceeds two standard errors."""
-        if abs(self.mean) < _CLEAR * self.se or self.mean == 0:
+        if abs(self.mean) < CLEAR * self.se or self.mean == 0:
             return Verdict.TIE
         return Verdict.FIRST if self.mean < 0 else Verdict.SECOND
 

@@ -158,6 +158,26 @@ class QualityLaw:
         variance = float(np.average(variances + (values - mean) ** 2, weights=weights))
         return Slope(value=mean, sd=variance**0.5)
 
+    def draws(self, shapes: Sequence[ShapeFeatures], count: int, *, seed: int = 0) -> Floats:
+        """Losses of shapes (count x shapes) by separable laws drawn from what the trials leave open.
+
+        Without noise: a line is one law's word on all shapes, whose differences can be read.
+        """
+        generator = np.random.default_rng(seed)
+        parts = [p for p in self._fit.posteriors if not self._settings[p.form].joint]
+        shares = np.array([p.share for p in parts])
+        times = generator.multinomial(count, shares / shares.sum())
+        plain = self._design.plain(shapes)
+        lines = []
+        for part, number in zip(parts, times, strict=True):
+            if number:
+                coefficients = generator.multivariate_normal(
+                    part.coefficients, part.covariance, size=number, method="eigh"
+                )
+                columns = self._design.columns(plain, self._settings[part.form])
+                lines.append(coefficients @ columns.T)
+        return np.concatenate(lines)
+
     @cached_property
     def _without(self) -> tuple[Floats, Floats]:
         found = self._fit

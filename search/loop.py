@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from itertools import takewhile
+from math import isfinite
 from pathlib import Path
 
 import optuna
@@ -15,6 +16,7 @@ from search.config import SearchConfig
 from search.deployed import deployed_estimate
 from search.executors import Executor, Task
 from search.few_bits import any_few_bits
+from search.live import InTraining
 from search.plan import Run, expected_steps, final_rung, rung_steps, stage, steps_of, warmup_steps
 from search.resolve import resolve_or_say_why
 from search.results import Candidate, ProxyResult, TrialRecord, TrialStatus, combined
@@ -60,6 +62,7 @@ class Progress:
     total_steps: int  # as expected from the settings
     tokens_per_s: float  # of all runs under way
     best: TrialRecord | None
+    in_training: tuple[InTraining, ...]
 
 
 ProgressHook = Callable[[Progress], None]
@@ -321,12 +324,29 @@ class Loop:
                 total_steps=expected_steps(self.config, aside=self._cools_aside),
                 tokens_per_s=sum(report.tokens_per_s for report in self.reports.values()),
                 best=best if best is not None and _bits(best) < float("inf") else None,
+                in_training=tuple(
+                    _in_training(run, task, self.reports.get(run)) for run, task in self.running.items()
+                ),
             )
         )
 
 
 def _key(task: Task, config: SearchConfig) -> Run:
     return Run(task.number, task.rung, task.training.seed - config.seed)
+
+
+def _in_training(run: Run, task: Task, report: StepReport | None) -> InTraining:
+    return InTraining(
+        number=run.number,
+        seed=run.seed,
+        rung=run.rung,
+        step=report.step if report else 0,
+        steps=task.training.steps,
+        loss=report.loss if report and isfinite(report.loss) else None,
+        tokens_per_s=report.tokens_per_s if report else 0.0,
+        model=task.candidate.architecture.name,
+        format=task.candidate.format,
+    )
 
 
 def _steps_before(config: SearchConfig, rung: int) -> int:

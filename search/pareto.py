@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum, unique
 
 from search.results import SearchResult, TrialRecord
 
@@ -32,11 +33,34 @@ def objectives(record: TrialRecord) -> tuple[float, float]:
     return (record.file_bytes, record.proxy.val_bits_per_byte)
 
 
-def frontier(result: SearchResult) -> tuple[TrialRecord, ...]:
-    """Trained records that no other beats on both size and accuracy, smallest file first.
+@unique
+class Cost(StrEnum):
+    """What accuracy is paid for with; the search itself minimises file bytes."""
+
+    FILE = "file_bytes"
+    MEMORY = "memory_bytes"
+    DECODE = "decode_tokens_per_s"  # the more the better
+
+
+def cost_of(record: TrialRecord, cost: Cost) -> float | None:
+    """A record's bytes or tokens per second; None where no speed is known."""
+    if cost is Cost.DECODE:
+        return record.decode_tokens_per_s.value if record.decode_tokens_per_s else None
+    return float(record.file_bytes if cost is Cost.FILE else record.memory_bytes)
+
+
+def frontier(result: SearchResult, cost: Cost = Cost.FILE) -> tuple[TrialRecord, ...]:
+    """Trained records that no other beats on both cost and accuracy, cheapest first (fastest first).
 
     Of a search in rungs only those that came to the last one so far: a shorter run is no worse model.
+    Records without a known cost take no part.
     """
-    trained = result.finalists
-    kept = front([objectives(r) for r in trained])
-    return tuple(sorted((trained[i] for i in kept), key=objectives))
+    trained = [r for r in result.finalists if cost_of(r, cost) is not None]
+    points = [_minimised(r, cost) for r in trained]
+    return tuple(trained[i] for i in sorted(front(points), key=points.__getitem__))
+
+
+def _minimised(record: TrialRecord, cost: Cost) -> tuple[float, float]:
+    value, bits = cost_of(record, cost), objectives(record)[1]
+    assert value is not None, record.number
+    return (-value if cost is Cost.DECODE else value, bits)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from math import sqrt
+from typing import TYPE_CHECKING
 
 from sizer.architecture import Architecture
 from sizer.prediction import Prediction
+
+if TYPE_CHECKING:
+    from search.config import SearchConfig
 
 
 @unique
@@ -132,11 +136,19 @@ class SearchResult:
     trials_requested: int
     settings: dict[str, str | int | float]  # steps, batch, sequence length, seed, dtype, machine
     records: tuple[TrialRecord, ...]
+    config: SearchConfig | None = None  # all that was asked; None where a result was put together by hand
+    versions: Mapping[str, str] = field(default_factory=dict)  # of what the study was begun with
 
     @property
     def trained(self) -> tuple[TrialRecord, ...]:
         """Trials whose training came to a score, each candidate once."""
         return tuple(r for r in self.records if r.status is TrialStatus.COMPLETE and r.repeats is None)
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        from search.notebook import frontier_table_html
+
+        return frontier_table_html(self)
 
     @property
     def finalists(self) -> tuple[TrialRecord, ...]:

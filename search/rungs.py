@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from math import ceil, isfinite, log
 
 from search.hypervolume import hypervolume, reference_point
@@ -42,6 +43,22 @@ class RungSettings:
             raise InvalidQuantity(f"bins: must be a whole number of 1 or more, got {self.bins!r}")
 
 
+@unique
+class Fate(StrEnum):
+    """What becomes of a model at a rung, and why."""
+
+    BEST = "best of its size"
+    DEEPEST = "deepest of its size"
+    SHALLOWEST = "shallowest of its size"
+    BEATEN = "beaten at its size"
+    NO_SCORE = "no score"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the model trains on."""
+        return self in (Fate.BEST, Fate.DEEPEST, Fate.SHALLOWEST)
+
+
 def ladder(steps: int, *, eta: float = 3.0, rungs: int = 3, lowest: int = 1) -> tuple[int, ...]:
     """Training steps of each rung, longest last; rungs below `lowest` steps are left out.
 
@@ -68,7 +85,15 @@ def size_bins(entries: Sequence[RungEntry], bins: int) -> tuple[tuple[RungEntry,
 def survivors(
     entries: Sequence[RungEntry], settings: RungSettings | None = None, *, first_rung: bool = False
 ) -> tuple[int, ...]:
-    """Ids of the entries that go on, in the order of the entries; at least one of every bin.
+    """Ids of the entries that go on, in the order of the entries; at least one of every bin."""
+    fate = fates(entries, settings, first_rung=first_rung)
+    return tuple(entry.id for entry in entries if fate[entry.id].goes_on)
+
+
+def fates(
+    entries: Sequence[RungEntry], settings: RungSettings | None = None, *, first_rung: bool = False
+) -> dict[int, Fate]:
+    """What becomes of each entry.
 
     On the first rung of several the deepest and the shallowest of every bin go on in any case. They take
     their bin's places, but at least half of those are left to the others, so that a small bin sends on more
@@ -77,13 +102,21 @@ def survivors(
     settings = settings or RungSettings()
     sound = [entry for entry in entries if isfinite(entry.loss)]
     bins = size_bins(sound, settings.bins)
-    kept: set[int] = set()
+    found = {entry.id: Fate.BEATEN if isfinite(entry.loss) else Fate.NO_SCORE for entry in entries}
     for inside, places in zip(bins, _places([len(b) for b in bins], settings.eta), strict=True):
         always = _extremes(inside) if first_rung else ()
-        ordered = [*always, *(entry for entry in ranked(inside) if entry not in always)]
+        order = ranked(inside)
+        ordered = [*always, *(entry for entry in order if entry not in always)]
         by_rank = ceil(places / 2) if first_rung else places
-        kept |= {entry.id for entry in ordered[: max(places, len(always) + by_rank)]}
-    return tuple(entry.id for entry in sound if entry.id in kept)
+        found |= {entry.id: Fate.BEST for entry in ordered[: max(places, len(always) + by_rank)]}
+        # among the best of its bin in any case, an extreme is kept for that
+        best = order[:by_rank]
+        found |= {
+            e.id: why
+            for e, why in zip(always, (Fate.DEEPEST, Fate.SHALLOWEST), strict=False)
+            if e not in best
+        }
+    return found
 
 
 def _places(sizes: Sequence[int], eta: float) -> list[int]:

@@ -16,7 +16,8 @@ from search.accelerator import PROCESSOR, training_device
 from search.config import SearchConfig
 from search.corpus import Corpus, load_corpus
 from search.executors import Executor, InProcess, WorkerPool
-from search.kept import sqlite_path
+from search.folders import runs_folder
+from search.live import Watch
 from search.lock import study_lock
 from search.loop import Ending, Loop, ProgressHook
 from search.plan import rung_steps
@@ -126,9 +127,10 @@ def _proxies(config: SearchConfig) -> dict[str, float | int]:
 
 
 def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchResult, Ending]:
-    with study_lock(study.checkpoints.parent, study.name), _stop_on_signal() as should_stop:
+    folder = study.checkpoints.parent
+    with study_lock(folder, study.name), _stop_on_signal() as should_stop, Watch(folder, hook) as watch:
         study.recover()
-        loop = Loop(study=study, hook=hook, should_stop=should_stop)
+        loop = Loop(study=study, hook=watch, should_stop=should_stop)
         loop.take_stock()
         loop.executor = _executor(study.config, corpus, loop)
         try:
@@ -140,6 +142,7 @@ def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchRe
         ending = loop.ending()
         if ending is Ending.DONE or ending is Ending.EXHAUSTED:
             loop.tidy(())
+        watch.ended(ending)
         return study.result(), ending
 
 
@@ -156,13 +159,12 @@ def _executor(config: SearchConfig, corpus: Corpus, loop: Loop) -> Executor:
 
 def corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
     """What loads a study's text, in this process or in a worker; tokens are kept beside the study."""
-    path = sqlite_path(storage)
     return partial(
         load_corpus,
         config.corpus,
         tokenizer=config.tokenizer,
         vocab_size=config.trained_vocab_size,
-        cache=(path.parent if path is not None else Path("runs")) / "corpora",
+        cache=runs_folder(storage) / "corpora",
     )
 
 

@@ -22,21 +22,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search.config import SearchConfig, stored_config
+from search.folders import STORAGE_VARIABLE, runs_folder, study_folder
 from search.kept import keep_beside, kept_files, sqlite_path
 from search.owner import is_alive, this_process
 from search.pareto import objectives
 from search.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
 from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
+from search.versions import versions
 from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-# The explorer is started as another process: `sizer app --storage` reaches it through this.
-STORAGE_VARIABLE = "SIZER_STORAGE"
-
 _SQLITE = "sqlite:///"
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
 _RECORD, _OWNER, _RUN = "sizer_record", "sizer_owner", "sizer_run"
+_VERSIONS = "sizer_versions"
 
 # A locked database is waited for this long in all before the run gives up and keeps the result beside it.
 _LOCK_WAIT_S = 5.0
@@ -138,8 +138,7 @@ class OpenStudy:
     @property
     def checkpoints(self) -> Path:
         """Folder of runs that are not at their end."""
-        path = sqlite_path(self.storage)
-        return (path.parent if path is not None else Path("runs")) / self.name / "checkpoints"
+        return runs_folder(self.storage) / self.name / "checkpoints"
 
     @property
     def finalists(self) -> Path:
@@ -280,7 +279,9 @@ def create_study(
     settings: dict[str, str | int | float],
     corpus: dict[str, str | int],
 ) -> OpenStudy:
-    """A new study; without a name the next free search-N. StudyError if the name is taken."""
+    """A new study; without a name the next free search-N. StudyError if the name is taken or a path."""
+    if name is not None:
+        study_folder(name, storage)
     opened = _open_storage(storage, create=True)
     with _storage_errors(storage), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -296,11 +297,14 @@ def create_study(
         study.set_user_attr(_CONFIG, json.dumps(config.to_dict()))
         study.set_user_attr(_SETTINGS, json.dumps(settings))
         study.set_user_attr(_CORPUS, json.dumps(corpus))
+        study.set_user_attr(_VERSIONS, json.dumps(versions()))
     return OpenStudy(name=chosen, storage=storage, config=config, optuna_study=study)
 
 
 def check_new_study(name: str | None, storage: str) -> None:
     """Raise StudyError where `create_study` would: a storage that cannot be used, a name that is taken."""
+    if name is not None:
+        study_folder(name, storage)
     opened = _open_storage(storage, create=True)
     with _storage_errors(storage):
         if name is not None and name in optuna.get_all_study_names(opened):
@@ -356,6 +360,8 @@ def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
         trials_requested=config.trials,
         settings=json.loads(study.user_attrs[_SETTINGS]),
         records=tuple(_with_runs(_records(study.get_trials(deepcopy=False)), study.user_attrs)),
+        config=config,
+        versions=json.loads(study.user_attrs.get(_VERSIONS, "{}")),
     )
 
 

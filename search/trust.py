@@ -183,11 +183,17 @@ def beside_control(result: SearchResult, control: SearchResult) -> tuple[float, 
 
     Only meaningful for the same budget, text and trained tokens; the caller says how many each had.
     """
-    both = [[_point(r) for r in study.finalists] for study in (result, control)]
-    if not all(both):
+    ours, theirs = side_by_side((result, control))
+    return ours, theirs
+
+
+def side_by_side(results: Sequence[SearchResult]) -> tuple[float, ...]:
+    """Hypervolume of each study's finalists, as `beside_control`, all measured from one corner."""
+    all_points = [[_point(r) for r in study.finalists] for study in results]
+    if not all(all_points):
         raise StudyError("trust: one of the studies has no trained model to compare")
-    corner = reference_point([point for points in both for point in points])
-    return hypervolume(both[0], corner), hypervolume(both[1], corner)
+    corner = reference_point([point for points in all_points for point in points])
+    return tuple(hypervolume(points, corner) for points in all_points)
 
 
 def _point(record: TrialRecord) -> tuple[float, float]:

@@ -92,6 +92,12 @@ class Estimate:
             "assumptions": list(self.assumptions),
         }
 
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        from sizer.notebook import estimate_table_html
+
+        return estimate_table_html(self)
+
     def _energy_document(self) -> dict[str, Any] | None:
         if self.energy is None or self.device is None:
             return None

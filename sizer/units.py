@@ -102,6 +102,15 @@ def format_bytes_binary(value: float) -> str:
     return _scaled(value, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
+def format_rate(value: float) -> str:
+    """Rate to three digits, without an exponent.
+
+    >>> format_rate(0.4217), format_rate(12.34), format_rate(1240.4)
+    ('0.422', '12.3', '1,240')
+    """
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
 def format_seconds(value: float) -> str:
     """Seconds as "12 ms", "3.4 s", "5m 07s" or "2h 05m".
 

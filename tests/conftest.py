@@ -19,6 +19,7 @@ from sizer.device import device
 from sizer.estimate import estimate
 from sizer.prediction import Basis, Prediction
 from sizer.registry import model
+from tests.worked_study import study_in_rungs
 
 ROOT = Path(__file__).parent.parent
 
@@ -173,6 +174,12 @@ def result() -> SearchResult:
 def result_of() -> Callable[..., SearchResult]:
     """Builder of smaller studies: result_of(device_name, trial numbers)."""
     return build_result
+
+
+@pytest.fixture
+def in_rungs() -> SearchResult:
+    """A study in rungs, worked out by hand."""
+    return study_in_rungs()
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from reports import exports
 from reports.documents import frontier_document
+from reports.frontier_text import plain_text
 from reports.page import report_html, write_report
-from reports.trust_notes import trust_notes, unresolved_pairs
+from reports.reproduce import search_toml
+from reports.rung_text import reasons
+from reports.trust_notes import trust_notes
+from reports.trust_text import trust_line, trust_table
+from search.config import SearchConfig, config_from_dict
+from search.curves import Curve, CurvePoint
+from search.presets import presets
 from search.results import SearchResult
+from search.rung_history import rung_history
+from search.trust import rung_trust
 from sizer.errors import InvalidFile
 
 ResultOf = Callable[..., SearchResult]
@@ -52,13 +64,29 @@ def _text(page: str) -> str:
     return " ".join(" ".join(_read(page).text).split())
 
 
-def test_writes_four_files_that_agree(result: SearchResult, tmp_path: Path) -> None:
-    files = write_report(result, tmp_path / "new" / "report")
-    assert json.loads(files.frontier_json.read_text(encoding="utf-8")) == frontier_document(result)
-    assert list(pd.read_csv(files.frontier_csv)["trial"]) == [12, 0, 1, 4, 5, 8, 10]
-    assert len(pd.read_csv(files.trials_csv)) == 16
+def test_writes_files_that_agree(in_rungs: SearchResult, tmp_path: Path) -> None:
+    files = write_report(in_rungs, tmp_path / "new" / "report")
+    beside = files.others
+    assert json.loads(beside["frontier.json"].read_text(encoding="utf-8")) == frontier_document(in_rungs)
+    assert list(pd.read_csv(beside["frontier.csv"])["trial"]) == [1]
+    assert len(pd.read_csv(beside["trials.csv"])) == 6
+    assert len(pd.read_csv(beside["runs.csv"])) == 11
+    for name in ("frontier", "trials", "runs"):
+        table = pd.read_parquet(beside[f"{name}.parquet"])
+        assert list(table.columns) == list(pd.read_csv(beside[f"{name}.csv"]).columns)
+        assert len(table) == len(pd.read_csv(beside[f"{name}.csv"]))
+    assert files.notes == ()
     assert files.html.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert sorted(p.name for p in files.html.parent.iterdir()) == sorted(p.name for p in files)
+    assert sorted(p.name for p in files.html.parent.iterdir()) == sorted(["report.html", *beside])
+
+
+def test_without_pyarrow_there_are_no_parquet_files_and_a_note(
+    in_rungs: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "find_spec", lambda name: None)
+    files = write_report(in_rungs, tmp_path)
+    assert not any(name.endswith(".parquet") for name in files.others)
+    assert files.notes == ("no Parquet files: pyarrow is not installed (pip install 'sizer[parquet]')",)
 
 
 def test_needs_nothing_from_the_network(result: SearchResult) -> None:
@@ -124,7 +152,7 @@ def test_no_frontier_or_one_model(
 ) -> None:
     files = write_report(result_of("raspberry-pi-5", numbers), tmp_path)
     assert words in _text(files.html.read_text(encoding="utf-8"))
-    assert len(pd.read_csv(files.frontier_csv)) == int(5 in numbers)
+    assert len(pd.read_csv(files.others["frontier.csv"])) == int(5 in numbers)
 
 
 def test_without_a_device(result_of: ResultOf) -> None:
@@ -146,7 +174,7 @@ def test_a_failed_write_leaves_the_old_report(
 ) -> None:
     result = result_of("raspberry-pi-5", (5,))
     files = write_report(result, tmp_path)
-    before = {path: path.read_bytes() for path in files}
+    before = {path: path.read_bytes() for path in (files.html, *files.others.values())}
 
     def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
@@ -159,14 +187,15 @@ def test_a_failed_write_leaves_the_old_report(
 
 def test_report_is_readable_by_others(result_of: ResultOf, tmp_path: Path) -> None:
     files = write_report(result_of("raspberry-pi-5", (5,)), tmp_path)
-    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in (files.html, *files.others.values())} == {0o644}
 
 
 def test_ties_are_counted_in_standard_errors(result: SearchResult) -> None:
     # neighbours on the frontier, smallest first, differ by 0.0920, 0.1830, 0.0375, 0.0207, 0.0426 and 0.0012;
     # two standard errors of a difference are about 0.016 to 0.019
-    assert unresolved_pairs(result) == (1, 6)
-    assert any("1 of the 6 pairs of neighbours" in note for note in trust_notes(result))
+    (note,) = (note for note in trust_notes(result) if "pairs of neighbours" in note)
+    assert note.startswith("1 of the 6 pairs of neighbours")
+    assert "(taken as independent)" in note
 
 
 def test_trust_notes_claim_only_what_was_done(result: SearchResult) -> None:
@@ -180,3 +209,70 @@ def test_trust_notes_claim_only_what_was_done(result: SearchResult) -> None:
 
 def test_no_path_of_the_machine_that_made_it(result: SearchResult, root: Path) -> None:
     assert str(root) not in re.sub(r"<script>.*?</script>", "", report_html(result), flags=re.DOTALL)
+
+
+def test_rungs_say_who_went_on_and_why(in_rungs: SearchResult) -> None:
+    text = _text(report_html(in_rungs))
+    assert "shallowest of its size: trial 0; best of its size: trial 1; deepest of its size: trial 2" in text
+    assert "all of the last rung: trial 1" in text
+    (first, *_) = rung_history(in_rungs)
+    assert reasons(first)["deepest of its size"] == (2,)
+
+
+def test_the_trust_table_has_the_numbers_of_the_command(in_rungs: SearchResult) -> None:
+    reports = rung_trust(in_rungs)
+    text = _text(report_html(in_rungs))
+    (report,) = reports
+    assert (report.early_steps, report.late_steps, report.report.models) == (100, 300, 3)
+    for number in (report.report.spearman, report.report.kendall):
+        assert f"{number:.2f}" in text
+    assert f"verdict: {trust_line(in_rungs)}" in plain_text(trust_table(in_rungs, reports, None), 200)
+    assert trust_line(in_rungs) in text
+
+
+def test_tables_and_headings_can_be_read_aloud(in_rungs: SearchResult) -> None:
+    tags = _read(report_html(in_rungs)).tags
+    tables = sum(tag == "table" for tag, _ in tags)
+    assert tables == sum(tag == "caption" for tag, _ in tags) >= 4
+    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in tags if tag == "th")
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_it_says_how_to_run_the_study_again(in_rungs: SearchResult) -> None:
+    text = _text(report_html(in_rungs))
+    assert "sizer search run --config search.toml --study by-hand" in text
+    assert "sizer 0.1.0, commit abc; python 3.11.7; torch 2.13.0; optuna 5.0.0" in text
+
+
+def test_folders_of_the_machine_are_left_out(in_rungs: SearchResult, tmp_path: Path) -> None:
+    assert in_rungs.config is not None
+    corpus = str(tmp_path / "secret" / "notes.jsonl:body")
+    poisoned = replace(in_rungs, config=replace(in_rungs.config, corpus=corpus, teacher="/secret/t.npz"))
+    page = report_html(poisoned)
+    toml = search_toml(poisoned.config or in_rungs.config, "0" * 32)
+    assert "secret" not in page + toml
+    assert 'corpus = "notes.jsonl:body"  # put its path here  # digest 000000000000' in toml
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_the_toml_says_the_search_it_was_made_from(name: str) -> None:
+    config = presets()[name].config
+    assert config_from_dict(tomllib.loads(search_toml(config, "0" * 32))) == config
+
+
+def test_the_toml_keeps_any_text() -> None:
+    config = SearchConfig(corpus='a "b" \\ \t \x7f \N{GRINNING FACE} # c')
+    assert config_from_dict(tomllib.loads(search_toml(config, "0" * 32))) == config
+
+
+def test_learning_curves_are_drawn_where_they_were_kept(in_rungs: SearchResult) -> None:
+    curve = Curve(1, 0, (CurvePoint(1, 5.5, 0), CurvePoint(100, 3.25, 0)))
+    page = report_html(in_rungs, (curve,))
+    assert "Learning curves" in _text(page)
+    assert "No learning curves were kept" not in _text(page)
+    assert "No learning curves were kept" in _text(report_html(in_rungs))

@@ -16,6 +16,7 @@ import pytest
 
 from search import study as studies
 from search.config import SearchConfig
+from search.folders import STORAGE_VARIABLE
 from search.kept import keep_beside
 from search.records import record_to_json
 from search.results import TrialRecord, TrialStatus
@@ -79,7 +80,7 @@ def test_names_are_numbered_and_listed(storage: str) -> None:
 
 def test_the_environment_can_name_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert studies.default_storage() == "sqlite:///runs/sizer.db"
-    monkeypatch.setenv(studies.STORAGE_VARIABLE, "sqlite:///elsewhere.db")
+    monkeypatch.setenv(STORAGE_VARIABLE, "sqlite:///elsewhere.db")
     assert studies.default_storage() == "sqlite:///elsewhere.db"
 
 

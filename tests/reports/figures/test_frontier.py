@@ -1,4 +1,4 @@
-"""Figures: every decision is tested on the info; the figure itself is drawn and spot-checked."""
+"""The frontier figure: every decision is tested on the info; the figure itself is drawn and spot-checked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from reports.breakdowns import breakdown_figure, bytes_info, memory_info, parameters_info
 from reports.figures import frontier_figure, frontier_info
+from search.pareto import Cost
 from search.results import SearchResult
-from sizer.estimate import Estimate
 
 
 def test_points_front_and_dominated(result: SearchResult) -> None:
@@ -34,13 +33,13 @@ def test_hover_tells_the_model(result: SearchResult) -> None:
 def test_budget_line_only_where_it_does_not_squeeze_the_points(result: SearchResult) -> None:
     # the largest trained file is 5.36 MB
     near = frontier_info(result)
-    assert near.budget_bytes == 6_000_000
-    assert near.size_range_bytes[1] > 6_000_000
+    assert near.limit == 6_000_000
+    assert near.cost_range[1] > 6_000_000
     far = frontier_info(replace(result, budget={"max_size_bytes": 60_000_000}))
-    assert far.budget_bytes is None
+    assert far.limit is None
     assert "size budget 60 MB" in far.subtitle
-    assert far.size_range_bytes[1] < 6_000_000
-    assert frontier_info(replace(result, budget={})).budget_bytes is None
+    assert far.cost_range[1] < 6_000_000
+    assert frontier_info(replace(result, budget={})).limit is None
 
 
 def test_colours_are_ticked_at_their_ends_and_at_round_values(result: SearchResult) -> None:
@@ -66,7 +65,7 @@ def test_few_points(result_of: Callable[..., SearchResult], numbers: tuple[int, 
     info = frontier_info(result_of("raspberry-pi-5", numbers))
     assert len(info.front) == (1 if 5 in numbers else 0)
     assert (info.notice != "") == (not info.front)
-    low, high = info.size_range_bytes
+    low, high = info.cost_range
     assert low < high
     json.loads(frontier_figure(info).to_json())
 
@@ -76,52 +75,57 @@ def test_figure_draws_a_step_and_marks_trials(result: SearchResult) -> None:
     figure = frontier_figure(info)
     step = figure.data[0]
     assert step.line.shape == "hv"
-    assert list(step.x)[:-1] == [point.file_bytes for point in info.front]
+    assert list(step.x)[:-1] == [point.cost for point in info.front]
     assert step.y[-1] == step.y[-2]
     marked = [trial for trace in figure.data if trace.customdata is not None for trial in trace.customdata]
     assert sorted(marked) == [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13]
     assert figure.layout.xaxis.title.text == "deployed file size (bytes)"
 
 
-def test_breakdown_bars_sum_to_totals(worked_out: Estimate) -> None:
-    for info, total in (
-        (parameters_info(worked_out), worked_out.parameters.total),
-        (bytes_info(worked_out), worked_out.file.total),
-        (memory_info(worked_out), worked_out.memory.total_bytes),
-    ):
-        assert sum(bar.value for bar in info.bars if bar.label != "total") == info.total == total
+def test_speed_is_better_to_the_right(result: SearchResult) -> None:
+    info = frontier_info(result, Cost.DECODE)
+    # the fixture's speed falls with the file's bytes, so the same models are on the frontier, fastest first
+    assert [point.trial for point in info.front] == [12, 0, 1, 4, 5, 8, 10]
+    speeds = [point.cost for point in info.front]
+    assert speeds == sorted(speeds, reverse=True)
+    first = info.front[0]
+    assert (first.cost_low / first.cost, first.cost_high / first.cost) == pytest.approx((0.7, 1.4))
+    # the slowest makes 416 tokens/s: a line at 200 would squeeze the points
+    assert info.limit is None
+    assert "least speed 200 tokens/s" in info.subtitle
+    step = frontier_figure(info).data[0]
+    # a slower model is never worse than the fastest that is at least as fast: flat to the left edge
+    assert step.x[-1] == info.cost_range[0] < step.x[-2]
+    assert step.y[-1] == step.y[-2]
 
 
-def test_parameters_info(worked_out: Estimate) -> None:
-    info = parameters_info(worked_out)
-    assert info.title == "Parameters: 2.746M"
-    assert [bar.label for bar in info.bars] == ["embedding", "attention", "feed-forward", "norm", "head"]
-    assert (info.bars[2].text, info.bars[2].share) == ("1.769M", "64.4 %")
-    assert info.ticks == ((0, "0"), (1_000_000, "1M"), (2_000_000, "2M"), (3_000_000, "3M"))
+def test_speed_has_bars_across_and_memory_has_none(result: SearchResult) -> None:
+    speed = frontier_figure(frontier_info(result, Cost.DECODE))
+    memory = frontier_figure(frontier_info(result, Cost.MEMORY))
+    bars = [trace.error_x.array for trace in speed.data if trace.error_x.array is not None]
+    assert sum(map(len, bars)) == 11
+    assert all(trace.error_x.array is None for trace in memory.data)
+    assert memory.layout.xaxis.title.text == "memory while running (bytes)"
 
 
-def test_file_types_largest_first(worked_out: Estimate) -> None:
-    labels = [bar.label for bar in bytes_info(worked_out).bars]
-    assert labels == ["Q5_0", "Q8_0", "F32", "tokenizer", "directory"]
+def test_without_a_device_there_is_no_speed_to_draw(result_of: Callable[..., SearchResult]) -> None:
+    info = frontier_info(result_of(None), Cost.DECODE)
+    assert info.notice == "No speed was predicted: the study names no device."
+    assert info.front == ()
 
 
-def test_memory_ticks_are_round_in_binary(worked_out: Estimate) -> None:
-    ticks = memory_info(worked_out).ticks
-    assert ticks[1] == (10 * 2**20, "10 MiB")
+def test_ties_are_joined_by_dots(result: SearchResult) -> None:
+    # trials 8 and 10 differ by 0.0012, two standard errors of that are 0.0154
+    info = frontier_info(result)
+    assert [(a.trial, b.trial) for a, b in info.ties if {a, b} <= set(info.front)] == [(8, 10)]
+    dots = next(trace for trace in frontier_figure(info).data if trace.name == "tie")
+    assert (dots.line.dash, list(dots.y)[:2]) == ("dot", [2.1472, 2.1460])
 
 
-def test_memory_budget_in_view_or_in_words(worked_out: Estimate) -> None:
-    over = memory_info(worked_out)
-    assert over.budget == 16_000_000
-    assert over.subtitle == "1.487 MiB too much for 15.26 MiB"
-    roomy = memory_info(replace(worked_out, memory=worked_out.memory._replace(budget_bytes=2**30)))
-    assert roomy.budget is None
-    assert roomy.subtitle == "fits in 1 GiB, 1007 MiB to spare"
-
-
-def test_breakdown_figure_draws_every_bar(worked_out: Estimate) -> None:
-    info = memory_info(worked_out)
-    figure = breakdown_figure(info)
-    assert list(figure.data[0].y) == [bar.label for bar in info.bars]
-    assert list(figure.data[0].x) == [bar.value for bar in info.bars]
-    assert len(figure.layout.shapes) == 1  # the budget line
+def test_models_stopped_earlier_are_hidden_and_count_for_nothing(in_rungs: SearchResult) -> None:
+    info = frontier_info(in_rungs)
+    assert [point.trial for point in info.front] == [1]
+    assert sorted(point.trial for point in info.stopped) == [0, 2, 3, 4]
+    assert info.dominated == ()
+    hidden = next(trace for trace in frontier_figure(info).data if trace.name == "stopped earlier")
+    assert hidden.visible == "legendonly"

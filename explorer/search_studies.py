@@ -1,0 +1,63 @@
+"""Which studies the search page knows, and what they hold, read anew only when the storage has changed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from search.kept import sqlite_path
+from search.launch import launched_studies
+from sizer.errors import StudyError
+
+if TYPE_CHECKING:
+    from search.config import SearchConfig
+    from search.results import SearchResult
+
+# Keys of the session that views hand to each other, and names of the views.
+VIEW, STUDY = "search_view", "search_study"
+START, WATCH, COMPARE = "Start", "Watch", "Compare"
+# A storage that is no file is asked again after this many seconds.
+_AGE_S = 2.0
+
+
+def known_studies(storage: str) -> tuple[str, ...]:
+    """Names of the studies in the storage, and of those begun in the background that are not there yet."""
+    from search.study import list_studies  # optuna is heavy: other pages do without
+
+    try:
+        stored = list_studies(storage)
+    except StudyError:
+        stored = ()  # before the first search there is no storage
+    return tuple(sorted({*stored, *launched_studies(storage)}))
+
+
+def next_name(names: tuple[str, ...]) -> str:
+    """The next free search-N, as the command line would choose."""
+    return next(f"search-{n}" for n in range(1, len(names) + 2) if f"search-{n}" not in names)
+
+
+def load(study: str, storage: str) -> tuple[SearchConfig, SearchResult]:
+    """A study's configuration and everything it holds; SizerError where it cannot be read."""
+    return _loaded(study, storage, _version(storage))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _loaded(study: str, storage: str, version: object) -> tuple[SearchConfig, SearchResult]:
+    from search.study import open_study
+
+    opened = open_study(study, storage)
+    return opened.config, opened.result()
+
+
+def _version(storage: str) -> object:
+    """Something that differs when the storage may hold more than before."""
+    path = sqlite_path(storage)
+    if path is None:
+        return int(time.monotonic() / _AGE_S)
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,88 @@
+"""Files beside a report: a study's tables as CSV and Parquet, its frontier as JSON, its search as TOML."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.documents import frontier_document
+from reports.frames import frontier_frame, runs_frame, trials_frame
+from reports.reproduce import TOML_NAME, search_toml
+from search.results import SearchResult
+from sizer.errors import InvalidFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE_NAME = "report.html"
+NO_PARQUET = "no Parquet files: pyarrow is not installed (pip install 'sizer[parquet]')"
+
+
+def frontier_json(result: SearchResult) -> str:
+    """The frontier document as indented JSON text."""
+    return json.dumps(frontier_document(result), indent=2, allow_nan=False) + "\n"
+
+
+def study_files(result: SearchResult) -> dict[str, Callable[[], bytes]]:
+    """What makes each file that stands beside a report, by its name; Parquet only with pyarrow."""
+    frames: dict[str, Callable[[SearchResult], pd.DataFrame]] = {
+        "frontier": frontier_frame,
+        "trials": trials_frame,
+        "runs": runs_frame,
+    }
+    files: dict[str, Callable[[], bytes]] = {"frontier.json": lambda: frontier_json(result).encode()}
+    for name, frame in frames.items():
+        files[f"{name}.csv"] = lambda frame=frame: frame(result).to_csv(index=False).encode()  # type: ignore[misc]
+        if has_parquet():
+            files[f"{name}.parquet"] = lambda frame=frame: _parquet(frame(result))  # type: ignore[misc]
+    config = result.config
+    if config is not None:
+        files[TOML_NAME] = lambda: search_toml(config, result.corpus_digest).encode()
+    return files
+
+
+def has_parquet() -> bool:
+    """Whether Parquet files can be written."""
+    return find_spec("pyarrow") is not None
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    out = BytesIO()
+    frame.to_parquet(out, index=False)
+    return out.getvalue()
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> dict[str, Path]:
+    """Write files into a directory, made if need be; a reader never sees half of one.
+
+    Raises InvalidFile when the directory cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            replace_file(folder / name, content)
+    except OSError as error:
+        raise InvalidFile(
+            f"out: cannot write to {str(folder)!r}: {error.strerror or error}; "
+            "accepted: a directory you may write to, or a new one in such a directory"
+        ) from None
+    return {name: folder / name for name in contents}
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+        Path(name).chmod(0o644)  # mkstemp's own 0600 would keep colleagues from reading a shared report
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

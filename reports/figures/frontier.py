@@ -1,0 +1,366 @@
+"""The figure of a study's frontier: accuracy against what a model costs to deploy, models that tie joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from math import log10
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from reports.figures.style import BLUE, GREY, SYMBOLS, VERMILION, axis_range, blank, round_ticks, style
+from reports.proxies import proxy_text
+from reports.wording import decode_text, rate_text, score_text, shape_text
+from search.pareto import Cost, cost_of, frontier
+from search.results import SearchResult, TrialRecord
+from search.ties import comparisons
+from sizer.units import format_bytes, format_bytes_binary, format_count
+
+_MOST_LABELS = 12
+# A limit further than this many times from the last point would squeeze the points into a corner.
+_LIMIT_IN_VIEW = 1.5
+# Share of the colour bar, on its logarithmic scale, that a tick keeps from the ends.
+_TICK_GAP = 0.11
+
+
+class _Scale(NamedTuple):
+    """How one cost is put to people."""
+
+    title: str
+    axis_title: str
+    limit: str  # its key in a study's budget
+    limit_name: str
+    ticks: dict[str, str]
+
+
+_BYTES = {"tickformat": "~s", "ticksuffix": "B"}
+_SCALES = {
+    Cost.FILE: _Scale(
+        "Accuracy against file size", "deployed file size (bytes)", "max_size_bytes", "size budget", _BYTES
+    ),
+    Cost.MEMORY: _Scale(
+        "Accuracy against memory",
+        "memory while running (bytes)",
+        "max_memory_bytes",
+        "memory budget",
+        _BYTES,
+    ),
+    Cost.DECODE: _Scale(
+        "Accuracy against speed",
+        "decode speed (tokens/s, higher is better)",
+        "min_decode_tokens_per_s",
+        "least speed",
+        {"tickformat": "~s"},
+    ),
+}
+
+
+class FrontierPoint(NamedTuple):
+    """One trained model as it is drawn; `hover` is already safe HTML."""
+
+    trial: int
+    cost: float
+    cost_low: float  # of a predicted speed; for bytes all three are the same
+    cost_high: float
+    val_bits_per_byte: float
+    standard_error: float
+    decode_tokens_per_s: float | None
+    format: str
+    hover: str
+
+
+class FrontierInfo(NamedTuple):
+    """Every decision about the frontier figure."""
+
+    cost: Cost
+    front: tuple[FrontierPoint, ...]  # lowest cost first
+    dominated: tuple[FrontierPoint, ...]
+    stopped: tuple[FrontierPoint, ...]  # after a shorter training than the others: no worse for it
+    ties: tuple[tuple[FrontierPoint, FrontierPoint], ...]  # differ by less than two standard errors
+    symbols: tuple[tuple[str, str], ...]  # (format, marker symbol), formats in order of their names
+    cost_range: tuple[float, float]
+    colour_ticks_tokens_per_s: tuple[float, ...]  # ends and round values between; empty: no colours
+    limit: float | None  # of the cost; None: no limit, or it lies far outside the view
+    subtitle: str
+    labels: bool  # trial numbers beside the frontier's points
+    notice: str  # shown in place of points; empty when there are some
+
+
+def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
+    """Decisions about the figure of one cost against validation bits per byte."""
+    on_front = frontier(result, cost)
+    numbers = {record.number for record in on_front}
+    front = tuple(_point(record, cost, on_frontier=True) for record in on_front)
+    finalists = {record.number for record in result.finalists}
+    others = [r for r in result.trained if r.number not in numbers and cost_of(r, cost) is not None]
+    dominated = tuple(_point(r, cost, on_frontier=False) for r in others if r.number in finalists)
+    stopped = tuple(_point(r, cost, on_frontier=False) for r in others if r.number not in finalists)
+    points = (*front, *dominated)
+    by_trial = {point.trial: point for point in points}
+    ties = tuple((by_trial[c.first], by_trial[c.second]) for c in comparisons(result, cost) if c.tied)
+    limit = result.budget.get(_SCALES[cost].limit)
+    shown = limit if limit is not None and points and _in_view(limit, points, cost) else None
+    return FrontierInfo(
+        cost=cost,
+        front=front,
+        dominated=dominated,
+        stopped=stopped,
+        ties=ties,
+        symbols=_symbols(p.format for p in points),
+        cost_range=_cost_range(points, shown),
+        colour_ticks_tokens_per_s=() if cost is Cost.DECODE else _colour_ticks(points),
+        limit=shown,
+        subtitle=" · ".join(
+            (
+                f"study {escape(result.study)}",
+                *((f"on {escape(result.device)}",) if result.device else ()),
+                f"{len(front)} on the frontier, {len(dominated)} dominated (faint)",
+                "bars: standard error over validation chunks, which all models share",
+                *((f"{len(stopped)} stopped earlier (hidden: click the legend)",) if stopped else ()),
+                *((f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'} (dotted)",) if ties else ()),
+                *_hidden_limit(cost, limit if shown is None else None),
+            )
+        ),
+        labels=len(front) <= _MOST_LABELS,
+        notice="" if points else _nothing(result, cost),
+    )
+
+
+def frontier_figure(info: FrontierInfo) -> go.Figure:
+    """Scatter of trained models, the frontier joined by a step line; customdata of a point is its trial."""
+    scale = _SCALES[info.cost]
+    figure = blank(info.notice)
+    if info.front:
+        figure.add_trace(_step_line(info))
+    if info.ties:
+        figure.add_trace(_tie_lines(info))
+    for name, symbol in info.symbols:
+        for points, on_frontier in ((info.dominated, False), (info.front, True)):
+            group = [p for p in points if p.format == name]
+            if group:
+                figure.add_trace(_markers(group, symbol, info, on_frontier))
+        figure.add_trace(_legend_entry(name, symbol))
+    if info.stopped:
+        figure.add_trace(_stopped_markers(info.stopped))
+    if info.limit is not None:
+        figure.add_vline(
+            x=info.limit,
+            line={"color": VERMILION, "dash": "dash", "width": 2},
+            annotation={"text": f"budget {_cost_text(info.cost, info.limit)}", "font": {"color": VERMILION}},
+            annotation_position="top right" if info.cost is Cost.DECODE else "top left",
+        )
+    style(figure, title=scale.title, subtitle=info.subtitle)
+    figure.update_layout(
+        height=520,
+        margin={"l": 80, "r": 30, "t": 90, "b": 70},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        clickmode="event+select",
+        dragmode="pan",
+        hovermode="closest",
+    )
+    figure.update_xaxes(title=scale.axis_title, range=list(info.cost_range), **scale.ticks)
+    figure.update_yaxes(title="validation bits per byte (lower is better)", tickformat=".3~f")
+    if info.colour_ticks_tokens_per_s:
+        figure.update_layout(coloraxis=_colour_axis(info.colour_ticks_tokens_per_s))
+    return figure
+
+
+def _point(record: TrialRecord, cost: Cost, *, on_frontier: bool) -> FrontierPoint:
+    proxy, decode, value = record.proxy, record.decode_tokens_per_s, cost_of(record, cost)
+    assert proxy is not None, record.number
+    assert proxy.val_bits_per_byte is not None, record.number
+    assert value is not None, record.number
+    speed = decode if cost is Cost.DECODE else None
+    return FrontierPoint(
+        trial=record.number,
+        cost=value,
+        cost_low=speed.low if speed else value,
+        cost_high=speed.high if speed else value,
+        val_bits_per_byte=proxy.val_bits_per_byte,
+        standard_error=proxy.val_bits_per_byte_sd or 0.0,
+        decode_tokens_per_s=decode.value if decode else None,
+        format=record.candidate.format,
+        hover=hover_text(record, ", on the frontier" if on_frontier else ""),
+    )
+
+
+def _of_proxy(record: TrialRecord) -> tuple[str, ...]:
+    if record.scaled is None or record.proxy is None:
+        return ()
+    return (f"of a proxy: {proxy_text(record.scaled, record.proxy.num_parameters)}",)
+
+
+def hover_text(record: TrialRecord, remark: str = "") -> str:
+    """What a figure tells of a trained model that is pointed at, as safe HTML."""
+    decode = record.decode_tokens_per_s
+    steps = f" after {record.proxy.steps:,} steps" if record.proxy else ""
+    lines = (
+        f"<b>trial {record.number}</b>{escape(remark)}",
+        escape(shape_text(record.candidate.architecture)),
+        f"{escape(record.candidate.format)}, {format_bytes(record.file_bytes)} file, "
+        f"{format_count(record.num_parameters)} parameters",
+        f"{score_text(record)} bits per byte{steps}",
+        *_of_proxy(record),
+        f"{format_bytes_binary(record.memory_bytes)} memory",
+        f"decode {decode_text(decode)} tokens/s" if decode else "decode speed not known (no device)",
+    )
+    return "<br>".join(lines)
+
+
+def _cost_text(cost: Cost, value: float) -> str:
+    if cost is Cost.DECODE:
+        return f"{rate_text(value)} tokens/s"
+    return format_bytes(value) if cost is Cost.FILE else format_bytes_binary(value)
+
+
+def _nothing(result: SearchResult, cost: Cost) -> str:
+    if result.trained and cost is Cost.DECODE:
+        return "No speed was predicted: the study names no device."
+    return "No model has been trained yet."
+
+
+def _symbols(formats: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, SYMBOLS[i % len(SYMBOLS)]) for i, name in enumerate(sorted(set(formats))))
+
+
+def _colour_ticks(points: Iterable[FrontierPoint]) -> tuple[float, ...]:
+    speeds = [p.decode_tokens_per_s for p in points if p.decode_tokens_per_s is not None]
+    if not speeds:
+        return ()
+    low, high = min(speeds), max(speeds)
+    # a round value right beside an end would be printed over it
+    between = round_ticks(low, high, gap=(high / low) ** _TICK_GAP)
+    return (low, *between, *((high,) if high > low else ()))
+
+
+def _in_view(limit: float, points: tuple[FrontierPoint, ...], cost: Cost) -> bool:
+    if cost is Cost.DECODE:
+        return limit * _LIMIT_IN_VIEW >= min(p.cost for p in points)
+    return limit <= _LIMIT_IN_VIEW * max(p.cost for p in points)
+
+
+def _cost_range(points: tuple[FrontierPoint, ...], limit: float | None) -> tuple[float, float]:
+    costs = [cost for p in points for cost in (p.cost_low, p.cost_high)]
+    if not costs:
+        return (0.0, 1e6)
+    return axis_range(costs if limit is None else [*costs, limit])
+
+
+def _hidden_limit(cost: Cost, limit: float | None) -> tuple[str, ...]:
+    return () if limit is None else (f"{_SCALES[cost].limit_name} {_cost_text(cost, limit)}",)
+
+
+def _step_line(info: FrontierInfo) -> go.Scatter:
+    """What the best model of at most that cost (at least that speed) reaches, on to the edge of the view."""
+    xs, ys = [p.cost for p in info.front], [p.val_bits_per_byte for p in info.front]
+    edge = info.cost_range[0] if info.cost is Cost.DECODE else info.cost_range[1]
+    return go.Scatter(
+        x=[*xs, edge],
+        y=[*ys, ys[-1]],
+        mode="lines",
+        line={"shape": "hv", "color": GREY, "width": 2},
+        name="frontier",
+        hoverinfo="skip",
+    )
+
+
+def _tie_lines(info: FrontierInfo) -> go.Scatter:
+    # a gap after each pair: one trace, one entry in the legend
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for first, second in info.ties:
+        xs += [first.cost, second.cost, None]
+        ys += [first.val_bits_per_byte, second.val_bits_per_byte, None]
+    return go.Scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"dash": "dot", "color": VERMILION, "width": 2},
+        name="tie",
+        hoverinfo="skip",
+    )
+
+
+def _markers(points: list[FrontierPoint], symbol: str, info: FrontierInfo, on_frontier: bool) -> go.Scatter:
+    coloured = bool(info.colour_ticks_tokens_per_s)
+    speeds = [p.decode_tokens_per_s for p in points]
+    plain = BLUE if on_frontier else GREY
+    colours = [None if speed is None else log10(speed) for speed in speeds] if coloured else plain
+    marker = {
+        "symbol": symbol,
+        "size": 14 if on_frontier else 10,
+        "opacity": 1 if on_frontier else 0.55,
+        "color": colours,
+        "line": {"color": GREY, "width": 1.5},
+        **({"coloraxis": "coloraxis"} if coloured else {}),
+    }
+    bars = {"color": GREY, "thickness": 1.5 if on_frontier else 0.8, "width": 4}
+    across = {
+        "type": "data",
+        "symmetric": False,
+        "array": [p.cost_high - p.cost for p in points],
+        "arrayminus": [p.cost - p.cost_low for p in points],
+        **bars,
+    }
+    return go.Scatter(
+        x=[p.cost for p in points],
+        y=[p.val_bits_per_byte for p in points],
+        mode="markers+text" if on_frontier and info.labels else "markers",
+        text=[f" {p.trial}" for p in points],
+        textposition="top right",
+        marker=marker,
+        error_x=across if info.cost is Cost.DECODE else None,
+        error_y={"type": "data", "array": [p.standard_error for p in points], **bars},
+        hovertext=[p.hover for p in points],
+        hoverinfo="text",
+        customdata=[p.trial for p in points],
+        legendgroup=points[0].format,
+        name=points[0].format,
+        showlegend=False,
+    )
+
+
+def _stopped_markers(points: tuple[FrontierPoint, ...]) -> go.Scatter:
+    return go.Scatter(
+        x=[p.cost for p in points],
+        y=[p.val_bits_per_byte for p in points],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 10, "color": GREY},
+        hovertext=[p.hover for p in points],
+        hoverinfo="text",
+        customdata=[p.trial for p in points],
+        name="stopped earlier",
+        visible="legendonly",
+    )
+
+
+def _colour_axis(ticks: tuple[float, ...]) -> dict[str, object]:
+    """Colours by the logarithm: small models are many times faster, on a linear scale the rest look alike."""
+    low, high = log10(ticks[0]), log10(ticks[-1])
+    return {
+        "colorscale": "Viridis",
+        "cmin": low if high > low else low - 1,  # a single speed has no span
+        "cmax": high,
+        "colorbar": {
+            "title": {"text": "decode<br>tokens/s<br> "},
+            "tickvals": [log10(tick) for tick in ticks],
+            "ticktext": [rate_text(tick) for tick in ticks],
+            "thickness": 16,
+            "outlinewidth": 0,
+        },
+    }
+
+
+def _legend_entry(name: str, symbol: str) -> go.Scatter:
+    # the points take their colour from their speed, so the legend shows each format's symbol in grey
+    marker = {"symbol": symbol, "size": 12, "color": GREY}
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker=marker,
+        name=escape(name),
+        legendgroup=name,
+        hoverinfo="skip",
+    )

@@ -1,0 +1,105 @@
+"""The figure of one model's speed on a device: each rate with its range."""
+
+from __future__ import annotations
+
+from math import log10
+from typing import TYPE_CHECKING, NamedTuple
+
+import plotly.graph_objects as go
+
+from reports.figures.style import BLUE, GREY, round_ticks, style
+from reports.wording import range_text, rate_text
+
+if TYPE_CHECKING:
+    from sizer.estimate import Estimate
+
+# Room on either side, as a factor: the axis is logarithmic.
+_ROOM = 1.6
+
+
+class SpeedRow(NamedTuple):
+    """One rate in tokens per second."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    text: str
+
+
+class SpeedInfo(NamedTuple):
+    """Every decision about the figure."""
+
+    rows: tuple[SpeedRow, ...]
+    rate_range: tuple[float, float]
+    ticks: tuple[float, ...]
+    subtitle: str
+
+
+def speed_info(estimate: Estimate) -> SpeedInfo | None:
+    """Decisions about the figure; None without a device of known speed."""
+    if estimate.latency is None:
+        return None
+    rates = {
+        "decode": estimate.latency.decode_tokens_per_s,
+        "prefill": estimate.latency.prefill_tokens_per_s,
+    }
+    rows = tuple(
+        SpeedRow(
+            label=label,
+            value=rate.value,
+            low=rate.low,
+            high=rate.high,
+            text=f"{rate_text(rate.value)} ({range_text(rate, rate_text)}), {rate.basis.value}",
+        )
+        for label, rate in rates.items()
+    )
+    low, high = min(row.low for row in rows) / _ROOM, max(row.high for row in rows) * _ROOM
+    device = estimate.device.name if estimate.device else "this device"
+    return SpeedInfo(
+        rows=rows,
+        rate_range=(low, high),
+        ticks=round_ticks(low, high),
+        subtitle=f"on {device}; ranges are meant to hold 80 % of the time",
+    )
+
+
+def speed_figure(info: SpeedInfo) -> go.Figure:
+    """A dot and its range a rate, on a logarithmic axis."""
+    figure = go.Figure(layout={"template": "none"})
+    figure.add_trace(
+        go.Scatter(
+            x=[row.value for row in info.rows],
+            y=[row.label for row in info.rows],
+            mode="markers+text",
+            marker={"size": 13, "color": BLUE},
+            text=[row.text for row in info.rows],
+            textposition="top center",
+            textfont={"size": 12.5},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [row.high - row.value for row in info.rows],
+                "arrayminus": [row.value - row.low for row in info.rows],
+                "color": GREY,
+                "thickness": 2,
+                "width": 6,
+            },
+            hoverinfo="text",
+        )
+    )
+    style(figure, title="Speed", subtitle=info.subtitle)
+    figure.update_layout(
+        height=120 + 70 * len(info.rows), margin={"l": 10, "r": 10, "t": 80, "b": 50}, dragmode=False
+    )
+    figure.update_xaxes(
+        title="tokens per second",
+        title_font={"size": 13},
+        type="log",
+        range=[log10(end) for end in info.rate_range],
+        tickvals=list(info.ticks),
+        ticktext=[rate_text(tick) for tick in info.ticks],
+        tickangle=0,
+    )
+    figure.update_yaxes(autorange=False, range=[len(info.rows) - 0.5, -0.75], showgrid=False, ticksuffix=" ")
+    return figure

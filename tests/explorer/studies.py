@@ -1,0 +1,30 @@
+"""Studies in a real storage without a search: records told as a search tells them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from search.config import SearchConfig
+from search.results import SearchResult
+from search.starts import starting_points
+from search.study import create_study
+
+CONFIG = SearchConfig(trials=12, max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
+
+
+def store(result: SearchResult, storage: str, name: str | None = None, *, sampler: str = "law") -> None:
+    """Write a study's records into a storage, under its own or another name."""
+    study = create_study(
+        CONFIG,
+        name=name or result.study,
+        storage=storage,
+        settings={**result.settings, "sampler": sampler, "rungs": "1000"},
+        corpus={"name": result.corpus, "digest": result.corpus_digest},
+    )
+    point = starting_points(CONFIG)[0]
+    for number, record in enumerate(sorted(result.records, key=lambda r: r.number)):
+        assert number == record.number, "trials are numbered as they are begun"
+        study.begin(point)
+        study.tell(replace(record, runs=()))
+    assert [r.number for r in study.result().records] == list(range(len(result.records)))
+    assert asdict(study.result().records[0].candidate) == asdict(result.records[0].candidate)

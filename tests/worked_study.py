@@ -1,0 +1,83 @@
+"""A study in rungs whose every score is set here, so that what is said of it can be worked out by hand."""
+
+from __future__ import annotations
+
+from search.config import SearchConfig
+from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
+from sizer.architecture import Architecture
+from sizer.prediction import Basis, Prediction
+
+# Layers and bits per byte at 100, 300, 900 and 990 steps of five models of one size; a sixth diverges.
+_LADDER = (
+    (2, (3.0, 2.6)),
+    (4, (2.0, 1.9, 1.8, 1.7)),
+    (8, (4.0, 2.0)),
+    (4, (2.5,)),
+    (4, (2.6,)),
+)
+
+
+def _run(rung: int, bits: float | None) -> ProxyResult:
+    complete = bits is not None
+    steps = (100, 300, 900, 990)[rung]
+    return ProxyResult(
+        status=TrialStatus.COMPLETE if complete else TrialStatus.DIVERGED,
+        val_bits_per_byte=bits,
+        val_bits_per_byte_sd=0.5 if complete else None,
+        val_bits_per_byte_full=bits - 0.25 if bits is not None else None,
+        num_parameters=100_000,
+        steps=steps,
+        trained_tokens=steps * 8 * 128,
+        wall_s=steps / 100,
+        seed=7,
+        rung=rung,
+        val_chunk_bits=(bits - 0.5, bits + 0.5) if bits is not None else (),
+    )
+
+
+def study_in_rungs() -> SearchResult:
+    """A study whose rungs are worked out by hand: one bin of size, one of three goes on, trial 5 diverged."""
+    ladder = [*_LADDER, (4, (None,))]
+    records = []
+    for number, (layers, scores) in enumerate(ladder):
+        runs = tuple(_run(rung, bits) for rung, bits in enumerate(scores))
+        shape = Architecture(
+            name=f"proxy-{layers}x64",
+            vocab_size=256,
+            num_layers=layers,
+            hidden_size=64,
+            intermediate_size=160,
+            num_heads=2,
+            num_kv_heads=1,
+            head_dim=32,
+        )
+        records.append(
+            TrialRecord(
+                number=number,
+                candidate=Candidate(architecture=shape, format="Q4_0"),
+                num_parameters=100_000,
+                file_bytes=100_000,
+                memory_bytes=2_000_000,
+                decode_tokens_per_s=Prediction(
+                    value=1000.0 / layers, low=800.0 / layers, high=1300.0 / layers, basis=Basis.FITTED
+                ),
+                proxy=combined(runs),
+                runs=runs,
+            )
+        )
+    config = SearchConfig(
+        max_size_bytes=100_000, trials=6, steps=900, lowest_rung_steps=100, size_bins=1, seed=7
+    )
+    return SearchResult(
+        study="by-hand",
+        device="raspberry-pi-5",
+        runtime="llama.cpp",
+        budget={"max_size_bytes": 100_000.0, "max_memory_bytes": None, "min_decode_tokens_per_s": None},
+        corpus="builtin",
+        corpus_digest="6f1c3c0d9b3a4b5e8f77d0a1c2b3d4e5",
+        trials_requested=6,
+        settings={"context_tokens": 2048, "seed": 7, "rungs": "100, 300, 900"},
+        records=tuple(records),
+        config=config,
+        versions={"sizer": "0.1.0, commit abc", "python": "3.11.7", "torch": "2.13.0", "optuna": "5.0.0"},
+    )
