@@ -140,6 +140,7 @@ def run_command(
 
 def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
     """Say on stderr what the search will take; with a time, the search that fits into it."""
+    from reports.wording import scales_text
     from search.forecast import forecast, step_seconds, within
 
     if minutes is not None and not 0 < minutes <= 100_000:
@@ -148,6 +149,8 @@ def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: boo
     if minutes is not None:
         settings = within(settings, 60 * minutes, step_s, keep_trials=keep_trials)
     expected = forecast(settings, step_s)
+    if text := scales_text(settings.proxy_width_scale, settings.proxy_vocab_size):
+        notice(f"proxies {text} are trained in the place of the models")
     notice(f"forecast: {expected.text()}")
     return settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reports.wording import NOT_KNOWN
+from reports.wording import NOT_KNOWN, scales_text
 from search.results import SearchResult, TrialRecord
 from search.scaled import deviations, split_blocks
 from sizer.architecture import Architecture
@@ -47,8 +47,7 @@ def carried_text(prediction: LawPrediction | None) -> str:
 def scale_text(result: SearchResult) -> str:
     """How a study's proxies were scaled, such as "0.125 times as wide, vocabulary 256"."""
     width, vocabulary = (result.settings.get(f"proxy_{name}") for name in ("width_scale", "vocab_size"))
-    parts = [] if width is None else [f"{width:g} times as wide"]
-    return ", ".join([*parts, *([] if vocabulary is None else [f"vocabulary {vocabulary:,}"])])
+    return scales_text(width, vocabulary)
 
 
 def proxy_notes(result: SearchResult) -> tuple[str, ...]:
@@ -64,9 +63,9 @@ def proxy_notes(result: SearchResult) -> tuple[str, ...]:
     else:
         agreement = "" if found.agreement is None else f" (tau {found.agreement:.2f} with the proxies' order)"
         notes.append(
-            f"The model's own score is carried over by the law of {found.proxies} proxies: after the same "
-            f"{found.steps:,} steps on the same text, in the proxies' vocabulary{agreement}. Errors of "
-            "neighbours go together, so ranges that overlap are not ties."
+            f"What a model itself would score after {found.steps:,} steps on the same text, in the proxies' "
+            f"vocabulary, is carried over by the law of {found.proxies} proxies{_fitted(found)}{agreement}. "
+            "Errors of neighbours go together: ranges that overlap are not ties."
         )
     changed = sum(bool(_deviations(record)) for record in result.trained)
     if changed:
@@ -77,6 +76,10 @@ def proxy_notes(result: SearchResult) -> tuple[str, ...]:
             "into the next."
         )
     return tuple(notes)
+
+
+def _fitted(found: CarriedOver) -> str:
+    return "" if found.fitted_steps == found.steps else f" after {found.fitted_steps:,} steps"
 
 
 def _deviations(record: TrialRecord) -> tuple[str, ...]:
@@ -97,7 +100,12 @@ def proxies_document(result: SearchResult, found: CarriedOver | None) -> dict[st
         return None
     law = None
     if found is not None:
-        law = {"steps": found.steps, "proxies": found.proxies, "kendall": found.agreement}
+        law = {
+            "steps": found.steps,
+            "fitted_steps": found.fitted_steps,
+            "proxies": found.proxies,
+            "kendall": found.agreement,
+        }
     names = ("width_scale", "vocab_size")
     return {**{name: result.settings.get(f"proxy_{name}") for name in names}, "carried_over": law}
 

@@ -69,6 +69,12 @@ def score_text(record: TrialRecord) -> str:
     return f"{record.proxy.val_bits_per_byte:.4f}{spread}"
 
 
+def scales_text(width: str | float | None, vocabulary: str | float | None) -> str:
+    """How proxies are scaled, such as "0.125 times as wide, vocabulary 256"; empty where they are not."""
+    parts = [] if width is None else [f"{width:g} times as wide"]
+    return ", ".join([*parts, *([] if vocabulary is None else [f"vocabulary {vocabulary:,}"])])
+
+
 def fit_text(total_bytes: int, budget_bytes: int) -> str:
     """Whether a total fits a budget and by how much, such as "fits in 4 GiB, 1.2 GiB to spare"."""
     spare, budget = budget_bytes - total_bytes, format_bytes_binary(budget_bytes)

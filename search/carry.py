@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot, log
+from statistics import fmean, stdev
 
 from search.law import MIN_ROWS, LawPrediction, QualityLaw, fit_law
 from search.law_prior import Term
@@ -35,7 +36,8 @@ _ENOUGH_ROWS = 8
 class CarriedOver:
     """What a study's proxies say of its models."""
 
-    steps: int  # of the runs that the law was fitted to
+    steps: int  # of the finalists, that the predictions are for
+    fitted_steps: int  # of the runs that the law was fitted to
     proxies: int  # their number
     predictions: Mapping[int, LawPrediction]  # bits per byte of each trained trial's model
     agreement: float | None  # Kendall's tau of the predictions with the proxies' own scores
@@ -70,7 +72,9 @@ def _unseen(law: QualityLaw, proxy: ShapeFeatures, model: ShapeFeatures) -> floa
 def carried_over(result: SearchResult) -> CarriedOver | None:
     """Predictions for the models of a study of scaled proxies.
 
-    None of another study, of fewer proxies than MIN_ROWS, and where all are of one width.
+    After as many steps as the finalists had: where too few came so far to fit a law to, that of a shorter
+    rung is moved by what those that came so far have gained since. None of another study, of fewer proxies
+    than MIN_ROWS, and where all are of one width.
     """
     records = [record for record in result.trained if record.scaled is not None]
     rung = _rung(records)
@@ -83,7 +87,7 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
             name=record.trained_architecture.name,
             features=features[record.number],
             size_bytes=record.file_bytes,
-            loss=runs[record.number].val_bits_per_byte or 0.0,
+            loss=_bits(runs[record.number]),
         )
         for record in records
         if record.number in runs
@@ -91,13 +95,28 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
     steps = max(run.steps for run in runs.values())
     models = [model_features(record, runtime=result.runtime) for record in records]
     values = carried(rows, [features[r.number] for r in records], models, steps=steps)
-    predictions = {record.number: value for record, value in zip(records, values, strict=True)}
+    shift, of_shift = _longer(result, runs)
+    predictions = {
+        record.number: LawPrediction(value=found.value + shift, sd=hypot(found.sd, of_shift))
+        for record, found in zip(records, values, strict=True)
+    }
     return CarriedOver(
-        steps=steps,
+        steps=max(r.proxy.steps for r in result.finalists if r.proxy),
+        fitted_steps=steps,
         proxies=len(rows),
         predictions=predictions,
         agreement=kendall([predictions[n].value for n in runs], [row.loss for row in rows]),
     )
+
+
+def _longer(result: SearchResult, runs: Mapping[int, ProxyResult]) -> tuple[float, float]:
+    """By how much finalists' scores changed since these runs, and the deviation of one model's change."""
+    pairs = [(record.proxy, runs[record.number]) for record in result.finalists if record.number in runs]
+    changes = [_bits(late) - _bits(early) for late, early in pairs if late is not None]
+    shift = fmean(changes)
+    if len(changes) > 1:
+        return shift, stdev(changes) * (1 + 1 / len(changes)) ** 0.5
+    return shift, abs(shift)  # of one finalist nothing is known of how finalists differ
 
 
 def _rung(records: Sequence[TrialRecord]) -> int:
@@ -117,3 +136,8 @@ def _run_at(record: TrialRecord, rung: int) -> ProxyResult | None:
 def _scored(record: TrialRecord) -> list[ProxyResult]:
     runs = record.runs or ((record.proxy,) if record.proxy else ())
     return [run for run in runs if run.status is TrialStatus.COMPLETE]
+
+
+def _bits(run: ProxyResult) -> float:
+    assert run.val_bits_per_byte is not None, run
+    return run.val_bits_per_byte

@@ -79,7 +79,7 @@ def test_notes_say_it_before_anything_else_of_the_scores(study: SearchResult) ->
     notes = proxy_notes(study)
     assert scale_text(study) == "0.25 times as wide, vocabulary 256"
     assert notes[0].startswith("Scores are of scaled proxies (0.25 times as wide, vocabulary 256) trained in")
-    assert "after the same 1,000 steps" in notes[1]
+    assert "after 1,000 steps on the same text" in notes[1]
     assert any("runs on into the next" in note for note in notes)  # Q4_K_M in rows of 64
     assert set(notes) <= set(trust_notes(study))
 
@@ -92,8 +92,8 @@ def test_the_page_the_figure_and_the_table_of_trials_say_it(study: SearchResult)
     frame = trials_frame(study).set_index("trial")
     assert frame.loc[4, "proxy_hidden_size"] == 48
     assert frame.loc[4, "proxy_vocab_size"] == 256
-    low, value = (float(frame[f"model_val_bits_per_byte{end}"].loc[4]) for end in ("_low", ""))
-    assert low < value
+    low, value = frame["model_val_bits_per_byte_low"][4], frame["model_val_bits_per_byte"][4]
+    assert low < value < frame["model_val_bits_per_byte_high"][4]
     assert frame.loc[[3], "proxy_hidden_size"].isna().all()
 
 

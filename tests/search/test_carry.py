@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search.carry import LONG_STEPS, SHORT_SHARE, carried, carried_over
-from search.law import fit_law
+from search.law import LawPrediction, fit_law
 from search.results import Candidate, SearchResult, TrialRecord, TrialStatus
 from search.scaled import scaled_proxy
 from search.shapes import ShapeFeatures, model_features
@@ -128,12 +128,40 @@ def test_the_longest_rung_with_enough_models_teaches_the_law() -> None:
     few = [_record(n, *shape, rungs=2 if n < 7 else 1) for n, shape in enumerate(SHAPES)]
     found = carried_over(_study(few))
     assert found is not None
-    assert (found.steps, found.proxies) == (100, 9)
+    assert (found.steps, found.fitted_steps, found.proxies) == (200, 100, 9)
+    # the seven that went on are better by 0.1 each
+    alone = carried_over(_study([_record(n, *shape) for n, shape in enumerate(SHAPES)]))
+    assert alone is not None
+    for number, before in alone.predictions.items():
+        moved = found.predictions[number]
+        assert (moved.value, moved.sd) == pytest.approx((before.value - 0.1, before.sd))
     many = [_record(n, *shape, rungs=2 if n < 8 else 1) for n, shape in enumerate(SHAPES)]
     found = carried_over(_study(many))
     assert found is not None
-    assert (found.steps, found.proxies) == (200, 8)
+    assert (found.steps, found.fitted_steps, found.proxies) == (200, 200, 8)
     assert sorted(found.predictions) == list(range(9))
+
+
+def _predicted(records: Sequence[TrialRecord]) -> dict[int, LawPrediction]:
+    found = carried_over(_study(records))
+    assert found is not None
+    return dict(found.predictions)
+
+
+def test_finalists_that_gained_unlike_each_other_widen_the_range() -> None:
+    both = [_record(n, *shape, rungs=2 if n < 2 else 1) for n, shape in enumerate(SHAPES)]
+    early, late = both[1].runs
+    better = replace(late, val_bits_per_byte=(late.val_bits_per_byte or 0) - 0.2)
+    found = _predicted([both[0], replace(both[1], proxy=better, runs=(early, better)), *both[2:]])
+    only = _predicted([both[0], replace(both[1], proxy=early, runs=(early,)), *both[2:]])
+    before = _predicted([replace(one, proxy=one.runs[0], runs=one.runs[:1]) for one in both])
+    for number, one in before.items():
+        # gains of 0.1 and 0.3: mean 0.2, deviation 0.1 x sqrt 2, of one more sqrt(1 + 1/2) times as much
+        assert found[number].value == pytest.approx(one.value - 0.2)
+        assert found[number].sd ** 2 - one.sd**2 == pytest.approx(0.02 * 1.5)
+        # one finalist: nothing says how finalists differ
+        assert only[number].value == pytest.approx(one.value - 0.1)
+        assert only[number].sd ** 2 - one.sd**2 == pytest.approx(0.01)
 
 
 def test_nothing_is_carried_over_without_proxies_or_of_too_few() -> None:
