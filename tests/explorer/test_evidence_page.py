@@ -9,8 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sizer.device import load_devices
-from sizer.measure.judged import judge, judge_prefill
-from sizer.measure.regression import read_rows
+from sizer.measure.judged import judged_measurements
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def test_the_figures_are_those_of_the_accuracy_page(
 def test_a_device_shows_its_rows_and_its_sources(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_device").set_value("raspberry-pi-5").run()
-    judged, _ = judge(read_rows())
+    judged, _ = judged_measurements()
     own = [j for j in judged if j.row.device == "raspberry-pi-5"]
     assert figures(page)["Measurements"] == str(len(own))
     table = page.dataframe[0].value
@@ -72,7 +71,7 @@ def test_engine_and_basis_filter(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_engine").set_value("executorch")
     page.selectbox(key="basis").set_value("fitted").run()
-    judged, _ = judge(read_rows())
+    judged, _ = judged_measurements()
     wanted = [j for j in judged if (j.row.runtime, j.basis) == ("executorch", "fitted")]
     assert figures(page)["Measurements"] == str(len(wanted))
     assert len(wanted) > 5
@@ -80,7 +79,7 @@ def test_engine_and_basis_filter(page: AppTest) -> None:
 
 def test_a_device_without_measurements_says_so(page: AppTest) -> None:
     reset(page)
-    measured = {j.row.device for j in (*judge(read_rows())[0], *judge_prefill(read_rows())[0])}
+    measured = {j.row.device for phase in judged_measurements() for j in phase}
     without = next(name for name in load_devices() if name not in measured)
     page.selectbox(key="evidence_device").set_value(without).run()
     assert not figures(page)
