@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,8 +12,7 @@ from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import counts_frame, facts_frame, judged_frame, summary
 from reports.figures import FIGURE_CONFIG
 from sizer.device import load_devices
-from sizer.measure.judged import judge, judge_prefill
-from sizer.measure.regression import read_rows
+from sizer.measure.judged import judged_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,19 +43,12 @@ _HOW = (
 )
 
 
-@cache
-def judged_rows() -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
-    """Every decoding speed and every prompt speed, each predicted without itself; takes seconds, once."""
-    rows = read_rows()
-    return tuple(judge(rows)[0]), tuple(judge_prefill(rows)[0])
-
-
 def page() -> None:
     """Draw the page."""
     st.header("Evidence")
     st.markdown(_HOW)
     with st.spinner("Predicting every measurement without itself: a few seconds, once..."):
-        decode, prompts = judged_rows()
+        decode, prompts = judged_measurements()
     rows = (*decode, *prompts)
     devices = sorted({j.row.device for j in rows} | set(load_devices()), key=_title)
     controls = (

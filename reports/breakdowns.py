@@ -200,11 +200,11 @@ def _info(
 
 
 def round_ticks(
-    end: float, units: tuple[int, ...], wording: Callable[[int], str]
+    end: float, units: tuple[int, ...], wording: Callable[[int], str], intervals: int = _TICK_INTERVALS
 ) -> tuple[tuple[float, str], ...]:
-    """About three round positions from 0, round in the unit they are printed in (5 MiB, not 5.24 MB)."""
+    """About so many round positions from 0, round in the unit they are printed in (5 MiB, not 5.24 MB)."""
     unit = next((u for u in units if u <= end / 2), 1)
-    rough = max(end / _TICK_INTERVALS / unit, 1e-9)
+    rough = max(end / intervals / unit, 1e-9)
     power = 10.0 ** (ceil(log10(rough)) - 1)
     step = max(1, round(next(m for m in (1, 2, 5, 10) if m * power >= 0.8 * rough) * power * unit))
     return tuple((position, wording(position)) for position in range(0, int(end) + 1, step))

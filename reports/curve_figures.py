@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sizer.curves import ContextPoint, FormatPoint
     from sizer.estimate import Estimate
 
+# Most formats lie between 2 and 8 bits: on a linear axis they would lie on each other.
+_BIT_TICKS = tuple((float(bits), str(bits)) for bits in (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32))
 _BAND = "rgba(0, 114, 178, 0.18)"  # BLUE, faint
 
 
@@ -68,6 +70,7 @@ def context_curves(points: Sequence[ContextPoint], sized: Estimate) -> tuple[Cur
             max((*memories, float(budget)) if near and budget else memories),
             BINARY_UNITS,
             format_bytes_binary,
+            intervals=5,
         ),
         log_x=True,
     )
@@ -110,8 +113,10 @@ def format_curves(points: Sequence[FormatPoint], sized: Estimate) -> tuple[Curve
         ),
         marked=marked,
         x_title="bits per weight",
+        x_ticks=_BIT_TICKS,
+        log_x=True,
         y_title="file",
-        y_ticks=round_ticks(max(files), DECIMAL_UNITS, format_bytes),
+        y_ticks=round_ticks(max(files), DECIMAL_UNITS, format_bytes, intervals=5),
     )
     speeds = [p.decode_tokens_per_s for p in points if p.decode_tokens_per_s is not None]
     if len(speeds) < len(points):
@@ -127,6 +132,8 @@ def format_curves(points: Sequence[FormatPoint], sized: Estimate) -> tuple[Curve
         ),
         marked=marked,
         x_title="bits per weight",
+        x_ticks=_BIT_TICKS,
+        log_x=True,
         y_title="decode (tokens/s)",
     )
     low, high = tuple(s.low for s in speeds), tuple(s.high for s in speeds)
@@ -181,6 +188,7 @@ def curve_figure(curve: Curve) -> go.Figure:
             go.Scatter(
                 x=[*curve.x, *reversed(curve.x)],
                 y=[*curve.high, *reversed(curve.low)],
+                mode="lines",
                 fill="toself",
                 fillcolor=_BAND,
                 line={"width": 0},
@@ -210,6 +218,7 @@ def curve_figure(curve: Curve) -> go.Figure:
             marker={
                 "color": [VERMILION if i == curve.marked else BLUE for i in places],
                 "size": [13 if i == curve.marked else 8 for i in places],
+                "opacity": 1,
                 "symbol": ["diamond" if i == curve.marked else "circle" for i in places],
             },
             hovertext=list(curve.hover),

@@ -89,8 +89,8 @@ def evidence_figure(info: EvidenceInfo) -> go.Figure:
     style(figure, title=info.title, subtitle=info.subtitle)
     figure.update_layout(
         height=560,
-        margin={"l": 10, "r": 20, "t": 110, "b": 60},
-        legend={"orientation": "h", "x": 0, "xref": "container", "y": 1.0, "yanchor": "bottom"},
+        margin={"l": 10, "r": 20, "t": 80, "b": 100},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         hovermode="closest",
         dragmode=False,
     )

@@ -126,13 +126,13 @@ def stack_figure(info: StackInfo) -> go.Figure:
         barmode="stack",
         height=220 + 34 * len(info.bars),
         bargap=0.35,
-        margin={"l": 10, "r": 10, "t": 125, "b": 50},
-        # between title and bars: below them it would meet the axis
+        margin={"l": 10, "r": 10, "t": 80, "b": 100},
+        # at the foot of the figure, where two lines of it keep clear of the axis
         legend={
             "orientation": "h",
             "x": 0,
-            "xref": "container",
-            "y": 1.0,
+            "y": 0,
+            "yref": "container",
             "yanchor": "bottom",
             "traceorder": "normal",
             "font": {"size": 12.5},

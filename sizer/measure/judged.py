@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import exp, log
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from sizer.measure.regression import (
     error,
     grouped,
     prefill_rows,
+    read_rows,
 )
 
 # What a prediction was made from: other models on the same device, one or two of them, or other devices.
@@ -69,6 +71,13 @@ class Judged(NamedTuple):
     def high(self) -> float:
         """The range's upper end in tokens per second."""
         return self.predicted * exp(self.limit)
+
+
+@cache
+def judged_measurements() -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
+    """Decoding and prompt speeds of data/measurements.csv, judged once: it takes seconds."""
+    rows = read_rows()
+    return tuple(judge(rows)[0]), tuple(judge_prefill(rows)[0])
 
 
 def judge(rows: Sequence[Row]) -> tuple[list[Judged], list[Row]]:

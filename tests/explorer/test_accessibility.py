@@ -74,6 +74,7 @@ def open_page(page: Page, address: str, path: str) -> None:  # noqa: F811
 def test_no_serious_violation(page: Page, address: str, axe: str, title: str) -> None:  # noqa: F811
     open_page(page, address, pages()[title])
     page.evaluate(axe)
+    page.evaluate(_MAKE_WRONG)  # so that a checker that finds nothing is not taken for a page without faults
     serious = [v for v in page.evaluate(_RUN_AXE) if v["impact"] in ("serious", "critical")]
     ours = [
         f"{v['id']} ({v['impact']}): {node['target']} {node['html']}"
@@ -81,8 +82,16 @@ def test_no_serious_violation(page: Page, address: str, axe: str, title: str) ->
         for node in v["nodes"]
         if page.evaluate(_IS_OURS, node["target"])
     ]
-    assert ours == []
+    assert len(ours) == 1, ours
+    assert "image-alt" in ours[0]
+    assert 'id="wrong"' in ours[0]
 
+
+_MAKE_WRONG = """
+() => { const image = document.createElement('img');
+        image.id = 'wrong'; image.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw=';
+        document.querySelector('[data-testid=stHeading]').append(image); }
+"""
 
 # Ours: what st.html, st.markdown and st.plotly_chart draw; not a widget's own label, which Streamlit styles.
 _IS_OURS = """
