@@ -33,7 +33,8 @@ def rung_lines(history: Sequence[Rung]) -> tuple[str, ...]:
     lines = []
     for rung in history:
         on = f", {len(rung.went_on)} went on" if rung.went_on else ""
-        lines.append(f"{f'rung {rung.number + 1}':<18} {rung.steps:,} steps: {len(rung.outcomes)} models{on}")
+        models = "1 model" if len(rung.outcomes) == 1 else f"{len(rung.outcomes)} models"
+        lines.append(f"{f'rung {rung.number + 1}':<18} {rung.steps:,} steps: {models}{on}")
         lines += [f"{'':<18}   {why}: {_trials(numbers)}" for why, numbers in reasons(rung).items()]
     return tuple(lines)
 
