@@ -47,6 +47,7 @@ def test_status_as_json(sizer: Any, study: SearchResult) -> None:
         "steps": 100,
         "models": 6,
         "scored": 5,
+        "open": False,
         "went_on": [0, 1, 2],
         "reasons": {
             "shallowest of its size": [0],
