@@ -165,8 +165,8 @@ def _frontier(result: SearchResult) -> str:
     bars = quiet(
         "Upright bars are standard errors over the validation chunks. All models share the chunks, so that a "
         "difference is surer than the bars look: models are tied (dotted) if their paired difference is less "
-        "than two standard errors. Bars across are the range of a predicted speed. Models stopped earlier are "
-        "hidden, as their shorter training says nothing of how good they are; a click on the legend shows them."
+        "than two standard errors. Bars across are the range of a predicted speed. Models stopped earlier "
+        "are hidden, as their shorter training says nothing of how good they are; the legend shows them."
     )
     return section("Frontier", one, figures[0], bars, rows, *figures[1:])
 
