@@ -28,6 +28,7 @@ from reports.page_parts import (
     whole_page,
 )
 from reports.study_sections import (
+    SHAPES,
     reproduce_section,
     rungs_section,
     shapes_section,
@@ -77,7 +78,7 @@ def report_html(result: SearchResult, curves: Sequence[Curve] = (), *, files: Se
         "Where the bytes go": _models(result),
         "How far to trust it": trust_section(result),
         "Rungs and learning curves": rungs_section(result, curves),
-        "Shapes and formats": shapes_section(result),
+        SHAPES: shapes_section(result),
         "All trials": trials_section(result),
         "Run it again": reproduce_section(result, files),
     }
@@ -161,7 +162,13 @@ def _frontier(result: SearchResult) -> str:
         caption="Models that no other beats on both file size and accuracy, smallest first",
         text_columns=("shape", "format"),
     )
-    return section("Frontier", one, figures[0], rows, *figures[1:])
+    bars = quiet(
+        "Upright bars are standard errors over the validation chunks. All models share the chunks, so that a "
+        "difference is surer than the bars look: models are tied (dotted) if their paired difference is less "
+        "than two standard errors. Bars across are the range of a predicted speed. Models stopped earlier "
+        "are hidden, as their shorter training says nothing of how good they are; the legend shows them."
+    )
+    return section("Frontier", one, figures[0], bars, rows, *figures[1:])
 
 
 def _models(result: SearchResult) -> str:

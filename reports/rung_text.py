@@ -22,7 +22,8 @@ def rung_cells(history: Sequence[Rung]) -> tuple[tuple[str, ...], ...]:
             str(len(rung.outcomes)),
             str(rung.scored),
             str(len(rung.went_on)),
-            "; ".join(f"{why}: {_trials(numbers)}" for why, numbers in reasons(rung).items()),
+            ("by now " if rung.open else "")
+            + "; ".join(f"{why}: {_trials(numbers)}" for why, numbers in reasons(rung).items()),
         )
         for rung in history
     )
@@ -32,8 +33,10 @@ def rung_lines(history: Sequence[Rung]) -> tuple[str, ...]:
     """Lines for the terminal: each rung, then a line for each reason to go on from it."""
     lines = []
     for rung in history:
-        on = f", {len(rung.went_on)} went on" if rung.went_on else ""
-        lines.append(f"{f'rung {rung.number + 1}':<18} {rung.steps:,} steps: {len(rung.outcomes)} models{on}")
+        verb = "would go on by now" if rung.open else "went on"
+        on = f", {len(rung.went_on)} {verb}" if rung.went_on else ""
+        models = "1 model" if len(rung.outcomes) == 1 else f"{len(rung.outcomes)} models"
+        lines.append(f"{f'rung {rung.number + 1}':<18} {rung.steps:,} steps: {models}{on}")
         lines += [f"{'':<18}   {why}: {_trials(numbers)}" for why, numbers in reasons(rung).items()]
     return tuple(lines)
 
@@ -53,6 +56,7 @@ def rung_document(history: Sequence[Rung]) -> list[dict[str, Any]]:
             "steps": rung.steps,
             "models": len(rung.outcomes),
             "scored": rung.scored,
+            "open": rung.open,
             "went_on": list(rung.went_on),
             "reasons": {why: list(numbers) for why, numbers in reasons(rung).items()},
         }

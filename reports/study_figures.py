@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reports.figures.depth import depth_figure, depth_info
@@ -15,6 +16,7 @@ from search.cohorts import Cohort, cohorts, longest_cohort
 from search.importance import MIN_MODELS, importances
 from search.pareto import Cost
 from search.results import SearchResult
+from sizer.errors import SizerError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -32,7 +34,10 @@ def study_figures(result: SearchResult, curves: Sequence[Curve] = ()) -> dict[st
     for name, lines in (("rungs", rungs_info(result)), ("curves", curves_info(result, curves))):
         if not lines.notice:
             found[name] = training_figure(lines)
-    return found | shape_figures(result)
+    # a study from elsewhere may name a format or runtime that this version does not know
+    with suppress(SizerError):
+        found |= shape_figures(result)
+    return found
 
 
 def shape_figures(result: SearchResult) -> dict[str, go.Figure]:

@@ -31,11 +31,13 @@ from search.pareto import frontier
 from search.results import SearchResult, TrialRecord
 from search.rung_history import rung_history
 from search.trust import rung_trust
+from sizer.errors import SizerError
 from sizer.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from search.curves import Curve
 
+SHAPES = "Shapes and formats"
 _TRIAL_COLUMNS = (
     "trial",
     "status",
@@ -100,8 +102,12 @@ def shapes_section(result: SearchResult) -> str:
     """What the scores depend on: importance, every model's line, depth at one size, formats."""
     if compared_cohort(result) is None:
         return ""
-    figures = shape_figures(result)
-    effects = importance_info(importances(result))
+    try:
+        figures = shape_figures(result)
+        effects = importance_info(importances(result))
+    except SizerError as error:
+        # a study from elsewhere may name a format or runtime that this version does not know
+        return section(SHAPES, notice(f"Shapes cannot be compared: {error}"))
     depth = depth_info(result, compared_cohort(result))
     method = (
         "A model takes over one feature from another, all else as it is; the bar is by how much its bits per "
@@ -116,7 +122,7 @@ def shapes_section(result: SearchResult) -> str:
     ]
     small = [figure_part(figure, name) for name, figure in figures.items() if name.startswith("format-")]
     return section(
-        "Shapes and formats",
+        SHAPES,
         notice(effects.notice)
         if effects.notice
         else figure_part(figures["importance"], "importance") + quiet(method),

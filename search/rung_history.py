@@ -28,6 +28,7 @@ class Rung(NamedTuple):
     number: int  # from 0; one past the last of the ladder: finalists at a falling rate
     steps: int
     outcomes: tuple[Outcome, ...]
+    open: bool  # nobody has trained on yet: who does may still change
 
     @property
     def went_on(self) -> tuple[int, ...]:
@@ -61,6 +62,7 @@ def rung_history(result: SearchResult) -> tuple[Rung, ...]:
                 number=number,
                 steps=max(run.steps for run in cohort.values()),
                 outcomes=_outcomes(result, records, scores, number, last_of_ladder, further),
+                open=number < last_of_ladder + (last_of_ladder > 0) and not any(further.values()),
             )
         )
     return tuple(found)

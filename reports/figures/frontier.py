@@ -116,8 +116,7 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
                 f"study {escape(result.study)}",
                 *((f"on {escape(result.device)}",) if result.device else ()),
                 f"{len(front)} on the frontier, {len(dominated)} dominated (faint)",
-                "bars: standard error over validation chunks, which all models share",
-                *((f"{len(stopped)} stopped earlier (hidden: click the legend)",) if stopped else ()),
+                *((f"{len(stopped)} stopped earlier (see the legend)",) if stopped else ()),
                 *((f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'} (dotted)",) if ties else ()),
                 *_hidden_limit(cost, limit if shown is None else None),
             )

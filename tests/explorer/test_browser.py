@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reports.documents import frontier_document
+from reports.estimate_page import write_estimate
 from reports.page import write_report
+from reports.study_figures import study_figures
 from search.results import SearchResult
+from sizer.device import device
+from sizer.estimate import estimate
+from sizer.registry import model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -59,6 +65,16 @@ studies.list_studies = lambda storage: ("pi5-6mb",)
 studies.load_result = lambda name, storage: pickle.loads(pickled.read_bytes())
 sys.modules["search.study"] = studies
 runpy.run_path(str(Path(root) / "app.py"), run_name="__main__")
+"""
+
+# Places of the points of the first figure by trial.
+_DRAWN_POINTS = """
+() => {
+  const found = {};
+  for (const trace of document.getElementById('figure-frontier-file_bytes').data)
+    (trace.customdata || []).forEach((trial, i) => { found[trial] = [trace.x[i], trace.y[i]]; });
+  return found;
+}
 """
 
 # Where a trial's point is on the screen: markers lie under plotly.js's drag layer, a click needs coordinates.
@@ -215,21 +231,73 @@ def test_opening_a_study_and_clicking_a_model(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_opens_from_a_file(page: Page, tmp_path: Path, result: SearchResult, scheme: str) -> None:
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_report_opens_from_a_file(
+    page: Page, tmp_path: Path, result: SearchResult, scheme: str, width: int
+) -> None:
     console: list[str] = []
     page.on("console", lambda message: console.append(message.text))
+    page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     files = write_report(result, tmp_path)
     page.goto(files.html.as_uri())
-    page.locator(".js-plotly-plot .main-svg").nth(6).wait_for(state="attached")
-    assert (
-        page.locator(".js-plotly-plot").count() == 7
-    )  # the frontier, and three figures for each of two models
+    # the study's own figures, and three figures for each of two models
+    drawn = len(study_figures(result)) + 6
+    page.locator(".js-plotly-plot .main-svg").nth(drawn - 1).wait_for(state="attached")
+    assert page.locator(".js-plotly-plot").count() == drawn
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     text = page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     assert (text == "#1d2129") == (scheme == "light")
     # nothing runs off the page to the right
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    page.screenshot(path=tmp_path / "report.png")
+    page.screenshot(path=tmp_path / "report.png", full_page=True)
+    assert console == []
+
+
+def test_the_reports_numbers_are_those_of_the_frontier_document(
+    page: Page, tmp_path: Path, result: SearchResult
+) -> None:
+    files = write_report(result, tmp_path)
+    page.goto(files.html.as_uri())
+    page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
+    points = frontier_document(result)["points"]
+    drawn = page.evaluate(_DRAWN_POINTS)
+    for point in points:
+        x, y = drawn[str(point["trial"])]
+        assert (x, y) == (point["file_bytes"], point["val_bits_per_byte"])
+    table = page.locator("section[aria-labelledby=frontier] table")
+    assert table.locator("tbody th").all_inner_texts() == [str(point["trial"]) for point in points]
+    for row, point in zip(table.locator("tbody tr").all(), points, strict=True):
+        assert f"{point['val_bits_per_byte']:.4f}" in row.inner_text()
+
+
+def test_the_report_on_paper_is_dark_on_white(page: Page, tmp_path: Path, result: SearchResult) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto(write_report(result, tmp_path).html.as_uri())
+    page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
+    assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF-")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color") == "#1d2129"
+    assert page.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+    page.emulate_media(media="screen", color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color") == "#e6e8ec"
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
+
+
+def test_an_estimates_page_opens_from_a_file(page: Page, tmp_path: Path) -> None:
+    console: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    sized = estimate(
+        architecture=model("SmolLM2-135M").architecture, format="Q4_K_M", device=device("raspberry-pi-5")
+    )
+    write_estimate(sized, tmp_path / "estimate.html")
+    page.goto((tmp_path / "estimate.html").as_uri())
+    page.locator(".js-plotly-plot .main-svg").nth(3).wait_for(state="attached")
+    assert page.locator(".js-plotly-plot").count() == 4
+    assert page.get_by_role("heading", level=1).inner_text() == "SmolLM2-135M"
+    assert page.get_by_text(f"{sized.file.total:,}", exact=True).count() == 1
     assert console == []

@@ -20,10 +20,12 @@ from reports.frontier_text import plain_text
 from reports.page import report_html, write_report
 from reports.reproduce import search_toml
 from reports.rung_text import reasons
+from reports.study_figures import study_figures
 from reports.trust_notes import trust_notes
 from reports.trust_text import trust_line, trust_table
 from search.config import SearchConfig, config_from_dict
 from search.curves import Curve, CurvePoint
+from search.pareto import Cost
 from search.presets import presets
 from search.results import SearchResult
 from search.rung_history import rung_history
@@ -137,6 +139,16 @@ def test_an_unknown_device_costs_the_breakdown_only(result: SearchResult) -> Non
     text = _text(report_html(replace(result, device="toaster-9000")))
     assert "No breakdown: unknown device 'toaster-9000'" in text
     assert "All trials" in text
+
+
+def test_an_unknown_format_costs_what_needs_to_know_it(result: SearchResult) -> None:
+    first, *others = result.records
+    strange = replace(first, candidate=replace(first.candidate, format="Q9_X"))
+    poisoned = replace(result, records=(strange, *others))
+    text = _text(report_html(poisoned))
+    assert "Shapes cannot be compared: unknown llama.cpp format 'Q9_X'" in text
+    assert "All trials" in text
+    assert set(study_figures(poisoned)) == {f"frontier-{cost.value}" for cost in Cost}
 
 
 @pytest.mark.parametrize(

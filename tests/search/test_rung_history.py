@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reports.rung_text import rung_lines
 from search.results import SearchResult
 from search.rung_history import Outcome, rung_history
 
@@ -60,3 +61,12 @@ def test_other_seeds_are_no_rungs_of_their_own(in_rungs: SearchResult) -> None:
 
 def test_nothing_trained(in_rungs: SearchResult) -> None:
     assert rung_history(replace(in_rungs, records=())) == ()
+
+
+def test_while_a_rung_is_open_nobody_has_gone_on(in_rungs: SearchResult) -> None:
+    assert [rung.open for rung in rung_history(in_rungs)] == [False, False, False, False]
+    begun = replace(in_rungs, records=tuple(replace(r, runs=r.runs[:1]) for r in in_rungs.records))
+    (first,) = rung_history(begun)
+    assert first.open
+    assert first.went_on == (0, 1, 2)
+    assert rung_lines((first,))[0].endswith("6 models, 3 would go on by now")
