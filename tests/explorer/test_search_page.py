@@ -476,8 +476,8 @@ def test_rows_of_the_comparison(result: SearchResult, result_of: Callable[..., S
     assert [row[3] for row in rows] == ["11", "3"]
 
 
-def test_no_trust_table_without_a_second_rung(result: SearchResult) -> None:
-    assert trust_html(result, ()) == ""
+def test_no_trust_table_without_a_second_rung() -> None:
+    assert trust_html(()) == ""
 
 
 def test_next_name() -> None:
