@@ -82,8 +82,14 @@ def _show_state(name: str, storage: str, now: Activity) -> None:
     if now.owner is not None:
         action.button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
     elif now.state is not State.DONE and name in stored_studies(storage):
-        begin = {"key": "search_resume", "on_click": _resume, "args": (name, storage)}
-        action.button("Resume", type="primary", width="stretch", **begin)
+        action.button(
+            "Resume",
+            key="search_resume",
+            type="primary",
+            on_click=_resume,
+            args=(name, storage),
+            width="stretch",
+        )
     if message := st.session_state.pop(_ERROR, None):
         st.error(plain(message))
     if now.live is not None and now.owner is not None and now.live.is_running:
