@@ -77,6 +77,7 @@ def _live(now: Activity) -> dict[str, Any]:
             "total_steps": live.total_steps,
             "eta_s": live.eta_s,
             "tokens_per_s": live.tokens_per_s,
+            "best_trial": live.best_trial,
             "in_training": [run._asdict() for run in live.in_training],
         },
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.search_studies import known_studies, load
+from explorer.search_studies import load, stored_studies
 from explorer.study_views import show_export, show_model
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
@@ -27,7 +27,7 @@ HEAD = ("study", "sampler", "steps", "finalists", "on the frontier", "tokens tra
 
 def compare_view(storage: str) -> None:
     """Draw the view."""
-    names = known_studies(storage)
+    names = stored_studies(storage)
     if STUDIES not in st.session_state:
         st.session_state[STUDIES] = [n for n in st.query_params.get_all("studies") if n in names]
     # a study may have been removed since

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from explorer.search_request import NO_PRESET, Form, Request, base_config, request, size_text
-from explorer.search_studies import STUDY, VIEW, WATCH, known_studies, next_name
+from explorer.search_studies import STUDY, VIEW, WATCH, next_name, taken_names
 from reports.wording import limit_texts, plain
 from search.config import SAMPLERS
 from search.launch import Forecasting, launch
@@ -37,7 +37,7 @@ def start_view(storage: str) -> None:
     """Draw the form."""
     _restore()
     _draw()
-    names = known_studies(storage)
+    names = taken_names(storage)
     try:
         wanted = request(_form(next_name(names)), Path.cwd())
     except SizerError as error:
@@ -166,15 +166,15 @@ def _show_request(wanted: Request, names: tuple[str, ...], storage: str) -> None
     taken = wanted.study in names
     if taken:
         st.error(plain(f"study: {wanted.study!r} exists already; give another name, or resume it"))
-    asked, begin = st.columns([1, 1])
-    asked.button(
+    buttons = st.container(horizontal=True)
+    buttons.button(
         "Forecast",
         key="search_ask",
         help="Times the space's models here: some seconds.",
         on_click=_ask,
         args=(wanted, storage),
     )
-    begin.button(
+    buttons.button(
         "Start the search",
         key="search_begin",
         type="primary",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from reports.trust_notes import trust_notes
+from reports.trust_text import trust_line
 from search.kept import sqlite_path
-from search.launch import launched_studies
+from search.launch import activity, launched_studies
+from search.trust import RungTrust, rung_trust
 from sizer.errors import StudyError
 
 if TYPE_CHECKING:
@@ -22,15 +25,25 @@ START, WATCH, COMPARE = "Start", "Watch", "Compare"
 _AGE_S = 2.0
 
 
-def known_studies(storage: str) -> tuple[str, ...]:
-    """Names of the studies in the storage, and of those begun in the background that are not there yet."""
+def stored_studies(storage: str) -> tuple[str, ...]:
+    """Names of the studies in the storage; none before the first search has made it."""
     from search.study import list_studies  # optuna is heavy: other pages do without
 
     try:
-        stored = list_studies(storage)
+        return list_studies(storage)
     except StudyError:
-        stored = ()  # before the first search there is no storage
-    return tuple(sorted({*stored, *launched_studies(storage)}))
+        return ()
+
+
+def known_studies(storage: str) -> tuple[str, ...]:
+    """Names of the studies in the storage, and of those begun in the background that never came there."""
+    return tuple(sorted({*stored_studies(storage), *launched_studies(storage)}))
+
+
+def taken_names(storage: str) -> tuple[str, ...]:
+    """Names that a new study cannot have."""
+    begun = (name for name in launched_studies(storage) if activity(name, storage).owner is not None)
+    return tuple(sorted({*stored_studies(storage), *begun}))
 
 
 def next_name(names: tuple[str, ...]) -> str:
@@ -49,6 +62,25 @@ def _loaded(study: str, storage: str, version: object) -> tuple[SearchConfig, Se
 
     opened = open_study(study, storage)
     return opened.config, opened.result()
+
+
+class Trust(NamedTuple):
+    """How far a study's ranking can be believed: the comparisons, their verdict, and what else to know."""
+
+    reports: tuple[RungTrust, ...]
+    line: str
+    notes: tuple[str, ...]
+
+
+def trust_of(study: str, storage: str) -> Trust:
+    """Trust in a study, worked out anew only when the storage has changed: it draws thousands of samples."""
+    return _trust(study, storage, _version(storage))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _trust(study: str, storage: str, version: object) -> Trust:
+    result = _loaded(study, storage, version)[1]
+    return Trust(rung_trust(result), trust_line(result), trust_notes(result))
 
 
 def _version(storage: str) -> object:

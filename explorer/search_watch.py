@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.search_studies import STUDY, known_studies, load
+from explorer.search_studies import STUDY, known_studies, load, stored_studies, trust_of
 from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import curves_figure, curves_info
-from reports.trust_notes import trust_notes
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.curves import read_curves
 from search.launch import Activity, activity, launch, log_tail, stop
@@ -66,7 +65,7 @@ def _watch(name: str, storage: str, was_busy: bool) -> None:
     try:
         config, result = load(name, storage)
     except SizerError as error:
-        if now.owner is None:
+        if now.owner is None and now.state is not State.FAILED:
             st.error(plain(str(error)))
         _show_log(name, storage)
         return
@@ -82,9 +81,15 @@ def _show_state(name: str, storage: str, now: Activity) -> None:
         _say_state(name, now)
     if now.owner is not None:
         action.button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
-    elif now.state is not State.DONE:
-        begin = {"key": "search_resume", "on_click": _resume, "args": (name, storage)}
-        action.button("Resume", type="primary", width="stretch", **begin)
+    elif now.state is not State.DONE and name in stored_studies(storage):
+        action.button(
+            "Resume",
+            key="search_resume",
+            type="primary",
+            on_click=_resume,
+            args=(name, storage),
+            width="stretch",
+        )
     if message := st.session_state.pop(_ERROR, None):
         st.error(plain(message))
     if now.live is not None and now.owner is not None and now.live.is_running:
@@ -176,11 +181,10 @@ def _show_results(config: SearchConfig, result: SearchResult, now: Activity, sto
     show_model(result, chosen, key="search_model")
     show_export(result, chosen, storage, key="search_export")
     st.subheader("How far to trust it", divider="gray")
-    others = [name for name in known_studies(storage) if name != result.study]
+    others = [name for name in stored_studies(storage) if name != result.study]
     control = st.selectbox("Beside study", (_NO_CONTROL, *others), key=_CONTROL)
-    show_trust(result, _other(control, storage) if control in others else None)
-    with st.expander("What to know before believing it"):
-        st.markdown("\n".join(f"- {plain(note)}" for note in trust_notes(result)))
+    beside = _other(control, storage) if control in others else None
+    show_trust(trust_of(result.study, storage), result, beside)
 
 
 def _other(name: str, storage: str) -> SearchResult | None:

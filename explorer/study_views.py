@@ -13,16 +13,15 @@ from explorer.panels import show_breakdowns, show_details, show_headline
 from explorer.tables import table_html
 from reports.deployment import deployed_estimate
 from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
-from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_line, trust_rows
+from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_rows
 from reports.wording import plain, score_text, shape_text
-from search.curves import FOLDER, curve_file, read_curve
 from search.folders import study_folder
-from search.trust import rung_trust
 from sizer.errors import SizerError
 from sizer.hf_config import config_from_architecture
 from sizer.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
+    from explorer.search_studies import Trust
     from search.results import SearchResult, TrialRecord
     from search.trust import RungTrust
 
@@ -111,7 +110,7 @@ def show_export(result: SearchResult, record: TrialRecord, storage: str, *, key:
         )
 
 
-def trust_html(result: SearchResult, reports: tuple[RungTrust, ...]) -> str:
+def trust_html(reports: tuple[RungTrust, ...]) -> str:
     """The table of `sizer search trust`, safe HTML; empty where nothing was trained beyond the first rung."""
     if not reports:
         return ""
@@ -120,22 +119,18 @@ def trust_html(result: SearchResult, reports: tuple[RungTrust, ...]) -> str:
     return table_html(trust_columns(reports), rows, bold=bold)
 
 
-def show_trust(result: SearchResult, control: SearchResult | None) -> None:
+def show_trust(trust: Trust, result: SearchResult, control: SearchResult | None) -> None:
     """What `sizer search trust` prints, in the same words and numbers."""
-    st.markdown(f"**Verdict:** {plain(trust_line(result))}")
-    if table := trust_html(result, rung_trust(result)):
+    st.markdown(f"**Verdict:** {plain(trust.line)}")
+    if table := trust_html(trust.reports):
         st.html(table)
     if control is not None:
         try:
             st.markdown(plain(control_line(result, control)))
         except SizerError as error:
             st.info(plain(str(error)))
-
-
-def has_curve(result: SearchResult, record: TrialRecord, storage: str) -> bool:
-    """Whether the model's learning curve was written: studies of earlier versions have none."""
-    folder = study_folder(result.study, storage)
-    return (folder / FOLDER).is_dir() and bool(read_curve(curve_file(folder, record.number, 0)))
+    with st.expander("What to know before believing it"):
+        st.markdown("\n".join(f"- {plain(note)}" for note in trust.notes))
 
 
 def _size_link(result: SearchResult, record: TrialRecord) -> str | None:

@@ -129,6 +129,7 @@ def test_a_link_opens_the_study(page: AppTest, studies: Studies, result: SearchR
 def test_explorer_imports_neither_torch_nor_optuna(root: Path) -> None:
     code = (
         "import sys, explorer.controls, explorer.panels, reports.page\n"
+        "import explorer.search_start, explorer.search_watch, explorer.search_compare\n"
         "print([name for name in ('torch', 'optuna') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -175,7 +175,7 @@ class TestRequest:
             ("corpus", "x" * 5000, "is no file or directory in the directory"),
         ],
     )
-    def test_what_cannot_be_is_one_line(self, folder: Path, field: str, value: object, says: str) -> None:
+    def test_what_cannot_be_is_one_line(self, folder: Path, field: str, value: Any, says: str) -> None:
         (folder / "link").symlink_to("/etc")
         with pytest.raises(SizerError) as caught:
             request(FORM._replace(**{field: value}), folder)
@@ -432,9 +432,12 @@ def test_only_studies_of_the_storage_are_opened(
     watched.query_params["study"] = asked
     opened: list[str] = []
     real = search.study.open_study
-    monkeypatch.setattr(
-        search.study, "open_study", lambda name, storage: opened.append(name) or real(name, storage)
-    )
+
+    def noted(name: str, storage: str) -> search.study.OpenStudy:
+        opened.append(name)
+        return real(name, storage)
+
+    monkeypatch.setattr(search.study, "open_study", noted)
     watched.run()
     assert watched.selectbox(key="search_study").value == "pi5-6mb"
     assert set(opened) <= {"pi5-6mb"}
@@ -476,8 +479,8 @@ def test_rows_of_the_comparison(result: SearchResult, result_of: Callable[..., S
     assert [row[3] for row in rows] == ["11", "3"]
 
 
-def test_no_trust_table_without_a_second_rung(result: SearchResult) -> None:
-    assert trust_html(result, ()) == ""
+def test_no_trust_table_without_a_second_rung() -> None:
+    assert trust_html(()) == ""
 
 
 def test_next_name() -> None:

@@ -1,0 +1,47 @@
+"""`sizer search status`: what it says of a search under way in whatever process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.live import State, Watch
+from search.results import SearchResult
+from tests.explorer.studies import store
+from tests.search.test_live import PROGRESS, ignore
+
+STORAGE = "sqlite:///runs/sizer.db"
+
+
+@pytest.fixture
+def study(sizer: Any, result: SearchResult, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line in a directory with a stored study."""
+    monkeypatch.delenv("SIZER_STORAGE", raising=False)
+    store(result, STORAGE)
+    return sizer
+
+
+def test_a_study_that_nothing_was_told_of(study: Any) -> None:
+    told = study("search", "status", "pi5-6mb", "--json").json
+    assert (told["complete"], told["diverged"], told["infeasible"]) == (11, 1, 2)
+    assert (told["state"], told["process"], told["live"]) == (None, None, None)
+    assert "state              not known" in study("search", "status", "pi5-6mb").out
+
+
+def test_a_search_under_way(study: Any) -> None:
+    watch = Watch(Path("runs") / "pi5-6mb", ignore)
+    watch(PROGRESS)
+    told = study("search", "status", "pi5-6mb", "--json").json
+    assert (told["state"], told["process"]) == ("running", os.getpid())
+    assert (told["live"]["done_steps"], told["live"]["total_steps"]) == (230, 700)
+    (run,) = told["live"]["in_training"]
+    assert (run["number"], run["step"], run["steps"], run["loss"]) == (2, 30, 100, 3.5)
+    lines = study("search", "status", "pi5-6mb").out
+    assert f"state              running, process {os.getpid()}\n" in lines
+    assert "trial 2            2x64 Q4_0, rung 1, step 30 of 100, 3.500 nats/token\n" in lines
+    watch.ended(State.DONE.value)
+    told = study("search", "status", "pi5-6mb", "--json").json
+    assert (told["state"], told["process"], told["live"]) == ("done", None, None)
