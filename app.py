@@ -16,6 +16,8 @@ st.html("<style>.stMainBlockContainer { padding: 4rem 3rem; }</style>")
 chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
+        st.Page(_PAGES / "compare.py", title="Compare", url_path="compare"),
+        st.Page(_PAGES / "design.py", title="Design", url_path="design"),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
     ],
     position="top",

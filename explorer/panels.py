@@ -67,7 +67,7 @@ def show_details(estimate: Estimate) -> None:
         for place, section in enumerate(estimate_sections(estimate)):
             columns[place % 2].html(_section_html(section))
     with assumptions:
-        st.markdown("\n".join(f"- {_plain(note)}" for note in estimate.assumptions))
+        st.markdown("\n".join(f"- {plain(note)}" for note in estimate.assumptions))
 
 
 def _show_breakdown(info: BreakdownInfo, key: str) -> None:
@@ -100,6 +100,6 @@ def _speed_remark(estimate: Estimate, prediction: Prediction | None, wording: Ca
     return "choose a device" if estimate.device is None else "nothing known of this device's speed"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it stands."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|$~:" else c for c in text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from search.lattice import MOST_DEPTH
+from search.lattice import MOST_DEPTH, Form
 from search.law_prior import Term
 from search.prior_law import PriorLaw, outside, prior_law
 from search.ridge import Floats
@@ -78,6 +79,17 @@ class Design:
         """One feasible shape, by estimate()."""
         return self.query.size(self.architecture(row), self.format(row))
 
+    def row_of(self, architecture: Architecture, format: str) -> int | None:
+        """Row of a feasible shape by its sizes; None where it is not among them."""
+        if format not in self.query.formats:
+            return None
+        shapes = self.feasible.shapes
+        same = shapes.format == self.query.formats.index(format)
+        for name in ("num_layers", *Form._fields):
+            same &= getattr(shapes.grid, name) == getattr(architecture, name)
+        rows = np.flatnonzero(same)
+        return int(rows[0]) if len(rows) else None
+
     def rank(self, shapes: SizedShapes) -> Ranked:
         """Other shapes beside the best feasible one."""
         features = shapes.features
@@ -123,6 +135,27 @@ class Design:
         largest = int(self.feasible.shapes.file_bytes.max())
         # where memory or speed bind first, no feasible file comes near the budget's
         return most if most is not None and largest >= (1 - SAME_SIZE) * most else largest
+
+    def to_dict(self, rows: Sequence[int]) -> dict[str, Any]:
+        """Some feasible shapes as plain JSON values, in the layout of schema sizer.solve/1, with the law.
+
+        `loss_above` is the share by which the loss is expected above the best's, 80 % from low to high.
+        """
+        ranked = self.feasible
+        return {
+            "schema": "sizer.solve/1",
+            "estimates": [self.estimate(row).to_dict() for row in rows],
+            "law": [
+                {
+                    "loss_above": float(ranked.above[row]),
+                    "low": float(ranked.low[row]),
+                    "high": float(ranked.high[row]),
+                    "outside": [term.value for term in ranked.outside_of(row)],
+                }
+                for row in rows
+            ],
+            "feasible": len(ranked.shapes),
+        }
 
     def same_size(self, format: str) -> Ranked:
         """Shapes of each depth, from shallow and wide to deep and thin, in files of one size."""
