@@ -19,6 +19,8 @@ st.html(
 chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
+        st.Page(_PAGES / "compare.py", title="Compare", url_path="compare"),
+        st.Page(_PAGES / "design.py", title="Design", url_path="design"),
         st.Page(_PAGES / "searches.py", title="Search", url_path="search"),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
         st.Page(_PAGES / "evidence.py", title="Evidence", url_path="evidence"),

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from search.law import LawSettings, curved, plain_column
-from search.law_prior import PRIOR_FILE, LawPrior, Term
+from search.law_prior import PRIOR_FILE, SEEN_AS, LawPrior, Term
 from search.ridge import Floats, Form, fit
 from search.shapes import ShapeFeatures, features_of
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
@@ -188,6 +188,7 @@ def document() -> str:
     lines = [
         "# Slopes of the quality law from published tables, as shares of loss per unit of the term (natural",
         "# logarithms; bits: exp(-decay x bits)). Written by `python benchmarks/law_prior.py`; do not edit.",
+        "# least, most: of the models used; for bits_x_size, number of weights.",
         f"# Rows used: {', '.join(f'{group} {n}' for group, n in counts.items())}.",
         "",
         f'source = "{_SOURCE}"',
@@ -197,7 +198,9 @@ def document() -> str:
         f"parameters = {middle:.0f}",
     ]
     for term, (slope, sd) in slopes.items():
+        seen = [getattr(row.features, SEEN_AS.get(term, term.value)) for row in rows]
         lines += ["", "[[term]]", f'term = "{term.value}"', f"slope = {slope:.4f}", f"sd = {sd:.4f}"]
+        lines += [f"least = {min(seen):.12g}", f"most = {max(seen):.12g}"]
     return "\n".join([*lines, ""])
 
 

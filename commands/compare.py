@@ -8,10 +8,8 @@ import typer
 
 from commands.console import console, out_json
 from commands.sizing import chosen_format
-from sizer.device import Device, device
-from sizer.estimate import estimate
-from sizer.runtimes import runtime
-from sizer.workload import Workload
+from sizer.comparison import compare
+from sizer.device import device
 
 
 def compare_command(
@@ -47,37 +45,20 @@ def compare_command(
     from sizer.readers import read_model
 
     format_name, _ = chosen_format(runtime_name, bits, format)
-    workload = Workload.within(context, runtime(runtime_name).cache_types[0])
-    devices: list[Device | None] = [device(name) for name in device_names or []]
-    rows = [
-        [
-            estimate(
-                architecture=architecture,
-                format=format_name,
-                runtime=runtime_name,
-                workload=workload,
-                device=target,
-            )
-            for target in devices or [None]
-        ]
-        for architecture in map(read_model, model_names)
-    ]
-    fits = [[cell.memory.fits for cell in row] for row in rows]
+    found = compare(
+        [read_model(name) for name in model_names],
+        [device(name) for name in device_names or []],
+        format=format_name,
+        runtime=runtime_name,
+        context_tokens=context,
+    )
     if json_output:
-        out_json(
-            {
-                "schema": "sizer.compare/1",
-                "models": [row[0].architecture.name for row in rows],
-                "devices": [target.name if target else None for target in devices or [None]],
-                "fits": fits,
-                "estimates": [cell.to_dict() for row in rows for cell in row],
-            }
-        )
+        out_json(found.to_dict())
     else:
         from reports.compare_text import compare_tables
 
         screen = console()
-        screen.print(compare_tables(rows, screen.width))
-    refused = [cell is False for row in fits for cell in row]
+        screen.print(compare_tables(found.rows, screen.width))
+    refused = [cell is False for row in found.fits for cell in row]
     if all(refused) if any_fits else any(refused):
         raise typer.Exit(1)

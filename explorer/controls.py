@@ -1,4 +1,4 @@
-"""The size page's controls: what each one holds at first, and how its value travels in the page's address."""
+"""The pages' controls: what each one holds at first, and how its value travels in the page's address."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ class Choice(NamedTuple):
     help: str = ""
 
 
+class Choices(NamedTuple):
+    """Several of some texts, in an order: its key, label, first value and what there is to choose from.
+
+    Where `free` is true other texts are taken as well.
+    """
+
+    key: str
+    label: str
+    first: tuple[str, ...]
+    options: tuple[str, ...]
+    help: str = ""
+    free: bool = False
+
+
 class Flag(NamedTuple):
     """Yes or no: its key, label and first value."""
 
@@ -48,25 +62,36 @@ class Text(NamedTuple):
     help: str = ""
 
 
-Control = Number | Choice | Flag | Text
+Control = Number | Choice | Choices | Flag | Text
+
+# Between several values in an address: no name of a model, device or format has it.
+_COMMA = ","
 
 
-def restore(controls: Sequence[Control]) -> None:
-    """Give every control a value before it is drawn: this session's, the page's address's, or its first."""
+def take_address(controls: Sequence[Control], prefix: str) -> None:
+    """Give every control of a page its value: the address's where it came with a link, else this session's.
+
+    The controls' keys begin with the page's prefix, as other pages have a device too; in the address they
+    stand without. An address is a link's unless this page wrote it.
+    """
+    query, state = st.query_params.to_dict(), st.session_state
+    linked = bool(query) and query != state.get(f"{prefix}address")
     for control in controls:
-        if control.key not in st.session_state:
-            st.session_state[control.key] = from_text(control, st.query_params.get(control.key))
+        if linked or control.key not in state:
+            value = from_text(control, query.get(control.key.removeprefix(prefix)))
+            state[control.key] = list(value) if isinstance(value, tuple) else value
 
 
-def share(controls: Sequence[Control]) -> None:
+def write_address(controls: Sequence[Control], prefix: str) -> None:
     """Put what differs from its first value into the page's address, so that a link shows the same page."""
-    st.query_params.from_dict(
-        {
-            control.key: str(st.session_state[control.key])
-            for control in controls
-            if control.key in st.session_state and st.session_state[control.key] != control.first
-        }
-    )
+    state = st.session_state
+    query = {
+        control.key.removeprefix(prefix): text
+        for control in controls
+        if (text := to_text(state[control.key])) != to_text(control.first)
+    }
+    state[f"{prefix}address"] = query
+    st.query_params.from_dict(query)
 
 
 def slider(control: Number, **options: Any) -> int:
@@ -112,6 +137,22 @@ def choice(control: Choice, *, among: Sequence[str] = (), **options: Any) -> str
     return chosen
 
 
+def choices(control: Choices, *, among: Sequence[str] = (), **options: Any) -> tuple[str, ...]:
+    """Draw a choice of several, of some of its options only where these are given; returns those chosen."""
+    key = control.key
+    chosen: list[str] = st.multiselect(
+        control.label,
+        # what was typed, or came with a link, is an option as well
+        list(dict.fromkeys((*(among or control.options), *(st.session_state[key] if control.free else ())))),
+        key=key,
+        help=control.help or None,
+        accept_new_options=control.free,
+        persist_state="session",
+        **options,
+    )
+    return tuple(chosen)
+
+
 def flag(control: Flag, **options: Any) -> bool:
     """Draw a yes or no as a toggle; returns its value."""
     return st.toggle(
@@ -127,7 +168,7 @@ def text(control: Text, **options: Any) -> str:
     return typed
 
 
-def from_text(control: Control, given: str | None) -> int | str | bool:
+def from_text(control: Control, given: str | None) -> int | str | bool | tuple[str, ...]:
     """A control's value from the page's address; anything it could not hold becomes its first value."""
     if given is None:
         return control.first
@@ -137,7 +178,16 @@ def from_text(control: Control, given: str | None) -> int | str | bool:
             return value if control.low <= value <= control.high else control.first
         case Choice():
             return given if given in control.options else control.first
+        case Choices():
+            several = tuple(dict.fromkeys(part for part in given.split(_COMMA) if part))
+            known = control.free or all(part in control.options for part in several)
+            return several if known else control.first
         case Flag():
             return {"True": True, "False": False}.get(given, control.first)
         case Text():
             return given
+
+
+def to_text(value: object) -> str:
+    """A control's value as it stands in an address."""
+    return _COMMA.join(value) if isinstance(value, list | tuple) else str(value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.controls import Choice, choice, restore, share
+from explorer.controls import Choice, choice, take_address, write_address
 from explorer.panels import table_html
 from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import counts_frame, facts_frame, judged_frame, summary
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 ALL = "all"
 DECODING, PROMPTS = "decoding", "reading prompts"
-PHASE = Choice("phase", "Speed of", DECODING, (DECODING, PROMPTS))
+KEYS = "evidence_"
+PHASE = Choice(f"{KEYS}phase", "Speed of", DECODING, (DECODING, PROMPTS))
 BASIS = Choice(
-    "basis",
+    f"{KEYS}basis",
     "Predicted from",
     ALL,
     (ALL, "fitted", "fitted, few rows", "specification"),
@@ -31,8 +32,8 @@ BASIS = Choice(
     "devices, and this one's data sheet.",
 )
 # of what is measured, and devices that are not
-DEVICE = Choice("evidence_device", "Device", ALL, (ALL,))
-ENGINE = Choice("evidence_engine", "Engine", ALL, (ALL,))
+DEVICE = Choice(f"{KEYS}device", "Device", ALL, (ALL,))
+ENGINE = Choice(f"{KEYS}engine", "Engine", ALL, (ALL,))
 
 _HOW = (
     "Every published measurement in the calculator's data, predicted **without it**: without the rows of its "
@@ -57,7 +58,7 @@ def page() -> None:
         ENGINE._replace(options=(ALL, *sorted({j.row.runtime for j in rows}))),
         BASIS,
     )
-    restore(controls)
+    take_address(controls, KEYS)
     for control, column in zip(controls, st.columns(4), strict=True):
         with column:
             choice(control, format_func=_title)
@@ -72,7 +73,7 @@ def page() -> None:
     _show_judged(chosen)
     _show_device(state[DEVICE.key])
     _show_counts()
-    share(controls)
+    write_address(controls, KEYS)
 
 
 def _title(name: str) -> str:

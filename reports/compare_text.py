@@ -15,7 +15,7 @@ from sizer.prediction import Basis, Prediction
 from sizer.units import format_bytes, format_bytes_binary, format_count
 
 FITS = {True: "fits", False: "does not fit", None: "no limit known"}
-_BASES = {
+BASES = {
     Basis.MEASURED: "m measured on the device",
     Basis.FITTED: "f fitted to measurements of such devices",
     Basis.SPECIFICATION: "s from the data sheet",
@@ -137,7 +137,7 @@ def _limit(estimate: Estimate, wording: str) -> str:
 def _legend(rows: Sequence[Sequence[Estimate]]) -> Iterator[Text]:
     """What the letters mean, and which pairs do not fit."""
     speeds = [decode for row in rows for e in row if (decode := _decode(e))]
-    bases = [text for basis, text in _BASES.items() if any(s.basis is basis for s in speeds)]
+    bases = [text for basis, text in BASES.items() if any(s.basis is basis for s in speeds)]
     if bases:
         yield Text(f"Speeds are of decoding, with ranges meant to hold 80 % of the time; {'; '.join(bases)}.")
     cells = [e for row in rows for e in row]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
+    from search.law_prior import Term
     from search.results import SearchResult, TrialRecord
     from sizer.architecture import Architecture
     from sizer.prediction import Prediction
@@ -102,6 +103,32 @@ def limit_texts(
         *((f"memory at most {format_bytes_binary(memory)}",) if memory is not None else ()),
         *((f"decode at least {rate_text(decode)} tokens/s",) if decode is not None else ()),
     )
+
+
+def above_text(above: float, low: float, high: float) -> str:
+    """Loss expected above another's, with its range, such as "+1.3 % (-0.1 to 2.7)"; "the lowest" where none.
+
+    >>> above_text(0.0132, -0.0006, 0.027), above_text(0, 0, 0)
+    ('+1.3 % (-0.1 to 2.7)', 'the lowest')
+    """
+    if not (above or low or high):
+        return "the lowest"
+    return f"{100 * above:+.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+_TERMS = {
+    "head_dim": "width of a head",
+    "kv_ratio": "KV heads per head",
+    "ffn_ratio": "feed-forward width over width",
+    "embedding_ratio": "width of the embedding",
+    "bits": "bits per weight",
+    "bits_x_size": "number of weights",
+}
+
+
+def outside_text(terms: Iterable[Term]) -> str:
+    """Features of which a shape has more or less than any model the law was fitted to, in words."""
+    return ", ".join(_TERMS.get(term.value, term.value) for term in terms)
 
 
 def share_text(part: float, total: float) -> str:

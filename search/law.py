@@ -26,7 +26,7 @@ import numpy as np
 
 from search.law_prior import LawPrior, Slope, Term, published_prior
 from search.ridge import LEAST_SPREAD, Floats, Form, RidgeFit, fit
-from search.shapes import LawRow, ShapeFeatures
+from search.shapes import LawRow, ShapeFeatures, Shapes, feature
 from sizer.errors import StudyError
 
 MIN_ROWS = 4
@@ -102,15 +102,15 @@ class QualityLaw:
         mean, sd = self.predict_arrays(shapes)
         return tuple(LawPrediction(value=float(m), sd=float(s)) for m, s in zip(mean, sd, strict=True))
 
-    def predict_arrays(self, shapes: Sequence[ShapeFeatures]) -> tuple[Floats, Floats]:
+    def predict_arrays(self, shapes: Shapes) -> tuple[Floats, Floats]:
         """Means and standard deviations of `predict`, as arrays."""
         mean, sd = self._uninflated(shapes)
-        beyond = np.array([s.parameters for s in shapes]) > max(r.features.parameters for r in self.rows)
+        beyond = feature(shapes, "parameters") > max(r.features.parameters for r in self.rows)
         if not beyond.any():
             return mean, sd * self._inflation
         return mean, sd * np.where(beyond, max(self._inflation, self._inflation_beyond), self._inflation)
 
-    def _uninflated(self, shapes: Sequence[ShapeFeatures]) -> tuple[Floats, Floats]:
+    def _uninflated(self, shapes: Shapes) -> tuple[Floats, Floats]:
         columns: dict[tuple[float, float, bool], Floats] = {}
         means, variances = [], []
         parts = self._fit.posteriors
@@ -225,11 +225,11 @@ class _Design:
     centers: dict[Term, float]
     prior: LawPrior
 
-    def plain(self, shapes: Sequence[ShapeFeatures]) -> dict[Term, Floats]:
+    def plain(self, shapes: Shapes) -> dict[Term, Floats]:
         """Depth and width over the trials' means, and the columns of active terms that have no exponent."""
         ratios = {
-            Term.DEPTH: np.array([s.depth / self.depth for s in shapes], np.float64),
-            Term.WIDTH: np.array([s.width / self.width for s in shapes], np.float64),
+            Term.DEPTH: feature(shapes, "depth") / self.depth,
+            Term.WIDTH: feature(shapes, "width") / self.width,
         }
         others = (term for term in self.terms if term not in ratios)
         return ratios | {t: plain_column(t, shapes, self.prior) - self.centers[t] for t in others}
@@ -251,14 +251,14 @@ def curved(ratios: Floats, exponent: float) -> Floats:
     return np.asarray((1 - ratios**-exponent) / exponent)
 
 
-def plain_column(term: Term, shapes: Sequence[ShapeFeatures], prior: LawPrior) -> Floats:
+def plain_column(term: Term, shapes: Shapes, prior: LawPrior) -> Floats:
     """Column of a term that has no exponent."""
     if term in _LOG_TERMS:
-        return np.log(np.array([getattr(s, term.value) for s in shapes], np.float64))
-    damage = np.exp(-prior.bits_decay * np.array([s.bits_per_weight for s in shapes]))
+        return np.log(feature(shapes, term.value))
+    damage = np.exp(-prior.bits_decay * feature(shapes, "bits_per_weight"))
     if term is Term.BITS:
         return damage
-    return damage * np.log(np.array([s.parameters for s in shapes]) / prior.bits_parameters)
+    return damage * np.log(feature(shapes, "parameters") / prior.bits_parameters)
 
 
 def _active_terms(shapes: Sequence[ShapeFeatures], prior: LawPrior) -> tuple[Term, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 PRIOR_FILE = Path(__file__).parent / "data" / "law_prior.toml"
 
@@ -28,6 +29,17 @@ class Term(StrEnum):
     BITS_X_SIZE = "bits_x_size"
 
 
+# The feature that two of the terms are made of; the others are called like their feature.
+SEEN_AS = {Term.BITS: "bits_per_weight", Term.BITS_X_SIZE: "parameters"}
+
+
+class Seen(NamedTuple):
+    """Least and largest value of a term's feature among the published models: outside, nothing is known."""
+
+    least: float
+    most: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
     """Expected change of loss per unit of a term, as a share of the loss, and its standard deviation."""
@@ -43,6 +55,7 @@ class LawPrior:
     slopes: Mapping[Term, Slope]
     bits_decay: float
     bits_parameters: float  # number of weights at which the slope of `bits` holds
+    seen: Mapping[Term, Seen] = field(default_factory=dict)  # by term that the tables vary
 
     @property
     def typical_slope(self) -> float:
@@ -62,4 +75,7 @@ def published_prior() -> LawPrior:
         slopes=MappingProxyType(slopes),
         bits_decay=float(document["bits"]["decay"]),
         bits_parameters=float(document["bits"]["parameters"]),
+        seen=MappingProxyType(
+            {Term(row["term"]): Seen(float(row["least"]), float(row["most"])) for row in document["term"]}
+        ),
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
+import numpy as np
+
 from search.results import SearchResult, TrialRecord, TrialStatus
+from search.ridge import Floats
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
 from sizer.runtimes import runtime as runtime_by_name
@@ -32,6 +36,35 @@ class ShapeFeatures:
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InvalidQuantity(f"{name}: must be a number above 0, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FeatureColumns:
+    """ShapeFeatures of a hundred thousand decoders, a column for each that a law has a term for."""
+
+    depth: Floats
+    width: Floats
+    head_dim: Floats
+    kv_ratio: Floats
+    ffn_ratio: Floats
+    sharing: Floats
+    embedding_ratio: Floats
+    bits_per_weight: Floats
+    parameters: Floats
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+Shapes = Sequence[ShapeFeatures] | FeatureColumns
+
+
+def feature(shapes: Shapes, name: str) -> Floats:
+    """One feature of every shape."""
+    if isinstance(shapes, FeatureColumns):
+        column: Floats = getattr(shapes, name)
+        return column
+    return np.array([getattr(shape, name) for shape in shapes], np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

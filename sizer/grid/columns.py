@@ -151,7 +151,7 @@ class Grid:
             sharing=self.sharings[int(self.sharing[row])],
         )
 
-    def rows(self, some: slice) -> Grid:
+    def rows(self, some: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Grid:
         """A part of the grid; it was checked with the whole."""
         part = object.__new__(Grid)
         for f in fields(self):

@@ -26,7 +26,11 @@ def figures(page: AppTest) -> dict[str, str]:
 
 
 def reset(page: AppTest) -> AppTest:
-    for key, value in {"phase": "decoding", "basis": "all", "evidence_device": "all"}.items():
+    for key, value in {
+        "evidence_phase": "decoding",
+        "evidence_basis": "all",
+        "evidence_device": "all",
+    }.items():
         page.selectbox(key=key).set_value(value)
     return page.selectbox(key="evidence_engine").set_value("all").run()
 
@@ -42,7 +46,7 @@ def test_the_figures_are_those_of_the_accuracy_page(
     page: AppTest, root: Path, phase: str, heading: str
 ) -> None:
     reset(page)
-    page.selectbox(key="phase").set_value(phase).run()
+    page.selectbox(key="evidence_phase").set_value(phase).run()
     rows, middle, last, inside = documented(root, heading)[0]
     assert figures(page) == {
         "Measurements": rows,
@@ -65,13 +69,13 @@ def test_a_device_shows_its_rows_and_its_sources(page: AppTest) -> None:
     for fact in load_devices()["raspberry-pi-5"].facts.values():
         assert fact.date in html
         assert fact.source.split(",")[0].split("&")[0] in html
-    assert page.query_params == {"evidence_device": "raspberry-pi-5"}
+    assert page.query_params == {"device": "raspberry-pi-5"}
 
 
 def test_engine_and_basis_filter(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_engine").set_value("executorch")
-    page.selectbox(key="basis").set_value("fitted").run()
+    page.selectbox(key="evidence_basis").set_value("fitted").run()
     judged, _ = judged_measurements()
     wanted = [j for j in judged if (j.row.runtime, j.basis) == ("executorch", "fitted")]
     assert figures(page)["Measurements"] == str(len(wanted))

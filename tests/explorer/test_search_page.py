@@ -140,7 +140,7 @@ class TestRequest:
             seen.append(config)
             raise StudyError("caught")
 
-        monkeypatch.setattr(runner, "check_formats", caught)
+        monkeypatch.setattr(runner, "check", caught)
         assert cli.main(["search", "run", *wanted.options, "--study=s"]) == 2
         assert seen == [wanted.config]
         assert wanted.config == replace(
@@ -306,7 +306,7 @@ def test_another_model(watched: AppTest, result: SearchResult) -> None:
     assert "sizer estimate --config pi5-6mb-6.json --format Q4_K_M" in watched.code[0].value
     link = next(m.value for m in watched.markdown if "Open in Size" in m.value)
     assert "device=raspberry-pi-5" not in link  # the size page's own first device
-    assert "size?" in link
+    assert "(/?start=by+hand" in link
 
 
 def test_trust_is_told_as_the_command_tells_it(watched: AppTest, result: SearchResult) -> None:
