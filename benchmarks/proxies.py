@@ -1,33 +1,32 @@
 """Trains models and their scaled proxies with the search's own trainer, for docs/proxies.md.
 
-    python benchmarks/proxies.py RESULTS.json
+    python benchmarks/proxies.py
 
-RESULTS.json is written after every model and gone on with; `make replay` reads the copy in benchmarks/.
+Writes benchmarks/proxies.json after every model, and goes on with what it holds; `make replay` reads it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from search.corpus import load_corpus
-from search.results import Candidate
+from search.carry import carried
+from search.law import LawPrediction
+from search.ranking import kendall
 from search.scaled import scaled_proxy
-from search.stepper import Precision
-from search.train import train_proxy
-from search.training import TrainConfig
+from search.shapes import LawRow, ShapeFeatures, features_of
 from sizer.architecture import Architecture
 
+RESULTS = Path(__file__).with_name("proxies.json")
 WIDTHS, DEPTHS, SCALE = (128, 192, 256), (2, 3, 6), 0.25
-CONFIG = TrainConfig(
-    steps=1000, batch_size=2, seq_len=64, warmup_steps=50, val_chunks=200, dtype=Precision.FP32
-)
+STEPS, BATCH, SEQ_LEN = 1000, 2, 64
+_BITS = 16.0  # of a weight, as scored
 
 
 def models() -> list[Architecture]:
@@ -56,8 +55,60 @@ def models() -> list[Architecture]:
     return sorted(found, key=lambda a: a.num_layers * a.hidden_size**2)
 
 
+class Trained(NamedTuple):
+    """A model, its score and its proxy's, and what is carried over from all proxies."""
+
+    model: Architecture
+    proxy_bits: float
+    model_bits: float
+    carried: LawPrediction
+
+
+def trained() -> list[Trained]:
+    """What the file holds of models that were trained themselves and by proxy."""
+    scores = {key: run["bits_per_byte"] for key, run in json.loads(RESULTS.read_text("utf-8")).items()}
+    found = [model for model in models() if f"model {model.name}" in scores]
+    proxies = {model.name: _features(scaled_proxy(model, width_scale=SCALE)) for model in models()}
+    rows = [
+        LawRow(name=name, features=f, size_bytes=2 * f.parameters, loss=scores[f"proxy {name}"])
+        for name, f in proxies.items()
+    ]
+    said = carried(rows, [proxies[m.name] for m in found], [_features(m) for m in found], steps=STEPS)
+    return [
+        Trained(m, scores[f"proxy {m.name}"], scores[f"model {m.name}"], prediction)
+        for m, prediction in zip(found, said, strict=True)
+    ]
+
+
+def _features(architecture: Architecture) -> ShapeFeatures:
+    return features_of(architecture, bits_per_weight=_BITS)
+
+
+def taus(found: Sequence[Trained]) -> tuple[float, float, float]:
+    """Kendall's tau with the models' scores: of the proxies' scores, of those carried over, of counting."""
+    scores = [one.model_bits for one in found]
+    others = (
+        [one.proxy_bits for one in found],
+        [one.carried.value for one in found],
+        [-_features(one.model).parameters for one in found],
+    )
+    by_proxy, by_law, by_counting = (kendall(values, scores) or 0.0 for values in others)
+    return by_proxy, by_law, by_counting
+
+
 def train_all(path: Path) -> None:
     """Train what the file does not hold yet: proxies first."""
+    import torch
+
+    from search.corpus import load_corpus
+    from search.results import Candidate
+    from search.stepper import Precision
+    from search.train import train_proxy
+    from search.training import TrainConfig
+
+    config = TrainConfig(
+        steps=STEPS, batch_size=BATCH, seq_len=SEQ_LEN, warmup_steps=50, val_chunks=200, dtype=Precision.FP32
+    )
     torch.set_num_threads(1)
     done = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     corpus = load_corpus("builtin")
@@ -67,7 +118,7 @@ def train_all(path: Path) -> None:
             if key in done:
                 continue
             proxy = scaled_proxy(model, width_scale=SCALE) if scaled else None
-            run = train_proxy(Candidate(architecture=model, format="F16"), corpus, CONFIG, scaled=proxy)
+            run = train_proxy(Candidate(architecture=model, format="F16"), corpus, config, scaled=proxy)
             done[key] = {
                 "bits_per_byte": run.val_bits_per_byte,
                 "standard_error": run.val_bits_per_byte_sd,
@@ -80,4 +131,4 @@ def train_all(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    train_all(Path(sys.argv[1]))
+    train_all(RESULTS)

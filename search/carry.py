@@ -95,13 +95,13 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
     steps = max(run.steps for run in runs.values())
     models = [model_features(record, runtime=result.runtime) for record in records]
     values = carried(rows, [features[r.number] for r in records], models, steps=steps)
-    shift, of_shift = _longer(result, runs)
+    end, shift, of_shift = _longer(result, runs)
     predictions = {
         record.number: LawPrediction(value=found.value + shift, sd=hypot(found.sd, of_shift))
         for record, found in zip(records, values, strict=True)
     }
     return CarriedOver(
-        steps=max(r.proxy.steps for r in result.finalists if r.proxy),
+        steps=end or steps,
         fitted_steps=steps,
         proxies=len(rows),
         predictions=predictions,
@@ -109,14 +109,17 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
     )
 
 
-def _longer(result: SearchResult, runs: Mapping[int, ProxyResult]) -> tuple[float, float]:
-    """By how much finalists' scores changed since these runs, and the deviation of one model's change."""
-    pairs = [(record.proxy, runs[record.number]) for record in result.finalists if record.number in runs]
-    changes = [_bits(late) - _bits(early) for late, early in pairs if late is not None]
+def _longer(result: SearchResult, runs: Mapping[int, ProxyResult]) -> tuple[int, float, float]:
+    """Finalists' steps, by how much their scores changed since these runs, and one model's deviation."""
+    finalists = [(r.proxy, runs[r.number]) for r in result.finalists if r.proxy and r.number in runs]
+    if not finalists:
+        return 0, 0.0, 0.0
+    steps = max(late.steps for late, _ in finalists)
+    changes = [_bits(late) - _bits(early) for late, early in finalists]
     shift = fmean(changes)
-    if len(changes) > 1:
-        return shift, stdev(changes) * (1 + 1 / len(changes)) ** 0.5
-    return shift, abs(shift)  # of one finalist nothing is known of how finalists differ
+    if len(changes) == 1:
+        return steps, shift, abs(shift)  # nothing is known of how finalists differ
+    return steps, shift, stdev(changes) * (1 + 1 / len(changes)) ** 0.5
 
 
 def _rung(records: Sequence[TrialRecord]) -> int:

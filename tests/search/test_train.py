@@ -13,6 +13,7 @@ import torch
 import search.train
 import search.training
 from search.corpus import Corpus, ValidationChunks, load_corpus
+from search.few_bits import few_bit_types
 from search.model import Decoder
 from search.results import Candidate, ProxyResult, TrialStatus
 from search.scaled import scaled_proxy
@@ -79,11 +80,19 @@ def test_ternary_costs_more_than_four_bits(
     assert four_bits == pytest.approx(exact, abs=0.05)
 
 
-def test_a_proxy_is_trained_in_its_models_place(corpus: Corpus) -> None:
+def test_a_proxy_is_trained_in_its_models_place(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def rounded_while_training(architecture: Architecture, name: str, runtime: str) -> dict[str, str]:
+        asked.append(architecture)
+        return few_bit_types(architecture, name, runtime)
+
+    monkeypatch.setattr("search.train.few_bit_types", rounded_while_training)
     wide = replace(TINY, hidden_size=256, intermediate_size=512, head_dim=128)
     narrow = scaled_proxy(wide, width_scale=0.25)
     brief, candidate = replace(CONFIG, steps=20, val_chunks=8), Candidate(architecture=wide, format="TQ2_0")
     result = train_proxy(candidate, corpus, brief, scaled=narrow)
+    assert asked == [wide]
     assert result.num_parameters == sum(spec.num_elements for spec in tensor_specs(narrow))
     assert result.val_bits_per_byte is not None
     # by itself it would be stored in Q4_0, which costs next to nothing
