@@ -17,6 +17,7 @@ from search.results import Candidate
 from search.scaling import initialize
 from search.starts import starting_proposals
 from search.stepper import choose_engine, make_stepper, update_rule
+from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, NoFit
 
 # Steps timed of each model after one that is not; the fastest counts.
@@ -94,14 +95,38 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 def step_seconds(config: SearchConfig) -> float:
     """Seconds of a training step of the space's models: the mean over the shapes tried first, timed here."""
-    candidates = _candidates(config)
+    times = timed_steps_s(
+        [candidate.architecture for candidate in _candidates(config)],
+        batch_size=config.batch_size,
+        seq_len=config.seq_len,
+        workers=config.workers,
+    )
+    return sum(times) / len(times)
+
+
+def threads_of(workers: int) -> int:
+    """Threads that a model is trained with: torch's own here, its share of the cores in a worker."""
+    return torch.get_num_threads() if workers == 1 else max(1, len(available_cores()) // workers)
+
+
+def timed_steps_s(
+    architectures: Sequence[Architecture],
+    *,
+    batch_size: int,
+    seq_len: int,
+    workers: int = 1,
+    fused: bool | None = None,
+) -> list[float]:
+    """Seconds of a training step of each model on a worker's share of the cores, timed here.
+
+    By written-out steps or torch's autograd as `fused` asks; as the trainer would choose where it does not.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, len(available_cores()) // config.workers))
+    torch.set_num_threads(max(1, len(available_cores()) // workers))
     try:
-        times = [_timed(candidate, config) for candidate in candidates]
+        return [_timed(a, batch_size, seq_len, fused) for a in architectures]
     finally:
         torch.set_num_threads(before)
-    return sum(times) / len(times)
 
 
 def _candidates(config: SearchConfig) -> Sequence[Candidate]:
@@ -112,20 +137,20 @@ def _candidates(config: SearchConfig) -> Sequence[Candidate]:
     return tuple(shapes.values())
 
 
-def _timed(candidate: Candidate, config: SearchConfig) -> float:
-    architecture, engine = candidate.architecture, choose_engine()
+def _timed(architecture: Architecture, batch_size: int, seq_len: int, fused: bool | None) -> float:
+    engine = choose_engine()
     model = Decoder(architecture)
     initialize(model, architecture, torch.Generator().manual_seed(0))
     stepper = make_stepper(
         model,
-        batch=config.batch_size,
-        seq=config.seq_len,
+        batch=batch_size,
+        seq=seq_len,
         dtype=engine.precision.dtype,
         rule=update_rule(architecture, weight_decay=0.1, clip=1.0),
-        fused=engine.fused,
+        fused=engine.fused if fused is None else fused,
     )
     stepper.refresh()
-    shape = (config.batch_size, config.seq_len + 1)
+    shape = (batch_size, seq_len + 1)
     windows = torch.randint(architecture.vocab_size, shape, generator=torch.Generator().manual_seed(0))
     times = []
     for number in range(1, _TIMED + 2):
