@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands import reproducing  # noqa: F401  it adds its command to `app`
 from commands.console import console, notice, out, out_json
 from commands.studies import JSON, NAME, STORAGE, app, default_storage, print_frontier, write_study_report
 from sizer.errors import InvalidQuantity

@@ -98,14 +98,28 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 def step_seconds(config: SearchConfig) -> float:
     """Seconds of a training step of the space's models: the mean over the shapes tried first, timed here."""
-    architectures = _architectures(config)
+    way = TrainConfig(
+        steps=config.steps, batch_size=config.batch_size, seq_len=config.seq_len, train_on=config.train_on
+    )
+    times = timed_steps_s(_architectures(config), way, workers=config.workers)
+    return sum(times) / len(times)
+
+
+def threads_of(workers: int) -> int:
+    """Threads that a model is trained with: torch's own here, its share of the cores in a worker."""
+    return torch.get_num_threads() if workers == 1 else max(1, len(available_cores()) // workers)
+
+
+def timed_steps_s(
+    architectures: Sequence[Architecture], way: TrainConfig, *, workers: int = 1
+) -> list[float]:
+    """Seconds of a training step of each model on a worker's share of the cores, timed here."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, len(available_cores()) // config.workers))
+    torch.set_num_threads(max(1, len(available_cores()) // workers))
     try:
-        times = [_timed(architecture, config) for architecture in architectures]
+        return [_timed(architecture, way) for architecture in architectures]
     finally:
         torch.set_num_threads(before)
-    return sum(times) / len(times)
 
 
 def _architectures(config: SearchConfig) -> Sequence[Architecture]:
@@ -116,21 +130,21 @@ def _architectures(config: SearchConfig) -> Sequence[Architecture]:
     return tuple(proxy_of(shape, config) or shape for shape in shapes)
 
 
-def _timed(architecture: Architecture, config: SearchConfig) -> float:
-    way, device = TrainConfig(steps=config.steps, train_on=config.train_on), training_device(config.train_on)
+def _timed(architecture: Architecture, way: TrainConfig) -> float:
+    device = training_device(way.train_on)
     model = Decoder(architecture)
     initialize(model, architecture, torch.Generator().manual_seed(0))
     model.to(device)
     stepper = make_stepper(
         model,
-        batch=config.batch_size,
-        seq=config.seq_len,
+        batch=way.batch_size,
+        seq=way.seq_len,
         dtype=precision_of(way).dtype,
         rule=update_rule(architecture, weight_decay=0.1, clip=1.0),
         fused=uses_written_out_steps(way),
     )
     stepper.refresh()
-    shape = (config.batch_size, config.seq_len + 1)
+    shape = (way.batch_size, way.seq_len + 1)
     windows = torch.randint(architecture.vocab_size, shape, generator=torch.Generator().manual_seed(0))
     windows = windows.to(device)
     times = []

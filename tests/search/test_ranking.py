@@ -140,3 +140,17 @@ def test_the_size_law_does_not_see_the_row_it_predicts() -> None:
 def test_the_quality_law_is_left_one_out() -> None:
     rows = drawn(8, noise=0.01, seed=4)
     assert ranking.by_quality_law(rows) == tuple(p.value for p in fit_law(rows).leave_one_out)
+
+
+@pytest.mark.parametrize(("coverage", "reach"), [(0.8, 1.2816), (0.95, 1.9600)])
+def test_a_resampled_range_covers_what_is_asked(coverage: float, reach: float) -> None:
+    # the mean of 100 zeros and ones has the standard error 0.05, and is about normal
+    values = [0.0, 1.0] * 50
+    found = ranking.resampled(lambda a, _: sum(a) / len(a), values, values, coverage=coverage)
+    assert found.value == 0.5
+    assert found.low == pytest.approx(0.5 - reach * 0.05, abs=0.012)
+    assert found.high == pytest.approx(0.5 + reach * 0.05, abs=0.012)
+
+
+def test_a_resampled_correlation_without_variation_is_none() -> None:
+    assert ranking.resampled(ranking.spearman, [1.0, 1.0], [1.0, 2.0], coverage=0.8).value is None

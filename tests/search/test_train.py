@@ -20,6 +20,7 @@ from search.scaled import scaled_proxy
 from search.stepper import EagerStep, Precision
 from search.train import bits_per_byte, overall, standard_error, train_proxy
 from search.training import StepReport, TrainConfig
+from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, InvalidFile, InvalidQuantity, UnknownName
 from sizer.tensors import tensor_specs
 from tests.search.tiny_run import CANDIDATE, CONFIG, TINY, same

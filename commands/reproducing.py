@@ -1,0 +1,236 @@
+"""`sizer search reproduce`: published comparisons repeated with small models, and whether they agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.console import console, notice, out, out_json
+from commands.studies import JSON, app
+from sizer.errors import InvalidQuantity, StudyError
+
+if TYPE_CHECKING:
+    from search.agreement import Findings
+    from search.effort import Effort
+    from search.reproduce import Progress
+    from search.reproductions import Reproduction
+
+_LINE_EVERY_S = 15.0
+
+
+@app.command("reproduce")
+def reproduce_command(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, one after the other.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time that each may take: as many seeds as fit, or fewer steps.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each arm. [as listed]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each run. [as listed]")] = None,
+    workers: Annotated[int, typer.Option(help="Runs at a time, each on its own cores.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")
+    ] = False,
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Report what is there, and train nothing.")
+    ] = False,
+    markdown: Annotated[Path | None, typer.Option(help="File to write the report to as a page.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where finished runs are kept. [runs/reproductions]", show_default=False),
+    ] = None,
+    json_output: Annotated[bool, JSON] = False,
+) -> None:
+    """Repeat a published comparison with small models and say whether it agrees, with its cost.
+
+    Without NAME, lists what can be repeated. Every finished run is kept: Ctrl-C or a kill loses the run under
+    way at most, and the same command goes on. More seeds or other steps add to what is there.
+
+    \b
+    Examples:
+      sizer search reproduce
+      sizer search reproduce swiglu
+      sizer search reproduce depth-vs-width --minutes 30 --workers 2
+      sizer search reproduce bits --seeds 5
+      sizer search reproduce --all --stored --markdown reproductions.md
+    """
+    from search.reproductions import reproduction, reproductions
+
+    if name is not None and everything:
+        raise InvalidQuantity(f"--all: repeats everything, got NAME {name!r} as well; accepted: one of them")
+    if name is None and not everything:
+        _list(json_output=json_output)
+        return
+    if minutes is not None and not 0 < minutes <= 100_000:
+        raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
+    if minutes is not None and (seeds is not None or steps is not None):
+        raise InvalidQuantity(
+            "minutes: chooses seeds and steps itself; accepted: without --seeds and --steps"
+        )
+    if not 1 <= workers <= 512:
+        raise InvalidQuantity(f"workers: must be from 1 to 512, got {workers}")
+    chosen = list(reproductions().values()) if name is None else [reproduction(name)]
+
+    from search.agreement import findings
+    from search.effort import Effort
+    from search.reproduce import DEFAULT_FOLDER
+    from search.reproduction_runs import stored_runs
+
+    where = folder if folder is not None else DEFAULT_FOLDER
+    found = []
+    for r in chosen:
+        effort = Effort(steps=r.steps if steps is None else steps, seeds=r.seeds if seeds is None else seeds)
+        if not stored:
+            effort = _train(r, effort, minutes, where, workers, dry_run=dry_run)
+        if not dry_run:
+            runs = stored_runs(r, where, steps if stored else effort.steps)
+            found.append(findings(r, runs))
+    if dry_run:
+        return
+    if not any(f.runs for f in found):
+        notice("nothing is trained yet: run it without --stored")
+        raise typer.Exit(1)
+    _report(found, "--all" if everything else chosen[0].name, markdown, json_output=json_output)
+
+
+def _list(*, json_output: bool) -> None:
+    from search.reproductions import reproductions
+
+    known = list(reproductions().values())
+    if json_output:
+        fields = ("name", "title", "source", "published", "steps", "seeds", "core_minutes")
+        out_json({"reproductions": [{f: getattr(r, f) for f in fields} for r in known]})
+        return
+    from reports.reproduction_text import catalogue_table
+
+    out(catalogue_table(known))
+
+
+def _report(found: list[Findings], what: str, markdown: Path | None, *, json_output: bool) -> None:
+    from reports.reproduction_text import reproduction_table, reproductions_page
+
+    if markdown is not None:
+        command = f"sizer search reproduce {what} --stored --markdown {markdown.name}"
+        try:
+            markdown.write_text(reproductions_page(found, command), encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise StudyError(
+                f"markdown: {str(markdown)!r} cannot be written: {error.strerror or error}"
+            ) from None
+    if json_output:
+        documents = [f.to_dict() for f in found]
+        out_json(documents[0] if what != "--all" else {"reproductions": documents})
+        return
+    for f in found:
+        out(reproduction_table(f))
+
+
+def _train(
+    r: Reproduction, effort: Effort, minutes: float | None, folder: Path, workers: int, *, dry_run: bool
+) -> Effort:
+    """Train what is missing; what was trained in the end. Exits with 130 where it was stopped."""
+    from search.effort import TRUSTED_STEPS, effort_within, expected_seconds, step_seconds
+    from search.reproduce import reproduce
+    from search.reproduction_runs import stored_runs
+    from sizer.units import format_count, format_seconds
+
+    step_s = step_seconds(r, workers)
+    if minutes is not None:
+        effort = effort_within(r, step_s, minutes, effort, folder, workers)
+    there = {(run.label, run.seed) for run in stored_runs(r, folder, effort.steps) if run.seed < effort.seeds}
+    runs = len(r.arms) * effort.seeds
+    share = 1 - len(there) / runs
+    tokens = (runs - len(there)) * effort.steps * r.batch_size * r.seq_len
+    notice(
+        f"forecast: {r.name}, {runs} runs of {effort.steps:,} steps, {len(there)} of them there, "
+        f"{format_count(tokens)} tokens to go, about "
+        f"{format_seconds(share * expected_seconds(step_s, effort, workers))}"
+    )
+    if effort.steps < TRUSTED_STEPS:
+        notice(f"below {TRUSTED_STEPS:,} steps early orders have the wrong sign: do not believe this one")
+    if dry_run:
+        return effort
+    with _progress() as hook:
+        whole = reproduce(r, effort, folder=folder, step_s=step_s, hook=hook, workers=workers)
+    if not whole:
+        notice("stopped; finished runs are kept, the same command goes on")
+        raise typer.Exit(130)
+    return effort
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A hook that draws a bar on a terminal and prints lines elsewhere."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield _lines()
+        return
+    from rich import progress
+
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=30),
+        progress.TaskProgressColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        console=screen,
+    )
+    with bar:
+        task = bar.add_task("", total=None, note="")
+        eta = _Eta()
+
+        def hook(p: Progress) -> None:
+            title = f"[bold]{p.name}[/] {p.finished_runs}/{p.total_runs}"
+            bar.update(
+                task,
+                description=title,
+                total=p.total_s,
+                completed=p.done_s,
+                note=f"{eta.text(p)}  {_note(p)}",
+            )
+
+        yield hook
+
+
+class _Eta:
+    """Time left, from how long what is done since the start took."""
+
+    def __init__(self) -> None:
+        self._began, self._first = time.monotonic(), -1.0
+
+    def text(self, p: Progress) -> str:
+        """Such as "eta 3 min"."""
+        from sizer.units import format_seconds
+
+        if self._first < 0:
+            self._first = p.done_s
+        done = p.done_s - self._first
+        if done <= 0:
+            return "eta unknown"
+        left = (time.monotonic() - self._began) / done * (p.total_s - p.done_s)
+        return f"eta {format_seconds(max(0.0, left))}"
+
+
+def _lines() -> Callable[[Progress], None]:
+    eta = _Eta()
+    told = {"at": 0.0, "finished": -1.0}
+
+    def hook(p: Progress) -> None:
+        now = time.monotonic()
+        text = eta.text(p)
+        if p.finished_runs == told["finished"] and now - told["at"] < _LINE_EVERY_S:
+            return
+        told["at"], told["finished"] = now, p.finished_runs
+        notice(f"{p.name} {p.finished_runs}/{p.total_runs}  {text}  {_note(p)}")
+
+    return hook
+
+
+def _note(p: Progress) -> str:
+    speed = f"  {p.tokens_per_s / 1000:.1f}k tokens/s" if p.tokens_per_s else ""
+    return f"{p.label}, seed {p.seed}, step {p.step:,} of {p.steps:,}{speed}"
