@@ -94,7 +94,7 @@ def test_a_device_without_measurements_says_so(page: AppTest) -> None:
 
 def test_everything_can_be_taken_along(page: AppTest) -> None:
     reset(page)
-    assert [b.label for b in page.get("download_button")] == ["These rows (CSV)", "Counts (CSV)"]
+    assert [b.label for b in page.download_button] == ["These rows (CSV)", "Counts (CSV)"]
     counts = page.dataframe[1].value
     assert (counts["difference"] == counts["calculated"] - counts["published"]).all()
     assert len(counts) == sum(row.params_published is not None for row in models().values()) > 30
