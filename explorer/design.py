@@ -26,10 +26,11 @@ from explorer.design_inputs import (
 )
 from explorer.link import size_link, size_query
 from explorer.panels import show_headline
-from reports.design_figures import AXES, density_figure, density_info, same_size_figure, same_size_info
+from reports.design_figures import AXES, density_figure, density_info
 from reports.design_frames import best_style, design_frame
 from reports.figures import FIGURE_CONFIG
-from reports.wording import above_text, outside_text, plain, shape_text
+from reports.same_size_figures import same_size_figure, same_size_info
+from reports.wording import above_text, outside_ranges, plain, shape_text
 from sizer.errors import NoFit, SizerError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def page() -> None:
         draw_inputs()
     st.header("Design")
     try:
-        query = query_of(st.session_state)
+        query = query_of(st.session_state.to_dict())
         found = designed(query)
     except NoFit as error:
         st.warning(plain(str(error)))
@@ -103,7 +104,7 @@ def _show_counts(found: Design) -> None:
     st.caption(
         f"{found.tried:,} shapes sized in {', '.join(query.formats)} on {query.runtime}, "
         f"{query.context_tokens:,} tokens of context; {len(shapes):,} are within the budget"
-        + (f"; refused {', '.join(refused)} (some by several)" if refused else "")
+        + (f"; refused {', '.join(refused)}{' (some by several)' * (len(refused) > 1)}" if refused else "")
     )
     if not query.by_grid:
         st.caption(
@@ -118,7 +119,7 @@ def _draw_filters(found: Design) -> str:
     with columns[0]:
         known = [n for n in AXES if n != "decode" or found.feasible.shapes.decode_tokens_per_s is not None]
         if st.session_state[AXIS.key] not in known:
-            st.session_state[AXIS.key] = AXIS.first
+            st.session_state[AXIS.key] = "file"
         axis = choice(AXIS, among=known, format_func=lambda name: AXES[name].title)
     with columns[1]:
         number(LEAST)
@@ -171,8 +172,10 @@ def _show_picked(found: Design, row: int) -> None:
         f"**Expected loss: {above_text(ranked.above[row], ranked.low[row], ranked.high[row])}** "
         f"against the best of the budget; feed-forward width {a.intermediate_size:,}, heads {a.head_dim} wide"
     )
-    if beyond := outside_text(ranked.outside_of(row)):
-        st.warning(f"The law was not fitted to such a {beyond}: its word counts for little here.")
+    if beyond := outside_ranges(ranked.outside_of(row)):
+        st.warning(
+            f"Outside of the models that the expected loss rests on: {beyond}. It may be far off here."
+        )
     show_headline(sized)
     query = size_query(
         a,

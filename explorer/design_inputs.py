@@ -16,7 +16,8 @@ from explorer.size_controls import DEVICE as SIZE_DEVICE
 from explorer.size_controls import ENGINE as SIZE_ENGINE
 from explorer.size_controls import NO_DEVICE
 from explorer.size_state import usual_format
-from reports.design_figures import AXES, FORMAT_COLOURS
+from reports.design_figures import AXES
+from reports.same_size_figures import FORMAT_COLOURS
 from search.design import Design, design
 from search.lattice import MOST_DEPTH, Form
 from search.sized_shapes import DesignQuery
@@ -51,7 +52,7 @@ FORMATS = Choices(
 CONTEXT = Number(f"{KEYS}context", "Context (tokens)", Workload().context_tokens, 16, 2**20, 256)
 VOCABULARY = Text(f"{KEYS}vocabulary", "Vocabulary", "32000", "Rows of the embedding table.")
 TIED = Flag(f"{KEYS}tied", "Embedding tied to the head", True)
-AXIS = Choice(f"{KEYS}axis", "Against", "file", tuple(AXES))
+AXIS = Choice(f"{KEYS}axis", "Against", "decode", tuple(AXES))
 LEAST = Number(f"{KEYS}least", "Layers, at least", 1, 1, MOST_DEPTH, 1)
 MOST = Number(f"{KEYS}most", "at most", MOST_DEPTH, 1, MOST_DEPTH, 1)
 PICK = Text(f"{KEYS}pick", "Chosen", "")
@@ -80,9 +81,9 @@ def draw_inputs() -> None:
     left, right = st.columns(2)
     with left:
         text(MAX_SIZE)
-        text(MIN_DECODE)
     with right:
         text(MAX_MEMORY)
+    text(MIN_DECODE)
     st.subheader("Deploy", divider="gray")
     engine = runtime(choice(ENGINE))
     choices(FORMATS, among=engine.formats, max_selections=MOST_FORMATS)
@@ -165,7 +166,7 @@ def picked_row(found: Design, code: str) -> int | None:
     read = _PICK.fullmatch(code)
     if read is None:
         return None
-    sizes = dict(zip(("num_layers", *Form._fields), map(int, read.groups()[1:]), strict=True))
+    sizes: dict[str, Any] = dict(zip(("num_layers", *Form._fields), map(int, read.groups()[1:]), strict=True))
     try:
         architecture = replace(found.architecture(found.best_row), **sizes)
     except InvalidArchitecture:

@@ -131,6 +131,26 @@ def outside_text(terms: Iterable[Term]) -> str:
     return ", ".join(_TERMS.get(term.value, term.value) for term in terms)
 
 
+def outside_ranges(terms: Iterable[Term]) -> str:
+    """The same with what the law was fitted to, such as "width (384 to 5,120)"."""
+    from search.law_prior import published_prior
+
+    seen = published_prior().seen
+    return ", ".join(
+        f"{outside_text([term])} ({_value(seen[term].least)} to {_value(seen[term].most)})" for term in terms
+    )
+
+
+def _value(value: float) -> str:
+    return (
+        format_count(round(value))
+        if value >= 10_000
+        else f"{value:,.3g}"
+        if value < 1000
+        else f"{value:,.0f}"
+    )
+
+
 def share_text(part: float, total: float) -> str:
     """Share of a total in per cent, such as "21.0 %"; nothing of nothing is 0 %."""
     return f"{100 * part / total if total else 0:.1f} %"

@@ -120,14 +120,6 @@ class Design:
                 chosen.append(row)
         return tuple(chosen)
 
-    def front(self) -> tuple[int, ...]:
-        """Rows that no smaller file is expected to match, smallest first."""
-        files, above = self.feasible.shapes.file_bytes, self.feasible.above
-        order = np.lexsort((above, files))
-        lowest = np.minimum.accumulate(above[order])
-        falls = np.concatenate([[True], lowest[1:] < lowest[:-1]])
-        return tuple(int(row) for row in order[falls])
-
     @property
     def target_bytes(self) -> int:
         """The file size that shapes of one size are compared at: the budget's, or the largest feasible."""

@@ -151,8 +151,8 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
         )
     style(figure, title=scale.title, subtitle=info.subtitle)
     figure.update_layout(
-        height=520,
-        margin={"l": 80, "r": 30, "t": 90, "b": 70},
+        height=540,
+        margin={"l": 80, "r": 30, "t": 110, "b": 70},  # title, subtitle and, below them, the legend
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
         clickmode="event+select",
         dragmode="pan",

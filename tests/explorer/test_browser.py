@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -301,3 +303,64 @@ def test_an_estimates_page_opens_from_a_file(page: Page, tmp_path: Path) -> None
     assert page.get_by_role("heading", level=1).inner_text() == "SmolLM2-135M"
     assert page.get_by_text(f"{sized.file.total:,}", exact=True).count() == 1
     assert console == []
+
+
+def test_comparing_and_downloading(page: Page, root: Path, tmp_path: Path) -> None:
+    with served(root / "app.py", root, tmp_path / "server.log") as address:
+        page.goto(f"{address}/compare?models=SmolLM2-135M,Qwen3-0.6B&devices=raspberry-pi-5,iphone-15-pro")
+        page.get_by_role("heading", name="Side by side").wait_for()
+        page.locator(".js-plotly-plot").nth(2).wait_for()
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="JSON").click()
+        document = json.loads(saved.value.path().read_text(encoding="utf-8"))
+        assert document["schema"] == "sizer.compare/1"
+        assert document["models"] == ["SmolLM2-135M", "Qwen3-0.6B"]
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="CSV").click()
+        lines = saved.value.path().read_text(encoding="utf-8").splitlines()
+        assert len(lines) == 5
+        assert lines[1].startswith("SmolLM2-135M,raspberry-pi-5,Q4_K_M,llama.cpp,2048,134515008,")
+        rows = page.locator("table.sizer-beside tr.differs")
+        assert rows.filter(has_text="hidden_size").inner_text().split() == [
+            "hidden_size",
+            "576",
+            "1,024",
+            "+448",
+            "+77.8",
+            "%",
+        ]
+        page.screenshot(path=tmp_path / "compare.png")
+
+
+def test_designing_under_a_budget(page: Page, root: Path, tmp_path: Path) -> None:
+    budget = "max_size=20MB&vocabulary=8192&formats=Q4_K_M"
+    with served(root / "app.py", root, tmp_path / "server.log") as address:
+        page.goto(f"{address}/design?{budget}")
+        page.get_by_role("heading", name="Deep or wide").wait_for()
+        page.locator(".js-plotly-plot").nth(1).wait_for()
+        # the third of the best, by a click on its mark
+        place = page.evaluate(_MARK, "3")
+        page.mouse.click(place["x"], place["y"])
+        page.wait_for_url("**pick=**")
+        picked = parse_qs(urlsplit(page.url).query)["pick"][0].split("x")
+        page.get_by_role("heading", name=f"{picked[1]} x {picked[2]}, ").wait_for()
+        page.screenshot(path=tmp_path / "design.png")
+        file = metric(page, "File")
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Open on Size").click()
+        size = opened.value
+        size.get_by_test_id("stMetric").first.wait_for()
+        assert metric(size, "File") == file
+        size.close()
+
+
+# Where a numbered mark of the first figure is on the screen.
+_MARK = """
+number => {
+  const figure = document.querySelector('.js-plotly-plot'), box = figure.getBoundingClientRect();
+  const trace = figure.data.find(t => t.name === 'the best'), place = [...trace.text].indexOf(number);
+  const {xaxis, yaxis} = figure._fullLayout;
+  return {x: box.left + xaxis._offset + xaxis.d2p(trace.x[place]),
+          y: box.top + yaxis._offset + yaxis.d2p(trace.y[place])};
+}
+"""

@@ -68,8 +68,9 @@ def test_frontiers_are_the_studies_own(result: SearchResult, result_of: Callable
 def test_studies_differ_without_colour(result: SearchResult) -> None:
     many = [replace(result, study=str(n)) for n in range(MOST_STUDIES)]
     drawn = fronts_figure(fronts_info(many)).data
-    for look in (lambda t: t.line.color, lambda t: t.line.dash, lambda t: t.marker.symbol):
-        assert len({look(trace) for trace in drawn}) == MOST_STUDIES
+    looks = [(t.line.color, t.line.dash, t.marker.symbol) for t in drawn]
+    for look in zip(*looks, strict=True):
+        assert len(set(look)) == MOST_STUDIES
 
 
 def test_different_texts_are_told(result: SearchResult) -> None:

@@ -111,17 +111,6 @@ def test_no_plain_shape_of_the_budget_is_expected_to_be_better() -> None:
     assert above.min() > -0.002
 
 
-def test_the_front_falls() -> None:
-    front = pi().front()
-    files = [int(pi().feasible.shapes.file_bytes[row]) for row in front]
-    losses = [float(pi().feasible.above[row]) for row in front]
-    assert files == sorted(files)
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] == 0
-    cheaper = pi().feasible.shapes.file_bytes < files[10]
-    assert pi().feasible.above[cheaper].min() > losses[10]
-
-
 @pytest.mark.parametrize("name", PI.formats)
 def test_shapes_of_one_size_go_from_shallow_and_wide_to_deep_and_thin(name: str) -> None:
     target = pi().target_bytes

@@ -1,0 +1,209 @@
+"""The page "Compare": the matrix, the downloads and the pair say what `sizer compare --json` says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import cli
+from explorer.compare_inputs import CONTROLS, KEYS, MODELS, compared, model_of
+from explorer.controls import to_text
+from reports.compare_frames import comparison_frame
+from sizer.errors import SizerError
+from sizer.registry import model
+from sizer.runtimes import runtime
+from sizer.shape_code import PREFIX, shape_code
+
+NAMES = ("SmolLM2-135M", "Llama-2-7B")
+DEVICES = ("iphone-15-pro", "raspberry-pi-5")
+
+
+@pytest.fixture
+def page(root: Path) -> AppTest:
+    """The page, not yet run: a test may first give it an address."""
+    return AppTest.from_file(str(root / "explorer" / "compare.py"), default_timeout=120)
+
+
+def opened(page: AppTest, **query: str) -> AppTest:
+    for key, value in query.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """What the command line says of the same models and devices."""
+    devices = " ".join(f"--device {name}" for name in DEVICES)
+    return command(f"compare {' '.join(NAMES)} {devices} --format Q8_0 --context 4096 --json")
+
+
+def command(line: str) -> dict[str, Any]:
+    """What a command prints with --json."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main(shlex.split(line)) in (0, 1)
+    found: dict[str, Any] = json.loads(printed.getvalue())
+    return found
+
+
+def test_the_matrix_is_the_command_lines(page: AppTest, document: dict[str, Any]) -> None:
+    opened(page, models=",".join(NAMES), devices=",".join(DEVICES), format="Q8_0", context="4096")
+    shown = page.dataframe[0].value
+    assert list(shown.index) == document["models"]
+    cells = iter(document["estimates"])
+    for name in NAMES:
+        for target in DEVICES:
+            cell = next(cells)
+            assert shown.loc[name, target] == cell["latency"]["decode_tokens_per_s"]["value"]
+            assert shown.loc[name, "memory"] == cell["memory"]["total_bytes"]
+            assert shown.loc[name, "file"] == cell["weights"]["file_bytes"]
+            assert shown.loc[name, "parameters"] == cell["parameters"]["total"]
+    page.selectbox(key="compare_figure").set_value("time_to_first_token_s").run()
+    first = page.dataframe[0].value.loc["Llama-2-7B", "raspberry-pi-5"]
+    assert first == document["estimates"][3]["latency"]["time_to_first_token_s"]["value"]
+
+
+def test_what_is_downloaded_is_the_command_lines_document(document: dict[str, Any]) -> None:
+    found, refused = compared(NAMES, DEVICES, "Q8_0", "llama.cpp", 4096)
+    assert found is not None
+    assert refused == ()
+    assert json.loads(json.dumps(found.to_dict())) == document
+    frame = comparison_frame(found)
+    assert list(frame["fits"]) == [fits for row in document["fits"] for fits in row]
+    assert list(frame["file_bytes"]) == [e["weights"]["file_bytes"] for e in document["estimates"]]
+    assert list(frame["decode_tokens_per_s_low"]) == [
+        e["latency"]["decode_tokens_per_s"]["low"] for e in document["estimates"]
+    ]
+    assert list(frame["joules_per_token"].isna()) == [e["energy"] is None for e in document["estimates"]]
+
+
+def test_downloads(page: AppTest) -> None:
+    assert [button.label for button in opened(page).download_button] == ["CSV", "JSON"]
+
+
+def test_cells_say_whether_a_model_fits(page: AppTest, document: dict[str, Any]) -> None:
+    opened(page, models=",".join(NAMES), devices=",".join(DEVICES), format="Q8_0", context="4096")
+    assert document["fits"] == [[True, True], [False, False]]
+    styler = page.dataframe[0].proto.arrow_data.styler
+    assert "009E73" in styler.styles
+    assert "D55E00" in styler.styles
+    display = bytes(styler.display_values)
+    assert "✓".encode() in display
+    assert "✗".encode() in display
+
+
+def test_sorting_and_filtering(page: AppTest) -> None:
+    names = "Qwen2.5-0.5B,Llama-2-7B,SmolLM2-135M"
+    opened(page, models=names, devices=",".join(DEVICES), format="Q8_0", context="4096")
+    assert list(page.dataframe[0].value.index) == names.split(",")
+    page.selectbox(key="compare_sort").set_value("file").run()
+    assert list(page.dataframe[0].value.index) == ["SmolLM2-135M", "Qwen2.5-0.5B", "Llama-2-7B"]
+    page.selectbox(key="compare_sort").set_value("on raspberry-pi-5").run()
+    assert list(page.dataframe[0].value.index) == ["SmolLM2-135M", "Qwen2.5-0.5B", "Llama-2-7B"]
+    page.selectbox(key="compare_keep").set_value("fit no device").run()
+    assert list(page.dataframe[0].value.index) == ["Llama-2-7B"]
+    page.multiselect(key="compare_models").set_value(["SmolLM2-135M"]).run()
+    assert not page.exception
+    assert "all are left out" in page.info[0].value
+    assert page.query_params["keep"] in ("fit no device", ["fit no device"])
+
+
+def test_two_side_by_side(page: AppTest, document: dict[str, Any]) -> None:
+    opened(page, models=",".join(NAMES), devices=",".join(DEVICES), format="Q8_0", context="4096")
+    tables = " ".join(str(block.proto.body) for block in page.get("html"))
+    one, other = document["estimates"][1], document["estimates"][3]
+    assert page.selectbox(key="compare_beside").value == "raspberry-pi-5"
+    for text in (
+        f"<td>{one['architecture']['hidden_size']}</td><td>{other['architecture']['hidden_size']:,}</td>",
+        "<tr class=same><td>head_dim"
+        if one["architecture"]["head_dim"] == 128
+        else "<tr class=differs><td>head_dim",
+        "<tr class=same><td>sharing strategy</td><td>none</td><td>none</td><td>=</td><td></td>",
+    ):
+        assert text in tables, text
+    ratio = other["parameters"]["total"] / one["parameters"]["total"] - 1
+    assert f"<td>{ratio:+.1%}".replace("%", " %") in tables
+    assert [link.proto.label for link in page.get("link_button")] == ["Open A on Size", "Open B on Size"]
+    page.selectbox(key="compare_b").set_value("0").run()
+    same = " ".join(str(block.proto.body) for block in page.get("html"))
+    assert "class=differs" not in same
+
+
+def test_a_link_opens_the_same_page(page: AppTest, root: Path) -> None:
+    opened(page, models=",".join(NAMES))
+    page.multiselect(key="compare_devices").set_value(["pixel-8a", "macbook-air-m1"])
+    page.number_input(key="compare_context").set_value(1024)
+    page.selectbox(key="compare_a").set_value("1").run()
+    again = AppTest.from_file(str(root / "explorer" / "compare.py"), default_timeout=120)
+    for key, values in page.query_params.items():
+        again.query_params[key] = values
+    again.run()
+    assert again.dataframe[0].value.equals(page.dataframe[0].value)
+    for control in CONTROLS:
+        held = [to_text(p.session_state[control.key]) for p in (page, again)]
+        assert held[0] == held[1], control.key
+
+
+def test_a_shape_of_ones_own(page: AppTest) -> None:
+    code = PREFIX + shape_code(model("SmolLM2-135M").architecture)
+    opened(page, models=f"SmolLM2-135M,{code}")
+    shown = page.dataframe[0].value
+    assert list(shown.index) == ["SmolLM2-135M", "custom"]
+    assert shown.iloc[0].equals(shown.iloc[1])
+
+
+def test_no_model_and_one_model(page: AppTest) -> None:
+    opened(page).multiselect(key="compare_models").set_value([]).run()
+    assert page.info[0].value == "Choose a model, or several, on the left."
+    page.multiselect(key="compare_models").set_value(["SmolLM2-135M"]).run()
+    assert "Choose a second model" in page.info[0].value
+    assert len(page.dataframe[0].value) == 1
+
+
+def test_without_a_device(page: AppTest) -> None:
+    opened(page).multiselect(key="compare_devices").set_value([]).run()
+    assert not page.exception
+    assert list(page.dataframe[0].value.columns) == ["parameters", "file", "memory", "no device"]
+
+
+def test_another_engine_takes_its_own_format(page: AppTest) -> None:
+    opened(page, models="SmolLM2-135M").selectbox(key="compare_engine").set_value("executorch").run()
+    assert not page.exception
+    chosen = page.selectbox(key="compare_format").value
+    assert chosen in runtime("executorch").formats
+    expected = command(f"estimate SmolLM2-135M --runtime executorch --format {chosen} --json")
+    assert page.dataframe[0].value["file"].iloc[0] == expected["weights"]["file_bytes"]
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "no-such-model", "shape:hidden_size.<b>", "/etc/passwd"]
+)
+def test_what_is_no_model_is_one_line(page: AppTest, name: str) -> None:
+    opened(page, models=f"SmolLM2-135M,{name}")
+    assert len(page.error) == 1
+    assert len(page.dataframe[0].value) == 1  # the others are still compared
+    assert "<script>" not in str(page.error[0].value).replace("\\<script\\>", "")
+
+
+def test_only_the_catalogue_and_shapes_are_read(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text("{}", encoding="utf-8")
+    for text in (str(config), "hf:org/name"):
+        with pytest.raises(SizerError, match="unknown model"):
+            model_of(text)
+
+
+def test_a_bad_link_opens_on_first_values(page: AppTest) -> None:
+    opened(page, devices="toaster", format="Q0", context="-1", a="x", figure="<b>")
+    assert tuple(page.session_state[f"{KEYS}devices"]) == ("raspberry-pi-5", "iphone-15-pro", "pixel-8a")
+    assert tuple(page.session_state[MODELS.key]) == MODELS.first
+    assert not page.query_params
