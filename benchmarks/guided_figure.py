@@ -30,9 +30,9 @@ def guided_figure(pairs: Sequence[tuple[str, SearchResult, SearchResult]]) -> st
         panel = _Panel(left=number * _WIDTH, x=low, y=high)
         parts += [*panel.frame(title), *panel.study(control, _RANDOM), *panel.study(guided, _GUIDED)]
     for place, (name, color) in enumerate((("guided", _GUIDED), ("random", _RANDOM))):
-        at = _LEFT + 14 + 80 * place
-        parts.append(_mark((at, _HEIGHT - 10), color))
-        parts.append(f'<text x="{at + 8}" y="{_HEIGHT - 6}">{name}</text>')
+        at = _WIDTH - _RIGHT - 140 + 74 * place, _TOP - 14
+        parts.append(_mark(at, color))
+        parts.append(_text(at[0] + 8, at[1] + 4, name, "start"))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -53,7 +53,7 @@ class _Panel:
         parts = [
             f'<rect x="{x0}" y="{y1}" width="{x1 - x0}" height="{y0 - y1}" fill="none" stroke="#888888"/>',
             _text(x0, y1 - 10, title, "start"),
-            _text((x0 + x1) / 2, _HEIGHT - 30 + 24, "file, kB"),
+            _text((x0 + x1) / 2, _HEIGHT - 8, "file, kB"),
             f'<g transform="rotate(-90 {self._left + 14} {(y0 + y1) / 2})">'
             f"{_text(self._left + 14, (y0 + y1) / 2, 'bits per byte')}</g>",
         ]
