@@ -91,11 +91,15 @@ SCRIPT = """
       margin: Object.assign({}, figure.layout.margin), height: figure.layout.height,
       axis: (figure.layout.xaxis.title || {}).font ? figure.layout.xaxis.title.font.size : 14 });
     var room = width || figure.clientWidth, narrow = room < NARROW;
-    var entries = figure.data.filter(function (t) { return t.showlegend !== false; }).length;
+    var names = figure.data.filter(function (t) { return t.showlegend !== false; }).map(function (t) {
+      return (t.name || '').length;
+    });
     var legend = Object.assign({}, first.legend), margin = Object.assign({}, first.margin);
     var height = first.height;
     if (narrow && figure.layout.showlegend !== false && first.legend.orientation === 'h') {
-      var rows = Math.ceil(entries / 3) * 24 + 20;  // under the axis, where it covers no point
+      // under the axis, where it covers no point; columns are as wide as the longest name
+      var columns = Math.max(1, Math.floor((room - 60) / (50 + 8 * Math.max.apply(null, names))));
+      var rows = Math.ceil(names.length / columns) * 24 + 20;
       legend = { orientation: 'h', x: 0, xanchor: 'left', y: -90 / (height - 120), yanchor: 'top' };
       margin = Object.assign(margin, { l: 50, r: 10, b: 90 + rows });
       height = height + rows;

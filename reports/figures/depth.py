@@ -128,6 +128,7 @@ def _group(group: DepthGroup) -> go.Scatter:
         text=[f" {p.width}" for p in group.points],
         textposition="top right",
         textfont={"size": 12},
+        cliponaxis=False,
         error_y={
             "type": "data",
             "array": [p.standard_error for p in group.points],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from search import rungs
 from search.pareto import dominates
-from search.rungs import RungEntry, RungSettings, ladder, ranked, size_bins, survivors
+from search.rungs import Fate, RungEntry, RungSettings, fates, ladder, ranked, size_bins, survivors
 from sizer.errors import InvalidQuantity
 
 
@@ -106,3 +106,21 @@ def test_any_rung(entries: list[RungEntry], settings: RungSettings, first: bool)
         else:  # nobody goes on whom someone left behind dominates
             points = [(e.size_bytes, e.loss) for e in inside if e.id not in kept]
             assert not any(dominates(p, (e.size_bytes, e.loss)) for p in points for e in members)
+
+
+def test_why_each_goes_on_by_hand() -> None:
+    # one size, so layers of non-domination are one loss each: 2, 1, 3, 4, 0; five scores, 2 places, 1 by rank
+    losses = {0: (2, 3.0), 1: (4, 2.0), 2: (8, 1.0), 3: (4, 2.5), 4: (4, 2.6), 5: (4, float("inf"))}
+    entries = [RungEntry(id=n, size_bytes=100, depth=d, loss=loss) for n, (d, loss) in losses.items()]
+    settings = RungSettings(eta=3.0, bins=1)
+    assert fates(entries, settings, first_rung=True) == {
+        0: Fate.SHALLOWEST,
+        1: Fate.BEST,
+        2: Fate.BEST,  # the deepest as well, but its rank alone would have kept it
+        3: Fate.BEATEN,
+        4: Fate.BEATEN,
+        5: Fate.NO_SCORE,
+    }
+    assert survivors(entries, settings, first_rung=True) == (0, 1, 2)
+    later = fates(entries, settings)
+    assert [n for n, fate in later.items() if fate.goes_on] == [1, 2]

@@ -61,7 +61,8 @@ def test_names_are_escaped(smollm2: Architecture, result: SearchResult) -> None:
     evil = "<script>alert(1)</script>"
     named = estimate(architecture=replace(smollm2, name=evil), format="Q4_K_M")._repr_html_()
     study = replace(result, study=evil, device=evil)._repr_html_()
-    for page in (named, study, html_table([evil], [[evil]], caption=evil)):
+    heading = html_table([evil], [[evil]], caption=evil)
+    for page in (named, study, heading, html_table(["a", evil], [["b", evil]], caption="c")):
         assert "<script" not in page
         assert "&lt;script&gt;" in page
 
