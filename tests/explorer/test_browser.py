@@ -349,6 +349,7 @@ def test_designing_under_a_budget(page: Page, root: Path, tmp_path: Path) -> Non
         with page.context.expect_page() as opened:
             page.get_by_role("link", name="Open on Size").click()
         size = opened.value
+        size.set_default_timeout(_PATIENCE_MS)
         size.get_by_test_id("stMetric").first.wait_for()
         assert metric(size, "File") == file
         size.close()
