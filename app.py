@@ -12,12 +12,16 @@ _PAGES = Path(__file__).parent / "explorer"
 
 # no icons, of the site or of a page: Streamlit would fetch the browser tab's icon from the network
 st.set_page_config(page_title="sizer", layout="wide")
-st.html("<style>.stMainBlockContainer { padding: 4rem 3rem; }</style>")
+st.html(
+    "<style>.stMainBlockContainer { padding: 4rem 3rem; }"
+    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; } }</style>"
+)
 chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
         st.Page(_PAGES / "searches.py", title="Search", url_path="search"),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
+        st.Page(_PAGES / "evidence.py", title="Evidence", url_path="evidence"),
     ],
     position="top",
 )

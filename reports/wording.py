@@ -6,17 +6,26 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate
+from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from search.results import SearchResult, TrialRecord
     from sizer.architecture import Architecture
     from sizer.prediction import Prediction
+    from sizer.step_time import StepTime
 
 NOT_KNOWN = "-"
 
 # What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
+
+# What takes the time of a decoding step, by the names of sizer.step_time.
+STEP_NAMES = {
+    "weights": "reading weights",
+    "layers": "the cost of each layer",
+    "kv_cache": "reading the KV cache",
+    "fixed": "the cost of each step",
+}
 
 
 def shape_text(architecture: Architecture) -> str:
@@ -90,7 +99,7 @@ def limit_texts(
     )
 
 
-def share_text(part: int, total: int) -> str:
+def share_text(part: float, total: float) -> str:
     """Share of a total in per cent, such as "21.0 %"; nothing of nothing is 0 %."""
     return f"{100 * part / total if total else 0:.1f} %"
 
@@ -98,6 +107,25 @@ def share_text(part: int, total: int) -> str:
 def count_text(value: int) -> str:
     """Count in short and in full, such as "124.6M (124,635,456)"."""
     return f"{format_count(value)} ({value:,})"
+
+
+def binds_texts(
+    now: StepTime, full: StepTime | None, context_tokens: int, prompt: str | None
+) -> tuple[str, ...]:
+    """What decoding and the prompt wait for, a sentence each."""
+    texts = [f"Decoding waits most for {_bound(now)}."]
+    if full is not None:
+        texts.append(f"At the end of a full context of {context_tokens:,} tokens, for {_bound(full)}.")
+    if prompt is not None:
+        what = "arithmetic, not for memory" if prompt == "arithmetic" else "the weights to be read"
+        texts.append(f"The prompt waits for {what}.")
+    return tuple(texts)
+
+
+def _bound(step: StepTime) -> str:
+    seconds = step.to_dict()[f"{step.binds}_s"]
+    share = share_text(seconds, step.total_s)
+    return f"{STEP_NAMES[step.binds]}: {share} of a step of {format_seconds(step.total_s)}"
 
 
 def plain(text: str) -> str:
