@@ -146,7 +146,7 @@ def _show_rungs(config: SearchConfig, result: SearchResult, now: Activity) -> No
     trained = counts[0]
     tiles = st.columns(4)
     tiles[0].metric("Trained", f"{trained.done + trained.lost} of {trained.expected}")
-    tiles[1].metric("Over the budget, not trained", over)
+    tiles[1].metric("Over the budget", over)
     tiles[2].metric("Diverged or failed", sum(count.lost for count in counts))
     best = min((_bits(record) for record in result.finalists), default=None)
     tiles[3].metric("Best bits per byte", NOT_KNOWN if best is None else f"{best:.4f}")

@@ -36,6 +36,7 @@ def table_html(
         for place, row in enumerate(rows)
     )
     return (
-        f'{_STYLE}<div class="sizer-rows"><table class="sizer-rows-table">'
+        f'{_STYLE}<div class="sizer-rows" tabindex="0" role="region" aria-label="table">'
+        f'<table class="sizer-rows-table">'
         f"<thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table></div>"
     )

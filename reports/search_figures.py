@@ -117,7 +117,7 @@ def curves_figure(info: CurvesInfo) -> go.Figure:
         figure.add_vline(
             x=step,
             line={"color": GREY, "dash": "dot", "width": 1.5},
-            annotation={"text": f"rung ends, {step:,}", "font": {"color": GREY, "size": 12}},
+            annotation={"text": f"rung ends, {step:,}", "font": {"size": 12}},
             annotation_position="top left",
         )
     _finish(figure, "Learning curves", info.subtitle, info.notice)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 NOT_KNOWN = "-"
 
+# What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
+
 # What takes the time of a decoding step, by the names of sizer.step_time.
 STEP_NAMES = {
     "weights": "reading weights",
@@ -24,8 +27,6 @@ STEP_NAMES = {
     "kv_cache": "reading the KV cache",
     "fixed": "the cost of each step",
 }
-# What Markdown and Streamlit give a meaning; a colon only before a word, as in the emoji :word:.
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|$~&]|:(?=\S)")
 
 
 def shape_text(architecture: Architecture) -> str:

@@ -175,10 +175,10 @@ def wait_for_metric(page: Page, label: str, other_than: str) -> str:
     raise AssertionError(f"{label} is still {other_than}")
 
 
-def click_trial(page: Page, trial: int) -> None:
+def click_trial(page: Page, trial: int, *, patience_s: float = _PATIENCE_S) -> None:
     """Click a trial's point until its details show: the page may still be moving at the first click."""
     heading = page.get_by_role("heading", name=f"Trial {trial}", exact=True)
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + patience_s
     while not heading.is_visible():
         assert time.monotonic() < end, f"clicking trial {trial} showed nothing"
         point = page.evaluate(_POINT_OF_TRIAL, trial)

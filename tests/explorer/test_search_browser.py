@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 STORAGE = "sqlite:///runs/sizer.db"
-_PATIENCE_S = 300.0
+_PATIENCE_S = 600.0
 _PATIENCE_MS = 1000 * _PATIENCE_S
 
 
@@ -44,6 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def begin(page: Page, address: str, *, models: int, steps: int, name: str) -> None:  # noqa: F811
     """Fill in the form that a link opened, and begin."""
+    page.set_default_timeout(_PATIENCE_MS)  # a search takes all the cores there are
     page.goto(f"{address}/search?max_size=100kB")
     page.get_by_role("heading", name="Search", exact=True).wait_for()
     for label, value in (("Models to train", str(models)), ("Steps", str(steps)), ("Name", name)):
@@ -87,7 +88,7 @@ def test_a_search_from_the_form_to_its_frontier(
         assert metric(page, "Trained") == "3 of 3"
         assert metric(page, "Best bits per byte") == f"{points[-1]['val_bits_per_byte']:.4f}"
         for point in points:
-            click_trial(page, point["trial"])
+            click_trial(page, point["trial"], patience_s=_PATIENCE_S)
             assert metric(page, "Parameters") == format_count(point["num_parameters"])
             assert metric(page, "File") == format_bytes(point["file_bytes"])
             decode = float(metric(page, "Decode, tokens/s").replace(",", ""))

@@ -286,7 +286,7 @@ def figures(page: AppTest) -> dict[str, str]:
 def test_a_study_is_shown_as_stored(watched: AppTest, result: SearchResult) -> None:
     shown = figures(watched.run())
     assert shown["Trained"] == "12 of 12"
-    assert shown["Over the budget, not trained"] == "2"
+    assert shown["Over the budget"] == "2"
     assert shown["Diverged or failed"] == "1"
     best = frontier_document(result)["points"][-1]
     assert shown["Best bits per byte"] == f"{best['val_bits_per_byte']:.4f}"
