@@ -173,7 +173,7 @@ def print_frontier(result: SearchResult) -> None:
     from reports.trust_text import trust_line
 
     out(frontier_table(result))
-    for note in proxy_notes(result)[:2]:  # the report has all
+    for note in proxy_notes(result)[:3]:  # the report has all
         print(f"proxies:  {note}")
     if result.trained:
         print(f"trust:    {trust_line(result)}")

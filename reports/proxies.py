@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reports.wording import NOT_KNOWN, scales_text
+from search.pareto import front, frontier
 from search.results import SearchResult, TrialRecord
 from search.scaled import deviations, split_blocks
 from sizer.architecture import Architecture
@@ -67,6 +68,7 @@ def proxy_notes(result: SearchResult) -> tuple[str, ...]:
             f"vocabulary, is carried over by the law of {found.proxies} proxies{_fitted(found)}{agreement}. "
             "Errors of neighbours go together: ranges that overlap are not ties."
         )
+        notes.append(f"{_by_carried(result, found)}.")
     changed = sum(bool(_deviations(record)) for record in result.trained)
     if changed:
         notes.append(f"{changed} of {len(result.trained)} proxies have a ratio that their model has not.")
@@ -76,6 +78,21 @@ def proxy_notes(result: SearchResult) -> tuple[str, ...]:
             "into the next."
         )
     return tuple(notes)
+
+
+def carried_front(result: SearchResult, found: CarriedOver) -> tuple[int, ...]:
+    """Trials whose file and carried-over score no other beats, smallest file first."""
+    known = [record for record in result.trained if record.number in found.predictions]
+    points = [(record.file_bytes, found.predictions[record.number].value) for record in known]
+    kept = sorted(front(points), key=lambda place: points[place])
+    return tuple(known[place].number for place in kept)
+
+
+def _by_carried(result: SearchResult, found: CarriedOver) -> str:
+    kept, shown = carried_front(result, found), {record.number for record in frontier(result)}
+    if set(kept) == shown:
+        return "By the scores carried over the frontier has the same models"
+    return f"By the scores carried over the frontier would be trials {', '.join(map(str, kept))}"
 
 
 def _fitted(found: CarriedOver) -> str:
@@ -105,6 +122,7 @@ def proxies_document(result: SearchResult, found: CarriedOver | None) -> dict[st
             "fitted_steps": found.fitted_steps,
             "proxies": found.proxies,
             "kendall": found.agreement,
+            "frontier": list(carried_front(result, found)),
         }
     names = ("width_scale", "vocab_size")
     return {**{name: result.settings.get(f"proxy_{name}") for name in names}, "carried_over": law}

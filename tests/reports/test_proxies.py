@@ -13,7 +13,7 @@ from reports.figures import frontier_info
 from reports.frames import trials_frame
 from reports.frontier_text import frontier_cells, frontier_columns, frontier_table, plain_text
 from reports.page import report_html
-from reports.proxies import CARRIED_COLUMN, carried, proxies_document, proxy_notes, scale_text
+from reports.proxies import CARRIED_COLUMN, carried, carried_front, proxies_document, proxy_notes, scale_text
 from reports.trust_notes import trust_notes
 from search.results import SearchResult, TrialRecord
 from search.scaled import scaled_proxy
@@ -73,6 +73,19 @@ def test_the_document_says_what_was_trained(study: SearchResult) -> None:
     (narrow,) = [p for p in document["points"] if p["trial"] == 4]
     assert (narrow["proxy"]["num_heads"], narrow["proxy"]["num_kv_heads"]) == (4, 2)
     assert narrow["proxy"]["deviations"][0] == "query heads 4 instead of 6"
+
+
+def test_the_frontier_by_what_is_carried_over_is_said(study: SearchResult) -> None:
+    found = carried(study)
+    assert found is not None
+    kept = carried_front(study, found)
+    assert frontier_document(study)["proxies"]["carried_over"]["frontier"] == list(kept)
+    assert f"would be trials {', '.join(map(str, kept))}." in proxy_notes(study)[2]
+    values = {r.number: (r.file_bytes, found.predictions[r.number].value) for r in study.trained}
+    # smallest first, each better than all before; none of the others is better than all that are as small
+    assert [values[n][1] for n in kept] == sorted((values[n][1] for n in kept), reverse=True)
+    for number, (size, value) in values.items():
+        assert number in kept or any(values[n][0] <= size and values[n][1] <= value for n in kept)
 
 
 def test_notes_say_it_before_anything_else_of_the_scores(study: SearchResult) -> None:
