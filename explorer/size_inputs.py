@@ -57,8 +57,11 @@ def take_first_values() -> None:
     """Give every control its value: this session's, or in a new session or after a link the address's."""
     state = st.session_state
     query = st.query_params.to_dict()
-    if START.key not in state or (query and state.get(SIZE_LEFT)):
-        state.update(values_of(query))
+    linked = query and state.get(SIZE_LEFT)
+    for key, value in values_of(query).items():
+        if linked or key not in state:
+            state[key] = value
+    if linked or _WIDTH_BEFORE not in state:
         state[_WIDTH_BEFORE] = state[WIDTH.key]
     state[SIZE_LEFT] = False
     # a format or cache that the engine does not have gives way to its usual one

@@ -124,7 +124,7 @@ def stack_figure(info: StackInfo) -> go.Figure:
         figure.add_vline(x=info.limit, line={"color": GREY, "dash": "dash", "width": 2})
     figure.update_layout(
         barmode="stack",
-        height=220 + 34 * len(info.bars),
+        height=250 + 34 * len(info.bars),
         bargap=0.35,
         margin={"l": 10, "r": 10, "t": 80, "b": 100},
         # at the foot of the figure, where two lines of it keep clear of the axis

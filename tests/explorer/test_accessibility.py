@@ -62,6 +62,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def open_page(page: Page, address: str, path: str) -> None:  # noqa: F811
     """Open a page and wait until its script has run and its figures are drawn."""
+    page.set_default_timeout(5 * 60_000)  # however busy the machine
     page.goto(f"{address}/{path}", wait_until="commit")
     page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
     page.wait_for_function(

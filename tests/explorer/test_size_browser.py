@@ -46,9 +46,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
     assert [file.name for file in folder.iterdir()] == ["server.log"]
 
 
-def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
+def open_at(page: Page, address: str) -> None:  # noqa: F811
+    """Open the page and wait for its figures, however busy the machine."""
+    page.set_default_timeout(5 * 60_000)
     page.goto(address, wait_until="commit")
     page.get_by_test_id("stMetric").first.wait_for()
+
+
+def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
+    open_at(page, address)
     choose(page, "Start from", "a config or GGUF file")
     box = page.get_by_label("Paste a config.json")
     box.fill("<script>alert(1)</script>")
@@ -67,8 +73,7 @@ def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[.
     query = dict(parse_qsl(urlsplit(page.url).query))
     assert set(query) == {"start", "shape", "name", "format"}
     page.goto("about:blank")
-    page.goto(f"{address}/?{urlencode(query)}", wait_until="commit")
-    page.get_by_test_id("stMetric").first.wait_for()
+    open_at(page, f"{address}/?{urlencode(query)}")
     assert (metric(page, "Parameters"), metric(page, "File")) == ("457.2M", file)
 
     # and the copied command says the same
@@ -86,8 +91,7 @@ def test_uploading(page: Page, address: str, tmp_path: Path) -> None:  # noqa: F
     (tmp_path / "pythia.json").write_text(json.dumps(dict(models()["pythia-70m"].config)), encoding="utf-8")
     tiny = replace(models()["SmolLM2-135M"].architecture, vocab_size=96, hidden_size=64, num_layers=2)
     write_gguf(tmp_path / "tiny.gguf", tiny)
-    page.goto(address, wait_until="commit")
-    page.get_by_test_id("stMetric").first.wait_for()
+    open_at(page, address)
     choose(page, "Start from", "a config or GGUF file")
     uploader = page.get_by_test_id("stFileUploader").locator("input[type=file]")
     uploader.wait_for(state="attached")
