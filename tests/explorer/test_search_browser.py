@@ -118,6 +118,9 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
         assert now.owner is not None, log_tail("long", STORAGE)
         return now.live.in_training[0].step if now.live and now.live.in_training else 0
 
+    def last_point() -> int:
+        return read_curves("long", STORAGE)[0].points[-1].step
+
     with served(root / "app.py", folder, folder / "server.log") as address:
         begin(page, address, models=2, steps=90_000, name="long")
         says(page, "Running")
@@ -135,15 +138,14 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
         says(page, "Stopped. Resume goes on from where it was.")
         assert activity("long", STORAGE).state is State.STOPPED
         assert not is_alive(dict(begun.owner))
-        before = read_curves("long", STORAGE)[0].points[-1].step
+        before = last_point()
         page.get_by_role("button", name="Resume").click()
         says(page, "Running")
-        wait(lambda: steps() > before)
+        wait(lambda: last_point() > before)
         again = read_launch("long", STORAGE)
         assert again is not None
         assert again.arguments == ("search", "resume", "--", "long")
         page.get_by_role("button", name="Stop").click()
         says(page, "Stopped. Resume goes on from where it was.")
-    assert read_curves("long", STORAGE)[0].points[-1].step > before
     log = (folder / "runs" / "logs" / "long.log").read_text(encoding="utf-8")
     assert log.count("stopped; go on with: sizer search resume long") == 2
