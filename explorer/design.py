@@ -57,7 +57,7 @@ def page() -> None:
         draw_inputs()
     st.header("Design")
     try:
-        query = query_of(st.session_state)
+        query = query_of({control.key: st.session_state[control.key] for control in CONTROLS})
         found = designed(query)
     except NoFit as error:
         st.warning(plain(str(error)))
