@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sizer.estimate import Estimate
 
 _STYLE = """<style>
+.sizer-beside-wide { overflow-x: auto; }
 table.sizer-beside { border-collapse: collapse; width: 100%; font-size: .875rem; margin-bottom: .8rem; }
 .sizer-beside td, .sizer-beside th { border: 0; border-bottom: 1px solid rgba(138, 145, 156, .3);
   padding: .2rem .8rem .2rem 0; text-align: right; font-variant-numeric: tabular-nums; }
@@ -190,7 +191,8 @@ def _part_html(part: Part) -> str:
         for line in part.lines
     )
     head = f"<tr><th>{escape(part.title)}</th><th>A</th><th>B</th><th>B − A</th><th>%</th></tr>"
-    return f'{_STYLE}<table class="sizer-beside"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    table = f'<table class="sizer-beside"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f'{_STYLE}<div class="sizer-beside-wide" tabindex="0">{table}</div>'
 
 
 page()

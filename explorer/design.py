@@ -57,7 +57,7 @@ def page() -> None:
         draw_inputs()
     st.header("Design")
     try:
-        query = query_of(st.session_state.to_dict())
+        query = query_of({control.key: st.session_state[control.key] for control in CONTROLS})
         found = designed(query)
     except NoFit as error:
         st.warning(plain(str(error)))
@@ -91,6 +91,7 @@ def _show(found: Design) -> None:
         config=FIGURE_CONFIG,
         alt=f"{density.title} by {density.axis.title} and expected loss, the best {len(best)} marked",
     )
+    st.caption(density.subtitle)
     _show_best(found, best)
     _show_picked(found, best[0] if picked is None else picked)
     _show_same_size(found)
@@ -203,6 +204,7 @@ def _show_same_size(found: Design) -> None:
         config=FIGURE_CONFIG,
         alt=f"{info.title}: expected loss, decoding speed and file over depth",
     )
+    st.caption(info.subtitle)
 
 
 page()

@@ -18,7 +18,7 @@ from explorer.size_controls import NO_DEVICE
 from explorer.size_state import usual_format
 from reports.design_figures import AXES
 from reports.same_size_figures import FORMAT_COLOURS
-from search.design import Design, design
+from search.design import Design, design, lattice_query, tried_shapes
 from search.lattice import MOST_DEPTH, Form
 from search.sized_shapes import DesignQuery
 from sizer.architecture import Architecture
@@ -31,6 +31,7 @@ from sizer.workload import Workload
 
 if TYPE_CHECKING:
     from search.design import Ranked
+    from search.sized_shapes import SizedShapes
 
 KEYS = "design_"
 
@@ -142,7 +143,13 @@ def _rate(given: str, *, known: bool) -> float | None:
 @st.cache_resource(max_entries=16, show_spinner="Sizing every shape")
 def designed(query: DesignQuery) -> Design:
     """The answer to a query."""
-    return design(query)
+    return design(query, tried=_tried(lattice_query(query)))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _tried(query: DesignQuery) -> SizedShapes:
+    """Shapes of one largest file, sized once for every limit on memory and speed."""
+    return tried_shapes(query)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -125,7 +125,7 @@ def _show_progress(live: Live) -> None:
                 str(run.number),
                 run.model,
                 run.format,
-                f"{run.rung + 1} of {live.rungs}" if run.rung < live.rungs else "cool-down",
+                f"{run.rung + 1} of {live.rungs}",
                 str(run.seed or "") or "own",
                 f"{run.step:,} of {run.steps:,}",
                 NOT_KNOWN if run.loss is None else f"{run.loss:.3f}",
@@ -150,17 +150,15 @@ def _show_rungs(config: SearchConfig, result: SearchResult, now: Activity) -> No
     tiles[2].metric("Diverged or failed", sum(count.lost for count in counts))
     best = min((_bits(record) for record in result.finalists), default=None)
     tiles[3].metric("Best bits per byte", NOT_KNOWN if best is None else f"{best:.4f}")
-    rows = [_rung_row(count, len(counts)) for count in counts]
+    rows = [_rung_row(count) for count in counts]
     st.html(table_html(("rung", "steps", "models done", "lost", "other seeds"), rows))
     where = (result.device or "no device", *budget_texts(result), f"corpus {result.corpus}")
     st.caption(plain(" · ".join((*where, f"{config.sampler} sampler"))))
 
 
-def _rung_row(count: RungCount, rungs: int) -> tuple[str, ...]:
-    last = rungs > 1 and count.rung == rungs - 1
-    name = "cool-down of finalists" if last else f"{count.rung + 1}"
+def _rung_row(count: RungCount) -> tuple[str, ...]:
     return (
-        name,
+        f"{count.rung + 1}",
         f"{count.steps:,}",
         f"{count.done} of {count.expected}",
         str(count.lost),

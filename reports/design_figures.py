@@ -93,13 +93,13 @@ def density_info(
         y_edges_percent=tuple(map(float, y_edges)),
         counts=np.where(counts.T > 0, counts.T, np.nan),
         front=_front(x, y, kind.better) if kind.better else (),
-        front_name="the lowest of all that are as fast" if axis == "decode" else "the lowest of all as small",
+        front_name="lowest at that speed" if axis == "decode" else "lowest at that size",
         best=tuple(_mark(design, row, values) for row in best),
         picked=None if picked is None else _mark(design, picked, values),
         limit=limit if limit is not None and _in_view(limit, x) else None,
         limit_text="" if limit is None else f"budget {_limit_text(limit, axis)}",
-        title=f"{number:,} architectures within the budget",
-        subtitle=f"darker: more of them{left_out}",
+        title=f"{number:,} architectures",
+        subtitle=f"Of the architectures within the budget; darker: more of them{left_out}.",
     )
 
 
@@ -219,11 +219,12 @@ def density_figure(info: DensityInfo) -> go.Figure:
             annotation={"text": info.limit_text, "font": {"color": VERMILION}},
             annotation_position="top left" if not info.axis.logarithmic else "top right",
         )
-    style(figure, title=info.title, subtitle=info.subtitle)
+    # what the subtitle says is too long for a phone: the page writes it below
+    style(figure, title=info.title, subtitle="")
     figure.update_layout(
         height=500,
-        margin={"l": 80, "r": 30, "t": 100, "b": 70},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        margin={"l": 80, "r": 20, "t": 50, "b": 120},
+        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

@@ -59,8 +59,11 @@ def same_size_info(design: Design, curves: Sequence[tuple[str, Ranked]]) -> Same
         curves=drawn,
         interval_of=best,
         most_percent=most,
-        title=f"From shallow and wide to deep and thin, all {format_bytes(design.target_bytes)}",
-        subtitle=f"band: 80 % of {best}; open: outside of what the law was fitted to; cross: over the budget",
+        title=f"All {format_bytes(design.target_bytes)}",
+        subtitle=(
+            f"From shallow and wide to deep and thin, all in files of one size. Band: 80 % of {best}; open: "
+            "outside of what the law was fitted to; cross: over the budget in memory or speed."
+        ),
     )
 
 
@@ -104,17 +107,17 @@ def same_size_figure(info: SameSizeInfo) -> go.Figure:
         panels.append((curve.file_bytes, len(heights)))
         for values, row in panels:
             figure.add_trace(_line(curve, values, first=row == 1), row=row, col=1)
-    style(figure, title=info.title, subtitle=info.subtitle)
+    style(figure, title=info.title, subtitle="")
     figure.update_layout(
         height=680 if speeds else 560,
-        margin={"l": 80, "r": 30, "t": 100, "b": 60},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
+        margin={"l": 80, "r": 20, "t": 50, "b": 100},
+        legend={"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",
     )
     ticks = [1, 2, 4, 8, 16, 32, 64, 96]
-    figure.update_xaxes(type="log", tickvals=ticks, ticktext=list(map(str, ticks)))
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=list(map(str, ticks)), tickangle=0)
     figure.update_xaxes(title="layers, at one file size", row=len(heights), col=1)
     figure.update_yaxes(
         title="loss above the best", ticksuffix=" %", range=[-2, info.most_percent], row=1, col=1

@@ -14,6 +14,7 @@ from search.prior_law import PriorLaw, outside, prior_law
 from search.ridge import Floats
 from search.sized_shapes import Bools, DesignQuery, SizedShapes, joined, lattice, sized
 from sizer.architecture import Architecture
+from sizer.budget import Budget
 from sizer.device import device as device_by_name
 from sizer.errors import InvalidQuantity, NoFit
 from sizer.estimate import Estimate
@@ -161,23 +162,41 @@ class Design:
         return _all(checks.values(), len(shapes))
 
 
-def design(query: DesignQuery) -> Design:
-    """Size a lattice of shapes in each format and rank by the published law what the budget allows.
+def lattice_query(query: DesignQuery) -> DesignQuery:
+    """The query without what does not change the shapes that are tried: limits on memory and speed."""
+    most_bytes = int(_most_file_bytes(query))
+    return replace(_with_known_names(query), budget=Budget(max_size_bytes=most_bytes))
 
-    Raises InvalidQuantity without any limit and NoFit, naming what the smallest model breaks, where nothing
-    fits.
-    """
+
+def tried_shapes(query: DesignQuery) -> SizedShapes:
+    """All shapes a query is answered from, whether within the budget or not."""
+    query = _with_known_names(query)
+    most_bytes = _most_file_bytes(query)
+    return joined(
+        [
+            sized(query, lattice(query, name).below(most_bytes), index)
+            for index, name in enumerate(query.formats)
+        ]
+    )
+
+
+def _with_known_names(query: DesignQuery) -> DesignQuery:
+    """The query with its formats named once each, as the runtime names them."""
     engine = runtime_by_name(query.runtime)
     names = tuple(dict.fromkeys(map(engine.format_name, query.formats)))
     if not names:
         raise InvalidQuantity(f"formats: must name at least one of {', '.join(engine.formats)}")
-    query = replace(query, formats=names)
-    most_bytes = _most_file_bytes(query)
-    parts = [
-        sized(query, lattice(query, name).below(most_bytes), index)
-        for index, name in enumerate(query.formats)
-    ]
-    tried = joined(parts)
+    return replace(query, formats=names)
+
+
+def design(query: DesignQuery, *, tried: SizedShapes | None = None) -> Design:
+    """Size a lattice of shapes in each format and rank by the published law what the budget allows.
+
+    `tried`: what `tried_shapes` said of the same `lattice_query`, which need not be sized again then. Raises
+    InvalidQuantity without any limit and NoFit, naming what the smallest model breaks, where nothing fits.
+    """
+    query = _with_known_names(query)
+    tried = tried or tried_shapes(query)
     checks = _checks(query, tried)
     fits = _all(checks.values(), len(tried))
     broken = {name: int((~rows).sum()) for name, rows in checks.items()}

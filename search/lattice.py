@@ -51,7 +51,7 @@ class Extent:
     one_recipe: bool  # heads of `sizer.solve.llama_shape` only
 
 
-WIDE = Extent(rows=80_000, widths=48, ffn_widths=6, depths=64, one_recipe=False)
+WIDE = Extent(rows=80_000, widths=48, ffn_widths=6, depths=48, one_recipe=False)
 NARROW = Extent(rows=120, widths=12, ffn_widths=1, depths=16, one_recipe=True)
 
 

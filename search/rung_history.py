@@ -8,7 +8,6 @@ from typing import NamedTuple
 from search.results import ProxyResult, SearchResult, TrialRecord, TrialStatus
 from search.rungs import Fate, RungEntry, RungSettings, fates
 
-_LAST_OF_LADDER = "all of the last rung"  # train on, at a falling rate
 _AT_ITS_END = "trained to its end"
 _NOT_KNOWN = "not recorded"
 
@@ -25,7 +24,7 @@ class Outcome(NamedTuple):
 class Rung(NamedTuple):
     """One rung: its length, and every model that has trained so far, in order of their numbers."""
 
-    number: int  # from 0; one past the last of the ladder: finalists at a falling rate
+    number: int  # from 0
     steps: int
     outcomes: tuple[Outcome, ...]
     open: bool  # nobody has trained on yet: who does may still change
@@ -51,7 +50,7 @@ def rung_history(result: SearchResult) -> tuple[Rung, ...]:
     runs = {r.number: {run.rung: run for run in r.runs if run.seed == seed} for r in result.records}
     records = {r.number: r for r in result.records if r.repeats is None and runs[r.number]}
     numbers = sorted({rung for r in records for rung in runs[r]})
-    last_of_ladder = _last_of_ladder(result)
+    final = _final_rung(result)
     found = []
     for number in numbers:
         cohort = {n: runs[n][number] for n in records if number in runs[n]}
@@ -61,19 +60,19 @@ def rung_history(result: SearchResult) -> tuple[Rung, ...]:
             Rung(
                 number=number,
                 steps=max(run.steps for run in cohort.values()),
-                outcomes=_outcomes(result, records, scores, number, last_of_ladder, further),
-                open=number < last_of_ladder + (last_of_ladder > 0) and not any(further.values()),
+                outcomes=_outcomes(result, records, scores, number, final, further),
+                open=number < final and not any(further.values()),
             )
         )
     return tuple(found)
 
 
-def _last_of_ladder(result: SearchResult) -> int:
-    """Number of the last rung before the cool-down; 0 for a study of one rung."""
+def _final_rung(result: SearchResult) -> int:
+    """Number of the rung whose models are trained to their end; 0 for a study of one rung."""
     if result.config is not None:
-        from search.plan import rung_steps
+        from search.plan import final_rung
 
-        return len(rung_steps(result.config)) - 1
+        return final_rung(result.config)
     steps = str(result.settings.get("rungs", ""))
     return steps.count(",")
 
@@ -83,13 +82,11 @@ def _outcomes(
     records: Mapping[int, TrialRecord],
     scores: Mapping[int, float | None],
     number: int,
-    last_of_ladder: int,
+    final: int,
     further: Mapping[int, bool],
 ) -> tuple[Outcome, ...]:
-    if number > last_of_ladder or last_of_ladder == 0:
+    if number >= final:
         why, goes_on = dict.fromkeys(scores, _AT_ITS_END), dict.fromkeys(scores, False)
-    elif number == last_of_ladder:
-        why, goes_on = dict.fromkeys(scores, _LAST_OF_LADDER), dict.fromkeys(scores, True)
     elif result.config is None:
         why, goes_on = dict.fromkeys(scores, _NOT_KNOWN), dict(further)
     else:

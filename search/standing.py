@@ -15,7 +15,7 @@ from search.results import TrialRecord, TrialStatus
 class RungCount(NamedTuple):
     """Models that were trained up to a rung."""
 
-    rung: int  # from 0; the number of rungs is the cool-down of the finalists
+    rung: int  # from 0
     steps: int  # at its end
     done: int  # with a score
     lost: int  # diverged, or failed for reasons outside the model
@@ -34,14 +34,14 @@ def rung_counts(
         if record.repeats is None and not record.violations
         for run in record.runs
     ]
-    last, counts = final_rung(config), []
+    counts = []
     expected, cohort = config.trials, _cohort(config, records)
-    for rung in range(last + 1):
+    for rung in range(final_rung(config) + 1):
         own = [complete for run, complete in runs if run.rung == rung and run.seed == config.seed]
         others = sum(run.rung == rung and run.seed != config.seed for run, _ in runs)
         if rung in cohort:
             expected = cohort[rung]
-        elif 0 < rung < last:
+        elif rung:
             expected = ceil(expected / config.eta)
         expected = max(expected, len(own))
         done = sum(own)

@@ -85,7 +85,7 @@ def test_shapes_of_one_size(found: Design) -> None:
         beyond = (grid.num_layers < 4) | (grid.num_layers > 64) | (grid.hidden_size < 384)
         kept = [symbol for symbol in curve.symbols if symbol != "x"]
         assert kept == [("circle", "circle-open")[out] for out in beyond[~slow].tolist()]
-        assert len(set(kept)) == 2
+        assert "circle-open" in kept
     assert info.interval_of in {"Q4_0", "Q8_0"}
     figure = same_size_figure(info)
     filled = [trace for trace in figure.data if trace.fill == "toself"]

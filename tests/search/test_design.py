@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from search.design import SAME_SIZE, Design, design
+from search.design import SAME_SIZE, Design, design, lattice_query, tried_shapes
 from search.prior_law import prior_law
 from search.shapes import features_of
 from search.sized_shapes import DesignQuery
@@ -197,6 +197,18 @@ def test_a_speed_alone_is_a_limit() -> None:
     found = design(nothing_known)
     assert set(found.broken) == {"decode"}
     assert found.broken["decode"] > 0
+
+
+def test_shapes_sized_before_give_the_same_answer() -> None:
+    tighter = replace(
+        PI, budget=replace(PI.budget, min_decode_tokens_per_s=100.0, max_memory_bytes=140_000_000)
+    )
+    assert lattice_query(tighter) == lattice_query(PI)
+    assert lattice_query(replace(PI, context_tokens=512)) != lattice_query(PI)
+    anew, again = design(tighter), design(tighter, tried=tried_shapes(lattice_query(PI)))
+    assert anew.broken == again.broken
+    assert anew.best(5) == again.best(5)
+    np.testing.assert_array_equal(anew.feasible.above, again.feasible.above)
 
 
 def test_formats_are_named_once_and_as_the_runtime_does() -> None:

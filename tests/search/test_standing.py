@@ -32,8 +32,7 @@ def test_before_anything_is_trained() -> None:
     assert rung_counts(CONFIG, []) == (
         RungCount(0, 1000, 0, 0, 12, 0),
         RungCount(1, 3000, 0, 0, 4, 0),
-        RungCount(2, 9000, 0, 0, 2, 0),
-        RungCount(3, 9900, 0, 0, 2, 0),
+        RungCount(2, 9900, 0, 0, 2, 0),
     )
 
 
@@ -71,7 +70,7 @@ def test_every_stage_of_a_search_counts_what_the_plan_trains() -> None:
         lost = first.rung == 1 and first.number == at.cohort[0]
         status = TrialStatus.DIVERGED if lost else TrialStatus.COMPLETE
         records = grown(records, first.number, run(first.rung, bits, seed=first.seed, status=status))
-    assert sorted(set(seen)) == [1, 2, 3]
+    assert sorted(set(seen)) == [1, 2]
     counts = rung_counts(CONFIG, records)
     assert [c.rung for c in counts] == list(range(final_rung(CONFIG) + 1))
     assert all(c.done + c.lost == c.expected for c in counts)
