@@ -146,7 +146,7 @@ def _is_wide(steps: Sequence[int]) -> bool:
 
 
 def _apart(ends: Sequence[int]) -> tuple[int, ...]:
-    """Steps to print: not one so near to the next that they would overlap, as before a short cool-down."""
+    """Steps to print: not one so near to the next that they would overlap."""
     return tuple(e for e, after in zip(ends, (*ends[1:], inf), strict=False) if after > _TICKS_APART * e)
 
 

@@ -11,9 +11,9 @@ from search.rung_history import Outcome, rung_history
 
 def test_who_went_on_and_why(in_rungs: SearchResult) -> None:
     # Five scores and one place in three, so 2 places, of which 1 by rank; deepest (8 layers) and shallowest
-    # (2 layers) go on in any case. Then 3 scores, 1 place; then the last rung, which all of it cools down.
-    first, second, third, cooled = rung_history(in_rungs)
-    assert [rung.steps for rung in (first, second, third, cooled)] == [100, 300, 900, 990]
+    # (2 layers) go on in any case. Then 3 scores, 1 place: the last rung.
+    first, second, last = rung_history(in_rungs)
+    assert [rung.steps for rung in (first, second, last)] == [100, 300, 990]
     assert first.outcomes == (
         Outcome(0, 3.0, "shallowest of its size", True),
         Outcome(1, 2.0, "best of its size", True),
@@ -29,8 +29,7 @@ def test_who_went_on_and_why(in_rungs: SearchResult) -> None:
         "best of its size",
         "beaten at its size",
     ]
-    assert third.outcomes == (Outcome(1, 1.8, "all of the last rung", True),)
-    assert cooled.outcomes == (Outcome(1, 1.7, "trained to its end", False),)
+    assert last.outcomes == (Outcome(1, 1.7, "trained to its end", False),)
 
 
 def test_without_the_configuration_it_says_only_what_was_recorded(in_rungs: SearchResult) -> None:
@@ -56,7 +55,7 @@ def test_other_seeds_are_no_rungs_of_their_own(in_rungs: SearchResult) -> None:
     best = records[1]
     records[1] = replace(best, runs=(*best.runs, replace(best.runs[-1], seed=8)))
     history = rung_history(replace(in_rungs, records=tuple(records)))
-    assert [len(rung.outcomes) for rung in history] == [6, 3, 1, 1]
+    assert [len(rung.outcomes) for rung in history] == [6, 3, 1]
 
 
 def test_nothing_trained(in_rungs: SearchResult) -> None:
@@ -64,7 +63,7 @@ def test_nothing_trained(in_rungs: SearchResult) -> None:
 
 
 def test_while_a_rung_is_open_nobody_has_gone_on(in_rungs: SearchResult) -> None:
-    assert [rung.open for rung in rung_history(in_rungs)] == [False, False, False, False]
+    assert [rung.open for rung in rung_history(in_rungs)] == [False, False, False]
     begun = replace(in_rungs, records=tuple(replace(r, runs=r.runs[:1]) for r in in_rungs.records))
     (first,) = rung_history(begun)
     assert first.open
