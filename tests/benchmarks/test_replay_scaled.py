@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import replay_scaled
+from benchmarks import proxies, replay_scaled
 from search.carry import LONG_STEPS
 from tests.shared_facts import needs_shared
 
@@ -46,6 +46,15 @@ def test_the_other_table_is_inside_the_laws_own_range(widest: int) -> None:
     assert found.inside >= 0.75
     assert found.tau > replay_scaled.counting_taus(replay_scaled.lts_wide())[0]
     assert found.error < 0.06
+
+
+def test_of_models_trained_here_the_law_knows_the_order_better_than_their_proxies() -> None:
+    found = proxies.trained()
+    by_proxy, by_law, by_counting = proxies.taus(found)
+    assert len(found) >= 8
+    assert by_law > by_counting > by_proxy
+    assert all(one.carried.low <= one.model_bits <= one.carried.high for one in found)
+    assert all(one.carried.value < one.model_bits for one in found)
 
 
 def test_long_is_where_the_table_says() -> None:
