@@ -115,7 +115,8 @@ def _report(found: list[Findings], what: str, markdown: Path | None, *, json_out
     from reports.reproduction_text import reproduction_table, reproductions_page
 
     if markdown is not None:
-        command = f"sizer search reproduce {what} --stored --markdown {markdown.name}"
+        shown = markdown.name if markdown.is_absolute() else markdown.as_posix()
+        command = f"sizer search reproduce {what} --stored --markdown {shown}"
         try:
             markdown.write_text(reproductions_page(found, command), encoding="utf-8", newline="\n")
         except OSError as error:

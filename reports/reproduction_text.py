@@ -9,7 +9,15 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from search.agreement import COVERAGE, FEWEST_RANKED, ArmFinding, ClaimFinding, Findings, OrderFinding
+from search.agreement import (
+    COVERAGE,
+    FEWEST_RANKED,
+    ArmFinding,
+    ClaimFinding,
+    Findings,
+    OrderFinding,
+    Verdict,
+)
 from search.ranking import Interval
 from search.reproductions import Reproduction
 from sizer.units import format_bytes, format_count, format_seconds
@@ -43,7 +51,7 @@ def reproduction_table(found: Findings) -> RenderableType:
     lines = [r.title, f"published: {r.published}", f"source:    {r.source}", f"matched:   {r.matched}"]
     after = [f"order:     {_order_words(found.order)}"] if found.order else []
     after += [f"cost:      {_cost(found)}", f"ranges:    {_ranges()}"]
-    after += [f"cannot tell: {limit}" for limit in r.limits]
+    after += [f"limit:     {limit}" for limit in r.limits]
     return Group(*map(escape, lines), arms, claims, *map(escape, after))
 
 
@@ -110,7 +118,7 @@ def _cost(found: Findings) -> str:
     )
     return (
         f"{found.runs} runs of {found.steps:,} steps of {r.batch_size} x {r.seq_len} tokens, "
-        f"{format_count(found.trained_tokens)} in all, {time}"
+        f"{format_count(found.trained_tokens)} in all, {time} in {' and '.join(found.dtypes)}"
     )
 
 
@@ -145,9 +153,18 @@ def reproductions_page(all_found: Sequence[Findings], command: str) -> str:
         for claim in found.claims:
             text, published, here, _, verdict = _claim_cells(claim)
             lines.append(_row((name, text, published, here, verdict)))
+    lines += ["", _tally(all_found)]
     for found in all_found:
         lines += ["", *_section(found)]
     return "\n".join([*lines, ""])
+
+
+def _tally(all_found: Sequence[Findings]) -> str:
+    """How many claims there are of each verdict."""
+    verdicts = [claim.verdict for found in all_found for claim in found.claims]
+    verdicts += [found.order.verdict for found in all_found if found.order is not None]
+    counts = [(verdict.value, verdicts.count(verdict)) for verdict in Verdict]
+    return f"Verdicts: {', '.join(f'{count} {name}' for name, count in counts if count)}."
 
 
 def _section(found: Findings) -> list[str]:
@@ -169,7 +186,7 @@ def _section(found: Findings) -> list[str]:
     ]
     if found.order is not None:
         lines += ["", f"Order of all arms: {_order_words(found.order)}."]
-    return [*lines, "", "What this cannot tell:", "", *(f"- {limit}" for limit in r.limits)]
+    return [*lines, "", "Limits:", "", *(f"- {limit}" for limit in r.limits)]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -123,6 +123,7 @@ class Findings:
     wall_s: float  # of all runs, one after the other
     cpu_s: float | None  # processor time of all; None where some were trained in worker processes
     threads: tuple[int, ...]  # that runs were trained with
+    dtypes: tuple[str, ...]  # that matrices were multiplied in
 
     def to_dict(self) -> dict[str, Any]:
         """The document `sizer search reproduce --json` prints."""
@@ -147,6 +148,7 @@ class Findings:
                 "wall_s": self.wall_s,
                 "cpu_s": self.cpu_s,
                 "threads": list(self.threads),
+                "dtypes": list(self.dtypes),
             },
         }
 
@@ -171,6 +173,7 @@ def findings(reproduction: Reproduction, runs: Sequence[Run]) -> Findings:
         wall_s=sum(run.proxy.wall_s for run in runs),
         cpu_s=None if None in cpu else sum(filter(None, cpu)),
         threads=tuple(sorted({run.threads for run in runs})),
+        dtypes=tuple(sorted({run.proxy.dtype or "unknown" for run in runs})),
     )
 
 

@@ -113,7 +113,7 @@ class Reproduction:
     seq_len: int
     val_chunks: int
     fused: bool | None
-    core_minutes: float  # that all seeds took on one core of the machine of docs/reproductions.md
+    core_minutes: float  # about what all seeds take on one core (AMD EPYC with bfloat16 products)
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...]
 

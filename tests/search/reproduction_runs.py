@@ -17,7 +17,7 @@ def run(label: str, seed: int, chunk_bits: Sequence[float], *, diverged: bool = 
     found = proxy(sum(chunk_bits) / len(chunk_bits), steps=1000)
     if diverged:
         found = proxy(status=TrialStatus.DIVERGED, steps=1000)
-    found = replace(found, seed=seed, val_chunk_bits=() if diverged else tuple(chunk_bits))
+    found = replace(found, seed=seed, dtype="bf16", val_chunk_bits=() if diverged else tuple(chunk_bits))
     return Run(label=label, seed=seed, threads=1, cpu_s=20.5, proxy=found)
 
 
