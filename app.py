@@ -12,13 +12,17 @@ _PAGES = Path(__file__).parent / "explorer"
 
 # no icons, of the site or of a page: Streamlit would fetch the browser tab's icon from the network
 st.set_page_config(page_title="sizer", layout="wide")
-st.html("<style>.stMainBlockContainer { padding: 4rem 3rem; }</style>")
+st.html(
+    "<style>.stMainBlockContainer { padding: 4rem 3rem; }"
+    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; } }</style>"
+)
 chosen = st.navigation(
     [
         st.Page(_PAGES / "size.py", title="Size a model", url_path="size", default=True),
         st.Page(_PAGES / "compare.py", title="Compare", url_path="compare"),
         st.Page(_PAGES / "design.py", title="Design", url_path="design"),
         st.Page(_PAGES / "frontier.py", title="Open a study", url_path="study"),
+        st.Page(_PAGES / "evidence.py", title="Evidence", url_path="evidence"),
     ],
     position="top",
 )

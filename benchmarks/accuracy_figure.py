@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log10
 
-from benchmarks.accuracy_judged import FEW, FITTED, SHEET, Judged
-from benchmarks.accuracy_latency import judge
+from sizer.measure.judged import FEW, FITTED, SHEET, Judged, judge
 from sizer.measure.regression import read_rows
 
 _SIZE, _MARGIN = 520, 56

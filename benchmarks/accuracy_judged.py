@@ -1,30 +1,12 @@
-"""A measured speed beside what was predicted without its model, and tables of such rows."""
+"""Tables of measured speeds beside what was predicted without their model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import exp
 from statistics import median
-from typing import NamedTuple
 
-from sizer.measure.regression import Row
-
-FITTED, FEW, SHEET = "fitted", "fitted, few rows", "specification"
-
-
-class Judged(NamedTuple):
-    """A measured speed, what was predicted without its model, and whether the range held it."""
-
-    row: Row
-    basis: str
-    error: float  # log(predicted / measured)
-    inside: bool
-
-    @property
-    def predicted(self) -> float:
-        """Tokens per second of decoding."""
-        assert self.row.decode_tokens_per_s is not None
-        return self.row.decode_tokens_per_s * exp(self.error)
+from sizer.measure.judged import FEW, FITTED, SHEET, Judged
 
 
 def by_basis(judged: Sequence[Judged]) -> list[str]:

@@ -9,24 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.accuracy_judged import FEW, FITTED, SHEET, Judged, by_basis, by_device, median_error, percent
+from benchmarks.accuracy_judged import by_basis, by_device, median_error, percent
 from benchmarks.accuracy_prefill import prefill_lines
 from sizer.device import Device, DeviceKind, load_devices
 from sizer.energy import arithmetic_joules
 from sizer.latency import profiles
-from sizer.measure.choice import SIMPLEST, choose_features, fit_group, held_out_devices, held_out_models
-from sizer.measure.regression import (
-    Groups,
-    Key,
-    Row,
-    conformal,
-    conformal_of_groups,
-    decode_rows,
-    enough,
-    error,
-    grouped,
-    read_rows,
-)
+from sizer.measure.judged import FITTED, Judged, judge
+from sizer.measure.regression import Row, read_rows
 
 _INTRODUCTION = """\
 Decoding speed of every row of `sizer/data/measurements.csv`, predicted without the rows of its model on its
@@ -54,63 +43,6 @@ better on models held out: weights by how coarsely a speed is printed (OnePlus 1
 iPhone SE 3 14.3 %, and the Galaxy S24 Ultra from 9.4 to 10.0 %); the engine's other sets of terms (the one
 that suits the Pixel 10 better, 16.1 %, is worse on the OnePlus 12 and the iPhone, 12.9 and 27.4 %)."""
 _LEAST_ROWS = 6
-
-
-def judge(rows: Sequence[Row]) -> tuple[list[Judged], list[Row]]:
-    """Every decode row that something can be said of without its own model, and the others.
-
-    Ranges, too, are learned from other models, or other devices, than the row's.
-    """
-    groups = grouped(decode_rows(rows))
-    choice = choose_features(groups)
-    sheet, sheet_factor = _by_sheet(rows)
-    few = _few(groups)
-    found: list[Judged] = []
-    without: list[Row] = []
-    for key, group in groups.items():
-        if enough(group):
-            errors = held_out_models(groups, key, choice[group[0].engine])
-            for row, e in zip(group, errors, strict=True):
-                rest = [o for r, o in zip(group, errors, strict=True) if r.model != row.model]
-                found.append(Judged(row, FITTED, e, abs(e) <= log(conformal(rest)) + 1e-12))
-        elif key in few:
-            others = [[e for _, e in errors] for other, errors in few.items() if other != key]
-            limit = log(conformal_of_groups(others))
-            found += [Judged(row, FEW, e, abs(e) <= limit) for row, e in few[key]]
-        else:
-            for row in group:
-                if id(row) in sheet:
-                    limit = log(sheet_factor[row.device])
-                    found.append(Judged(row, SHEET, sheet[id(row)], abs(sheet[id(row)]) <= limit))
-                else:
-                    without.append(row)
-    return found, without
-
-
-def _by_sheet(rows: Sequence[Row]) -> tuple[dict[int, float], dict[str, float]]:
-    """Error of each row predicted from its device's sheet, and the factor that the other devices teach."""
-    errors: dict[int, float] = {}
-    factors: dict[str, float] = {}
-    for kind in ("cpu", "gpu"):
-        found, _ = held_out_devices(rows, load_devices(), kind)
-        for name, judged in found.items():
-            errors |= {id(row): e for row, e in judged}
-            factors[name] = conformal_of_groups(
-                [[e for _, e in others] for other, others in found.items() if other != name]
-            )
-    return errors, factors
-
-
-def _few(groups: Groups) -> dict[Key, list[tuple[Row, float]]]:
-    """Rows of devices with few rows of several models, each predicted from those of the other models."""
-    found: dict[Key, list[tuple[Row, float]]] = {}
-    for key, rows in groups.items():
-        if enough(rows) or len({r.model for r in rows}) < 2:
-            continue
-        for row in rows:
-            rest = {**groups, key: [r for r in rows if r.model != row.model]}
-            found.setdefault(key, []).append((row, error(fit_group(rest, key, SIMPLEST), row)))
-    return found
 
 
 # llmfit's formula and tables: github AlexsJones/llmfit llmfit-core/src/fit.rs and models.rs (MIT), as a

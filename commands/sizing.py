@@ -177,7 +177,8 @@ def estimate_command(
         if advice:
             from sizer.advice import alignment_advice, sensitivities
 
-            print("\n" + advice_text(sensitivities(result), alignment_advice(result)), end="")
+            advised = (*alignment_advice(result), *_binding(result))
+            print("\n" + advice_text(sensitivities(result), advised), end="")
     if result.memory.fits is False:
         raise typer.Exit(1)
 
@@ -226,11 +227,28 @@ def chosen_training(
 
 def _advice(result: Estimate) -> dict[str, Any]:
     from sizer.advice import alignment_advice, sensitivities
+    from sizer.step_time import at_full_context, prompt_binds, step_time
 
+    now, full = step_time(result), at_full_context(result)
     return {
         "sensitivities": [change.to_dict() for change in sensitivities(result)],
         "advice": list(alignment_advice(result)),
+        "decode_step": now.to_dict() if now else None,
+        "decode_step_at_full_context": full.to_dict() if full else None,
+        "prompt_waits_for": prompt_binds(result),
     }
+
+
+def _binding(result: Estimate) -> tuple[str, ...]:
+    """What decoding and the prompt wait for, in sentences; nothing without a known speed."""
+    from reports.wording import binds_texts
+    from sizer.step_time import at_full_context, prompt_binds, step_time
+
+    now = step_time(result)
+    if now is None:
+        return ()
+    context = result.workload.context_tokens
+    return binds_texts(now, at_full_context(result), context, prompt_binds(result))
 
 
 def _sharing(strategy: str | None, repeat: int | None) -> LayerSharing | None:

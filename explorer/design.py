@@ -25,12 +25,12 @@ from explorer.design_inputs import (
     search_link,
 )
 from explorer.link import size_link, size_query
-from explorer.panels import plain, show_headline
+from explorer.panels import show_headline
 from reports.design_figures import AXES, density_figure, density_info
 from reports.design_frames import best_style, design_frame
 from reports.figures import FIGURE_CONFIG
 from reports.same_size_figures import same_size_figure, same_size_info
-from reports.wording import above_text, outside_ranges, shape_text
+from reports.wording import above_text, outside_ranges, plain, shape_text
 from sizer.errors import NoFit, SizerError
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from sizer.registry import models
 from sizer.runtimes import runtime
 from sizer.shape_code import shape_code
 
-# app.py's url_path of the page, from its root
-SIZE_PATH = "size"
+# the page that opens first has the explorer's root as its address, whatever its url_path says
+SIZE_PATH = "/"
 _LONGEST_NAME = 100
 
 
@@ -53,9 +53,9 @@ def size_query(
         CACHE.key: _cache(runtime, cache_type),
     }
     for control in DEPLOYMENT:
-        if str(from_text(control, deployment[control.key])) != deployment[control.key]:
-            told = f"{control.key}: the size page cannot show {deployment[control.key]!r}"
-            raise InvalidQuantity(told)
+        asked = deployment[control.key]
+        if str(from_text(control, asked)) != asked:
+            raise InvalidQuantity(f"{control.key}: the size page cannot show {asked!r}")
     firsts = {control.key: str(control.first) for control in (*DEPLOYMENT, MODEL)}
     told = _source(architecture) | deployment
     return {key: value for key, value in told.items() if value != firsts.get(key)}

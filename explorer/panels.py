@@ -10,11 +10,11 @@ import streamlit as st
 from reports.breakdowns import BreakdownInfo, breakdown_figure, bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections
 from reports.figures import FIGURE_CONFIG
-from reports.wording import NOT_KNOWN, fit_text, range_text, rate_text
+from reports.wording import NOT_KNOWN, energy_text, fit_text, plain, range_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
@@ -28,13 +28,16 @@ table.sizer-figures { border-collapse: collapse; width: 100%; font-size: .875rem
 .sizer-figures td:nth-child(2), .sizer-figures th:nth-child(2) { text-align: right; white-space: nowrap; }
 .sizer-figures td:nth-child(3) { opacity: .7; }
 .sizer-figures tr.total td { font-weight: 600; }
+.sizer-wide { overflow-x: auto; }
+.sizer-figures.sizer-numbers td, .sizer-figures.sizer-numbers th { white-space: nowrap; opacity: 1; }
+.sizer-figures.sizer-numbers :is(td, th):nth-child(n + 2) { text-align: right; }
 </style>"""
 
 
 def show_headline(estimate: Estimate) -> None:
-    """Parameters, file, memory and speed as five figures, each with its range or remark below it."""
+    """Parameters, file, memory, speed and energy as six figures, each with its range or remark below it."""
     parameters, file, memory = estimate.parameters, estimate.file, estimate.memory
-    tiles = [column.container(gap=None) for column in st.columns(5)]
+    tiles = [column.container(gap=None) for column in st.columns(6)]
     tiles[0].metric("Parameters", format_count(parameters.total))
     tiles[0].caption(f"{format_count(parameters.non_embedding)} outside embedding and head")
     tiles[1].metric("File", format_bytes(file.total))
@@ -48,6 +51,9 @@ def show_headline(estimate: Estimate) -> None:
     tiles[3].caption(_speed_remark(estimate, decode, rate_text))
     tiles[4].metric("First token", format_seconds(first.value) if first else NOT_KNOWN)
     tiles[4].caption(_speed_remark(estimate, first, format_seconds))
+    energy = estimate.energy
+    tiles[5].metric("Energy per token", energy_text(energy.value) if energy else NOT_KNOWN)
+    tiles[5].caption(_speed_remark(estimate, energy, energy_text))
 
 
 def show_breakdowns(estimate: Estimate, key: str) -> None:
@@ -63,11 +69,32 @@ def show_details(estimate: Estimate) -> None:
     """Every figure as a table in sections, and the assumptions it rests on."""
     figures, assumptions = st.tabs(["All figures", "Assumptions"])
     with figures:
-        columns = st.columns(2)
-        for place, section in enumerate(estimate_sections(estimate)):
-            columns[place % 2].html(_section_html(section))
+        show_figures(estimate)
     with assumptions:
-        st.markdown("\n".join(f"- {plain(note)}" for note in estimate.assumptions))
+        show_assumptions(estimate)
+
+
+def show_figures(estimate: Estimate) -> None:
+    """Every figure as a table in sections."""
+    columns = st.columns(2)
+    for place, section in enumerate(estimate_sections(estimate)):
+        columns[place % 2].html(_section_html(section))
+
+
+def show_assumptions(estimate: Estimate) -> None:
+    """What the figures rest on."""
+    st.markdown("\n".join(f"- {plain(note)}" for note in estimate.assumptions))
+
+
+def table_html(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts, numbers to the right of the first column; wider than the screen, it scrolls."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    rows_html = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    table = f'<table class="sizer-figures sizer-numbers">{rows_html}</table>'
+    return (
+        f'{_TABLE_STYLE}<div class="sizer-wide" tabindex="0" role="region" aria-label="table">{table}</div>'
+    )
 
 
 def _show_breakdown(info: BreakdownInfo, key: str) -> None:
@@ -98,8 +125,3 @@ def _speed_remark(estimate: Estimate, prediction: Prediction | None, wording: Ca
     if prediction is not None:
         return f"{range_text(prediction, wording)}, {prediction.basis.value}"
     return "choose a device" if estimate.device is None else "nothing known of this device's speed"
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|$~:" else c for c in text)

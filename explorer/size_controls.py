@@ -19,7 +19,7 @@ NO_DEVICE = "none"
 FIRST_MODEL = "SmolLM2-135M"
 FIRST = model(FIRST_MODEL).architecture
 
-START = Choice("start", "Start from", FROM_CATALOGUE, (FROM_CATALOGUE, FROM_COUNT, BY_HAND))
+START = Choice("start", "Start from", FROM_CATALOGUE, (FROM_CATALOGUE, FROM_COUNT, FROM_FILE, BY_HAND))
 MODEL = Choice("model", "Model", FIRST_MODEL, tuple(sorted(models(), key=str.lower)))
 COUNT = Text(
     "count",

@@ -60,7 +60,7 @@ Values = Mapping[str, Any]  # by the keys of the controls
 def values_of(query: Mapping[str, str]) -> dict[str, Any]:
     """A value for every control from the parameters of an address; what one could not hold is left out."""
     values = {control.key: from_text(control, query.get(control.key)) for control in (*SOURCE, *DEPLOYMENT)}
-    values |= deployment_of(values[ENGINE.key], values)
+    values |= deployment_of(str(values[ENGINE.key]), values)
     try:
         firsts = slider_values(start_of(values))
     except SizerError:
@@ -134,19 +134,17 @@ def chosen_architecture(start: Architecture, values: Values) -> Architecture:
     """The start with the fields whose sliders were moved; InvalidArchitecture if they do not go together."""
     shown = slider_values(start)
     fields = {
-        LAYERS: "num_layers",
-        WIDTH: "hidden_size",
-        FFN: ffn_field(start),
-        HEADS: "num_heads",
-        KV_HEADS: "num_kv_heads",
-        HEAD_DIM: "head_dim",
-        VOCABULARY: "vocab_size",
-        TIED: "tie_embeddings",
+        LAYERS.key: "num_layers",
+        WIDTH.key: "hidden_size",
+        FFN.key: ffn_field(start),
+        HEADS.key: "num_heads",
+        KV_HEADS.key: "num_kv_heads",
+        HEAD_DIM.key: "head_dim",
+        VOCABULARY.key: "vocab_size",
+        TIED.key: "tie_embeddings",
     }
-    moved: dict[str, Any] = {
-        field: values[c.key] for c, field in fields.items() if values[c.key] != shown[c.key]
-    }
-    if any(values[control.key] != shown[control.key] for control in (SHARING, REPEAT)):
+    moved: dict[str, Any] = {f: values[key] for key, f in fields.items() if values[key] != shown[key]}
+    if any(values[key] != shown[key] for key in (SHARING.key, REPEAT.key)):
         strategy = SharingStrategy(values[SHARING.key])
         repeat = 1 if strategy is SharingStrategy.NONE else values[REPEAT.key]
         moved["sharing"] = LayerSharing(strategy=strategy, repeat=repeat)

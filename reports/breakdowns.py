@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sizer.estimate import Estimate
 
 _COUNT_UNITS = tuple(parse_count(text) for text in ("1B", "1M", "1K", "1"))
-_DECIMAL_UNITS = tuple(parse_bytes(text) for text in ("1GB", "1MB", "1KB", "1B"))
-_BINARY_UNITS = tuple(parse_bytes(text) for text in ("1GiB", "1MiB", "1KiB", "1B"))
+DECIMAL_UNITS = tuple(parse_bytes(text) for text in ("1GB", "1MB", "1KB", "1B"))
+BINARY_UNITS = tuple(parse_bytes(text) for text in ("1GiB", "1MiB", "1KiB", "1B"))
 
 _TICK_INTERVALS = 3
 # A budget further right than this many times the total would flatten every bar.
@@ -85,7 +85,7 @@ def bytes_info(estimate: Estimate) -> BreakdownInfo:
         colour=GREEN,
         axis_title="bytes in the file",
         wording=format_bytes,
-        units=_DECIMAL_UNITS,
+        units=DECIMAL_UNITS,
     )
 
 
@@ -106,7 +106,7 @@ def memory_info(estimate: Estimate) -> BreakdownInfo:
         colour=VERMILION,
         axis_title="bytes of memory",
         wording=format_bytes_binary,
-        units=_BINARY_UNITS,
+        units=BINARY_UNITS,
         total_bar=True,
     )
     if m.budget_bytes is None:
@@ -119,7 +119,7 @@ def memory_info(estimate: Estimate) -> BreakdownInfo:
         budget=m.budget_bytes,
         budget_text=f"budget {format_bytes_binary(m.budget_bytes)}",
         axis_end=end,
-        ticks=_ticks(end, _BINARY_UNITS, format_bytes_binary),
+        ticks=round_ticks(end, BINARY_UNITS, format_bytes_binary),
     )
 
 
@@ -193,18 +193,18 @@ def _info(
         colour=colour,
         axis_title=axis_title,
         axis_end=end,
-        ticks=_ticks(end, units, wording),
+        ticks=round_ticks(end, units, wording),
         budget=None,
         budget_text="",
     )
 
 
-def _ticks(
-    end: float, units: tuple[int, ...], wording: Callable[[int], str]
+def round_ticks(
+    end: float, units: tuple[int, ...], wording: Callable[[int], str], intervals: int = _TICK_INTERVALS
 ) -> tuple[tuple[float, str], ...]:
-    """About three round positions from 0, round in the unit they are printed in (5 MiB, not 5.24 MB)."""
+    """About so many round positions from 0, round in the unit they are printed in (5 MiB, not 5.24 MB)."""
     unit = next((u for u in units if u <= end / 2), 1)
-    rough = max(end / _TICK_INTERVALS / unit, 1e-9)
+    rough = max(end / intervals / unit, 1e-9)
     power = 10.0 ** (ceil(log10(rough)) - 1)
     step = max(1, round(next(m for m in (1, 2, 5, 10) if m * power >= 0.8 * rough) * power * unit))
     return tuple((position, wording(position)) for position in range(0, int(end) + 1, step))

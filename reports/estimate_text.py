@@ -82,18 +82,34 @@ def estimate_table(
 def advice_text(changes: Sequence[Change], advice: Sequence[str], width: int = TEXT_WIDTH) -> str:
     """What each change of shape would do, one a line, then advice on widths."""
     name_width = max((len(change.name) for change in changes), default=0) + 4
-    lines = [f"{'Adding':<{name_width}}{'parameters':>12}{'file':>12}{'memory':>12}{'decode':>18}"]
-    for change in changes:
-        speed = change.decode_tokens_per_s
-        lines.append(
-            f"  {change.name:<{name_width - 2}}{_signed(change.parameters, format_count):>12}"
-            f"{_signed(change.file_bytes, format_bytes):>12}"
-            f"{_signed(change.memory_bytes, format_bytes_binary):>12}"
-            f"{NOT_KNOWN if speed is None else f'{speed:+.3g} tokens/s':>18}"
-        )
+    header, *rows = change_rows(changes)
+    lines = [f"{header[0]:<{name_width}}" + _columns(header)]
+    lines += [f"  {row[0]:<{name_width - 2}}" + _columns(row) for row in rows]
     for text in advice:
         lines += _hanging("  - ", text, width)
     return "\n".join(lines) + "\n"
+
+
+def change_rows(changes: Sequence[Change]) -> tuple[tuple[str, ...], ...]:
+    """A header, then what each change of shape would do, as texts in columns."""
+    rows = [("Adding", "parameters", "file", "memory", "decode")]
+    for change in changes:
+        speed = change.decode_tokens_per_s
+        rows.append(
+            (
+                change.name,
+                _signed(change.parameters, format_count),
+                _signed(change.file_bytes, format_bytes),
+                _signed(change.memory_bytes, format_bytes_binary),
+                NOT_KNOWN if speed is None else f"{speed:+.3g} tokens/s",
+            )
+        )
+    return tuple(rows)
+
+
+def _columns(row: Sequence[str]) -> str:
+    _, parameters, file, memory, decode = row
+    return f"{parameters:>12}{file:>12}{memory:>12}{decode:>18}"
 
 
 def _signed(value: int, wording: Callable[[int], str]) -> str:

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sizer.units import format_bytes, format_bytes_binary, format_count
+from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
 if TYPE_CHECKING:
     from search.law_prior import Term
     from search.results import SearchResult, TrialRecord
     from sizer.architecture import Architecture
     from sizer.prediction import Prediction
+    from sizer.step_time import StepTime
 
 NOT_KNOWN = "-"
+
+# What takes the time of a decoding step, by the names of sizer.step_time.
+STEP_NAMES = {
+    "weights": "reading weights",
+    "layers": "the cost of each layer",
+    "kv_cache": "reading the KV cache",
+    "fixed": "the cost of each step",
+}
 
 
 def shape_text(architecture: Architecture) -> str:
@@ -115,16 +124,12 @@ def outside_ranges(terms: Iterable[Term]) -> str:
 
 
 def _value(value: float) -> str:
-    return (
-        format_count(round(value))
-        if value >= 10_000
-        else f"{value:,.3g}"
-        if value < 1000
-        else f"{value:,.0f}"
-    )
+    if value >= 10_000:
+        return format_count(round(value))
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def share_text(part: int, total: int) -> str:
+def share_text(part: float, total: float) -> str:
     """Share of a total in per cent, such as "21.0 %"; nothing of nothing is 0 %."""
     return f"{100 * part / total if total else 0:.1f} %"
 
@@ -132,3 +137,27 @@ def share_text(part: int, total: int) -> str:
 def count_text(value: int) -> str:
     """Count in short and in full, such as "124.6M (124,635,456)"."""
     return f"{format_count(value)} ({value:,})"
+
+
+def binds_texts(
+    now: StepTime, full: StepTime | None, context_tokens: int, prompt: str | None
+) -> tuple[str, ...]:
+    """What decoding and the prompt wait for, a sentence each."""
+    texts = [f"Decoding waits most for {_bound(now)}."]
+    if full is not None:
+        texts.append(f"At the end of a full context of {context_tokens:,} tokens, for {_bound(full)}.")
+    if prompt is not None:
+        what = "arithmetic, not for memory" if prompt == "arithmetic" else "the weights to be read"
+        texts.append(f"The prompt waits for {what}.")
+    return tuple(texts)
+
+
+def _bound(step: StepTime) -> str:
+    seconds = step.to_dict()[f"{step.binds}_s"]
+    share = share_text(seconds, step.total_s)
+    return f"{STEP_NAMES[step.binds]}: {share} of a step of {format_seconds(step.total_s)}"
+
+
+def plain(text: str) -> str:
+    """Text of somebody else's as Markdown that shows it as it stands."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|$~:" else c for c in text)

@@ -129,6 +129,6 @@ def _numbers(field: str, text: str) -> Iterable[int]:
         count += len(run)
         if not run or count > MAX_LAYERS:
             raise InvalidArchitecture(
-                f"shape: {field} has {shown(part)}; accepted: up to {MAX_LAYERS} layers"
+                f"shape: {field} has {shown(part)}; accepted: up to {MAX_LAYERS} numbers"
             )
         yield from run

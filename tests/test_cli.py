@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import cli
 from search.study import STORAGE_VARIABLE
 from sizer import __version__
+from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from tests.sizer.test_estimate import CONTRACT
 from tests.sizer.test_hf_config import LLAMA
 
@@ -363,6 +365,43 @@ def test_the_explorer_is_started_on_the_storage_asked_for(
     assert Path(command[4]).name == "app.py"
     assert "8600" in command
     assert env[STORAGE_VARIABLE] == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [("127.0.0.1", False), ("localhost", False), ("::1", False), ("0.0.0.0", True), ("192.168.1.7", True)],
+)
+def test_the_explorer_listens_to_this_machine_unless_told_otherwise(
+    sizer: Any, root: Path, monkeypatch: pytest.MonkeyPatch, address: str, warned: bool
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("commands.explorer.os.execve", lambda program, command, env: started.append(command))
+    ran = sizer("app", "--address", address)
+    assert (ran.code, "warning: listening on" in ran.err) == (0, warned)
+    assert ran.err.count("\n") == int(warned)
+    (command,) = started
+    options = dict(zip(command[5::2], command[6::2], strict=True))
+    assert options["--server.address"] == address
+    assert options["--browser.gatherUsageStats"] == "false"
+    assert options["--server.maxUploadSize"] == str(MAX_UPLOAD_MB)
+    # what `streamlit run app.py` reads in a checkout says the same
+    config = tomllib.loads((root / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert config["server"] == {"address": "127.0.0.1", "maxUploadSize": MAX_UPLOAD_MB}
+    assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_by_default_the_explorer_listens_to_this_machine(sizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("commands.explorer.os.execve", lambda program, command, env: started.append(command))
+    assert sizer("app").code == 0
+    assert started[0][5:7] == ["--server.address", "127.0.0.1"]
+
+
+@pytest.mark.parametrize("address", ["", "example.com", "127.0.0.1; rm", "1.2.3"])
+def test_an_address_that_is_none_is_one_line(sizer: Any, address: str) -> None:
+    ran = sizer("app", "--address", address)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert ran.err.startswith("error: address: ")
 
 
 def test_version(sizer: Any) -> None:

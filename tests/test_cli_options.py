@@ -132,3 +132,17 @@ def test_solve_and_compare_take_each_runtimes_own_cache(sizer: Any, engine: str)
     assert compared.json["estimates"][0]["weights"]["runtime"] == engine
     solved = sizer("solve", "--max-size", "40MB", "--runtime", engine, "--bits", "4", "--top", "2", "--json")
     assert [e["weights"]["file_bytes"] <= 40_000_000 for e in solved.json["estimates"]] == [True, True]
+
+
+def test_advice_says_what_binds(sizer: Any) -> None:
+    asked = ("estimate", "SmolLM2-135M", "--format", "Q4_K_M", "--device", "raspberry-pi-5", "--advice")
+    document = sizer(*asked, "--json").json
+    step = document["decode_step"]
+    seconds = sum(value for key, value in step.items() if key != "binds")
+    assert seconds == pytest.approx(1 / document["latency"]["decode_tokens_per_s"]["value"])
+    assert (step["binds"], document["prompt_waits_for"]) == ("weights", "arithmetic")
+    full = document["decode_step_at_full_context"]
+    assert full["kv_cache_s"] > step["kv_cache_s"]
+    assert "Decoding waits most for reading weights: " in sizer(*asked).out
+    without = sizer("estimate", "SmolLM2-135M", "--format", "Q4_K_M", "--advice", "--json").json
+    assert without["decode_step"] is without["prompt_waits_for"] is None

@@ -27,14 +27,17 @@ def read_config_json(path: Path, name: str | None = None) -> Architecture:
 def _read_object(file: Path) -> Mapping[str, Any]:
     with open_regular(file, ACCEPTED) as (stream, _):
         text = stream.read(MAX_CONFIG_BYTES + 1)
+    return parse_config(text, str(file))
+
+
+def parse_config(text: bytes, origin: str) -> Mapping[str, Any]:
+    """The JSON object in the text of a config.json; `origin` is what an error calls it."""
     if len(text) > MAX_CONFIG_BYTES:
-        raise InvalidFile(
-            f"model: {str(file)!r} is larger than {MAX_CONFIG_BYTES} bytes; accepted: {ACCEPTED}"
-        )
+        raise InvalidFile(f"model: {origin!r} is larger than {MAX_CONFIG_BYTES} bytes; accepted: {ACCEPTED}")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidFile(f"model: {str(file)!r} is not JSON; accepted: {ACCEPTED}") from None
+        raise InvalidFile(f"model: {origin!r} is not JSON; accepted: {ACCEPTED}") from None
     if not isinstance(value, dict):
-        raise InvalidFile(f"model: {str(file)!r} is not a JSON object; accepted: {ACCEPTED}")
+        raise InvalidFile(f"model: {origin!r} is not a JSON object; accepted: {ACCEPTED}")
     return value

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from sizer.readers.file_tensor import MAX_TENSORS, FileTensor
 from sizer.readers.gguf_types import FILE_TYPE_BY_ID, TYPE_BY_ID
@@ -95,27 +95,33 @@ class GgufHeader:
 def read_gguf(path: Path) -> GgufHeader:
     """Header of a GGUF file; InvalidFile says which field is wrong and what is accepted."""
     with open_regular(path, ACCEPTED) as (stream, size):
-        cursor = Cursor(stream, size, path)
-        version = _version(cursor)
-        num_tensors = _count(cursor, "tensor_count", _LEAST_TENSOR_BYTES, MAX_TENSORS)
-        num_keys = _count(cursor, "metadata_kv_count", _LEAST_KEY_BYTES, _MAX_KEYS)
-        metadata: dict[str, Value] = {}
-        for number in range(num_keys):
-            key = cursor.text(f"metadata key {number}", _MAX_KEY_BYTES)
-            if key in metadata:
-                raise cursor.invalid(ascii(key)[:80], "the key stands twice", "each key once")
-            metadata[key] = cursor.value(ascii(key)[:80])
-        alignment = _alignment(cursor, metadata)
-        entries = [_entry(cursor) for _ in range(num_tensors)]
-        header_bytes = cursor.position + -cursor.position % alignment
-        if len({entry.name for entry in entries}) < len(entries):
-            seen: set[str] = set()
-            for entry in entries:
-                if entry.name in seen:
-                    raise cursor.invalid(_called(entry.name), "the name stands twice", "each name once")
-                seen.add(entry.name)
-        tensors = tuple(_tensor(cursor, entry, header_bytes, alignment) for entry in entries)
-        _require_apart(cursor, tensors)
+        return read_gguf_stream(stream, size, path)
+
+
+def read_gguf_stream(stream: BinaryIO, size: int, path: Path, *, whole: bool = True) -> GgufHeader:
+    """Header at the start of an open file of that many bytes; not `whole`: its data may be cut off."""
+    cursor = Cursor(stream, size, path)
+    version = _version(cursor)
+    num_tensors = _count(cursor, "tensor_count", _LEAST_TENSOR_BYTES, MAX_TENSORS)
+    num_keys = _count(cursor, "metadata_kv_count", _LEAST_KEY_BYTES, _MAX_KEYS)
+    metadata: dict[str, Value] = {}
+    for number in range(num_keys):
+        key = cursor.text(f"metadata key {number}", _MAX_KEY_BYTES)
+        if key in metadata:
+            raise cursor.invalid(ascii(key)[:80], "the key stands twice", "each key once")
+        metadata[key] = cursor.value(ascii(key)[:80])
+    alignment = _alignment(cursor, metadata)
+    entries = [_entry(cursor) for _ in range(num_tensors)]
+    header_bytes = cursor.position + -cursor.position % alignment
+    if len({entry.name for entry in entries}) < len(entries):
+        seen: set[str] = set()
+        for entry in entries:
+            if entry.name in seen:
+                raise cursor.invalid(_called(entry.name), "the name stands twice", "each name once")
+            seen.add(entry.name)
+    end = size if whole else 2**63
+    tensors = tuple(_tensor(cursor, entry, header_bytes, alignment, end) for entry in entries)
+    _require_apart(cursor, tensors)
     return GgufHeader(
         path=path,
         version=version,
@@ -178,7 +184,7 @@ def _called(name: str) -> str:
     return f"tensor {ascii(name)[:80]}"
 
 
-def _tensor(cursor: Cursor, entry: _Entry, data_start: int, alignment: int) -> FileTensor:
+def _tensor(cursor: Cursor, entry: _Entry, data_start: int, alignment: int, end: int) -> FileTensor:
     elements = 1
     for size in entry.dims:
         elements *= size
@@ -199,7 +205,7 @@ def _tensor(cursor: Cursor, entry: _Entry, data_start: int, alignment: int) -> F
             raise cursor.invalid(_called(entry.name), told, f"a multiple of {block.block_elements}")
         num_bytes = elements // row * block.row_bytes(row)
     start = data_start + entry.offset
-    if start + (num_bytes or 0) > cursor.size:
+    if start + (num_bytes or 0) > end:
         told = f"data from byte {start} to {start + (num_bytes or 0)} of a file of {cursor.size} bytes"
         raise cursor.invalid(_called(entry.name), told, "data within the file; is it whole?")
     return FileTensor(

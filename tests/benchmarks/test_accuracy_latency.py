@@ -10,15 +10,14 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.accuracy_figure import latency_figure
-from benchmarks.accuracy_judged import FITTED, SHEET, Judged
 from benchmarks.accuracy_latency import (
-    judge,
     latency_section,
     llm_viewer_tokens_per_s,
     llmfit_tokens_per_s,
     twins,
 )
 from sizer.device import device
+from sizer.measure.judged import FITTED, SHEET, Judged, judge
 from sizer.measure.regression import Row, decode_rows, read_rows
 
 

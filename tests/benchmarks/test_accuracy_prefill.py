@@ -7,8 +7,8 @@ from functools import cache
 from math import exp
 from statistics import median
 
-from benchmarks.accuracy_judged import FEW, FITTED, SHEET, Judged
-from benchmarks.accuracy_prefill import judge_prefill, prefill_lines
+from benchmarks.accuracy_prefill import prefill_lines
+from sizer.measure.judged import FEW, FITTED, SHEET, Judged, judge_prefill
 from sizer.measure.regression import Row, prefill_rows, read_rows
 
 

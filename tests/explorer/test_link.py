@@ -61,7 +61,7 @@ def test_every_engine_format_and_cache(smollm2: Architecture, engine: str) -> No
 
 def test_what_is_first_is_not_said(smollm2: Architecture) -> None:
     assert size_query(smollm2, format="Q4_K_M", device="raspberry-pi-5") == {}
-    assert size_link({}) == "size"
+    assert size_link({}) == "/"
     assert size_query(smollm2, format="Q4_K_M") == {DEVICE.key: NO_DEVICE}
 
 

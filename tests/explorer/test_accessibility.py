@@ -1,0 +1,118 @@
+"""axe-core, the checker that browsers' audits use, on every page of app.py; and every page on a phone."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.explorer.test_browser import browser, missing, page, served  # noqa: F401
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+
+# What is wrong, how badly, and where: only what one of our own elements is part of. Streamlit's own widgets,
+# its header and its menus are its makers' to mend.
+_RUN_AXE = """
+async () => {
+  const found = await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'],
+                                         resultTypes: ['violations']});
+  return found.violations.map(v => ({id: v.id, impact: v.impact, help: v.help,
+    nodes: v.nodes.map(n => ({target: n.target.join(' '), html: n.html.slice(0, 200),
+                              told: n.failureSummary}))}));
+}
+"""
+
+
+def pages() -> dict[str, str]:
+    """Address of every page by its title, as app.py's navigation lists them."""
+    found = {}
+    for node in ast.walk(ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Page":
+            words = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+            found[str(words["title"])] = "" if words.get("default") else str(words["url_path"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core, as the package axe-playwright-python brings it."""
+    spec = find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        missing("axe-playwright-python is not installed")
+    assert spec is not None
+    assert spec.origin is not None
+    return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One server for all pages, in an empty directory: what is not there yet must be said well, too."""
+    folder = tmp_path_factory.mktemp("explorer")
+    with served(ROOT / "app.py", folder, folder / "server.log") as found:
+        yield found
+
+
+def open_page(page: Page, address: str, path: str) -> None:  # noqa: F811
+    """Open a page and wait until its script has run and its figures are drawn."""
+    page.set_default_timeout(5 * 60_000)  # however busy the machine
+    page.goto(f"{address}/{path}", wait_until="commit")
+    page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
+    )
+    page.wait_for_timeout(1500)
+
+
+@pytest.mark.parametrize("title", pages())
+def test_no_serious_violation(page: Page, address: str, axe: str, title: str) -> None:  # noqa: F811
+    open_page(page, address, pages()[title])
+    page.evaluate(axe)
+    page.evaluate(_MAKE_WRONG)  # so that a checker that finds nothing is not taken for a page without faults
+    serious = [v for v in page.evaluate(_RUN_AXE) if v["impact"] in ("serious", "critical")]
+    ours = [
+        f"{v['id']} ({v['impact']}): {node['target']} {node['html']}"
+        for v in serious
+        for node in v["nodes"]
+        if page.evaluate(_IS_OURS, node["target"])
+    ]
+    assert len(ours) == 1, ours
+    assert "image-alt" in ours[0]
+    assert 'id="wrong"' in ours[0]
+
+
+_MAKE_WRONG = """
+() => { const image = document.createElement('img');
+        image.id = 'wrong'; image.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw=';
+        document.querySelector('[data-testid=stHeading]').append(image); }
+"""
+
+# Ours: what st.html, st.markdown and st.plotly_chart draw; not a widget's own label, which Streamlit styles.
+_IS_OURS = """
+target => {
+  const node = document.querySelector(target);
+  return !!(node && node.closest('.stHtml, [data-testid=stMarkdown], [data-testid=stCaptionContainer],' +
+    '[data-testid=stPlotlyChart], [data-testid=stMetric], [data-testid=stHeading]'));
+}
+"""
+
+
+@pytest.mark.parametrize("title", pages())
+def test_nothing_runs_off_a_narrow_screen(page: Page, address: str, title: str) -> None:  # noqa: F811
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_page(page, address, pages()[title])
+    wider = page.evaluate(
+        "[...document.querySelectorAll('[data-testid=stMainBlockContainer] *')].filter(e =>"
+        " e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.sizer-wide, [role=tablist],"
+        " [data-testid=stDataFrame], [data-testid=stCode], svg, [data-testid=stTabs]'))"
+        ".map(e => e.outerHTML.slice(0, 120))"
+    )
+    assert wider == []
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

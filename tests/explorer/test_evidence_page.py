@@ -1,0 +1,96 @@
+"""The page "Evidence": its figures are those of docs/accuracy.md, its filters filter, sources are named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sizer.device import load_devices
+from sizer.measure.judged import judged_measurements
+from sizer.registry import models
+
+
+@pytest.fixture(scope="module")
+def page() -> AppTest:
+    """The page as it opens; judging every measurement takes seconds, once."""
+    root = Path(__file__).parents[2]
+    return AppTest.from_file(str(root / "explorer" / "evidence.py"), default_timeout=120).run()
+
+
+def figures(page: AppTest) -> dict[str, str]:
+    assert not page.exception
+    return {metric.label: metric.value for metric in page.metric}
+
+
+def reset(page: AppTest) -> AppTest:
+    for key, value in {"phase": "decoding", "basis": "all", "evidence_device": "all"}.items():
+        page.selectbox(key=key).set_value(value)
+    return page.selectbox(key="evidence_engine").set_value("all").run()
+
+
+def documented(root: Path, heading: str) -> list[tuple[str, ...]]:
+    """Lines "all" of docs/accuracy.md after a heading: rows, median, 90 % within, inside."""
+    text = (root / "docs" / "accuracy.md").read_text(encoding="utf-8").split(f"\n{heading}\n")[1]
+    return re.findall(r"\| all \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \| (\d+)% \|", text)
+
+
+@pytest.mark.parametrize(("phase", "heading"), [("decoding", "## Speed"), ("reading prompts", "### Prefill")])
+def test_the_figures_are_those_of_the_accuracy_page(
+    page: AppTest, root: Path, phase: str, heading: str
+) -> None:
+    reset(page)
+    page.selectbox(key="phase").set_value(phase).run()
+    rows, middle, last, inside = documented(root, heading)[0]
+    assert figures(page) == {
+        "Measurements": rows,
+        "Median error": f"{middle}%",
+        "90 % within": f"{last}%",
+        "Inside the range": f"{inside}%",
+    }
+
+
+def test_a_device_shows_its_rows_and_its_sources(page: AppTest) -> None:
+    reset(page)
+    page.selectbox(key="evidence_device").set_value("raspberry-pi-5").run()
+    judged, _ = judged_measurements()
+    own = [j for j in judged if j.row.device == "raspberry-pi-5"]
+    assert figures(page)["Measurements"] == str(len(own))
+    table = page.dataframe[0].value
+    assert list(table["measured_tokens_per_s"]) == [j.measured for j in own]
+    assert list(table["predicted_tokens_per_s"]) == [j.predicted for j in own]
+    html = "".join(str(block.proto.body) for block in page.get("html"))
+    for fact in load_devices()["raspberry-pi-5"].facts.values():
+        assert fact.date in html
+        assert fact.source.split(",")[0].split("&")[0] in html
+    assert page.query_params == {"evidence_device": "raspberry-pi-5"}
+
+
+def test_engine_and_basis_filter(page: AppTest) -> None:
+    reset(page)
+    page.selectbox(key="evidence_engine").set_value("executorch")
+    page.selectbox(key="basis").set_value("fitted").run()
+    judged, _ = judged_measurements()
+    wanted = [j for j in judged if (j.row.runtime, j.basis) == ("executorch", "fitted")]
+    assert figures(page)["Measurements"] == str(len(wanted))
+    assert len(wanted) > 5
+
+
+def test_a_device_without_measurements_says_so(page: AppTest) -> None:
+    reset(page)
+    measured = {j.row.device for phase in judged_measurements() for j in phase}
+    without = next(name for name in load_devices() if name not in measured)
+    page.selectbox(key="evidence_device").set_value(without).run()
+    assert not figures(page)
+    assert "No published measurement" in page.info[0].value
+    assert any(load_devices()[without].title in str(m.value) for m in page.markdown)
+
+
+def test_everything_can_be_taken_along(page: AppTest) -> None:
+    reset(page)
+    assert [b.label for b in page.download_button] == ["These rows (CSV)", "Counts (CSV)"]
+    counts = page.dataframe[1].value
+    assert (counts["difference"] == counts["calculated"] - counts["published"]).all()
+    assert len(counts) == sum(row.params_published is not None for row in models().values()) > 30

@@ -1,0 +1,112 @@
+"""The size page in a real browser: pasting, uploading, an address that brings everything back, copying."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+
+from sizer.readers.model_bytes import MAX_UPLOAD_MB
+from sizer.registry import models
+from sizer.tensors import count_parameters, tensor_specs
+from sizer.units import format_bytes, format_count
+from tests.explorer.test_browser import (
+    browser,  # noqa: F401
+    choose,
+    metric,
+    page,  # noqa: F401
+    served,
+    wait_for_metric,
+)
+from tests.sizer.readers.handmade import write_gguf
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+CONFIG = json.dumps(dict(models()["OpenELM-450M"].config))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One server for all tests, in an empty directory."""
+    folder = tmp_path_factory.mktemp("explorer")
+    with served(ROOT / "app.py", folder, folder / "server.log") as found:
+        yield found
+    # nothing was written where the server runs
+    assert [file.name for file in folder.iterdir()] == ["server.log"]
+
+
+def open_at(page: Page, address: str) -> None:  # noqa: F811
+    """Open the page and wait for its figures, however busy the machine."""
+    page.set_default_timeout(5 * 60_000)
+    page.goto(address, wait_until="commit")
+    page.get_by_test_id("stMetric").first.wait_for()
+
+
+def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
+    open_at(page, address)
+    choose(page, "Start from", "a config or GGUF file")
+    box = page.get_by_label("Paste a config.json")
+    box.fill("<script>alert(1)</script>")
+    box.press("Control+Enter")
+    page.get_by_text("'the pasted text' is not JSON").wait_for()
+    box.fill(CONFIG)
+    box.press("Control+Enter")
+    page.get_by_test_id("stMetric").first.wait_for()
+    assert metric(page, "Parameters") == "457.2M"
+    before = metric(page, "File")
+    choose(page, "Format", "Q8_0")
+    file = wait_for_metric(page, "File", before)
+
+    # the address alone brings it back
+    page.wait_for_function("location.search.includes('shape=') && location.search.includes('Q8_0')")
+    query = dict(parse_qsl(urlsplit(page.url).query))
+    assert set(query) == {"start", "shape", "name", "format"}
+    page.goto("about:blank")
+    open_at(page, f"{address}/?{urlencode(query)}")
+    assert (metric(page, "Parameters"), metric(page, "File")) == ("457.2M", file)
+
+    # and the copied command says the same
+    page.get_by_role("tab", name="Link and code").click()
+    command = page.get_by_test_id("stCode").first.inner_text().strip()
+    words = shlex.split(command)
+    assert words[:2] == ["sizer", "estimate"]
+    document = sizer(*words[1:], "--json").json
+    assert format_count(document["parameters"]["total"]) == "457.2M"
+    assert format_bytes(document["weights"]["file_bytes"]) == file
+
+
+def test_uploading(page: Page, address: str, tmp_path: Path) -> None:  # noqa: F811
+    evil = "<img src=x onerror=alert(1)>.json"
+    (tmp_path / "pythia.json").write_text(json.dumps(dict(models()["pythia-70m"].config)), encoding="utf-8")
+    tiny = replace(models()["SmolLM2-135M"].architecture, vocab_size=96, hidden_size=64, num_layers=2)
+    write_gguf(tmp_path / "tiny.gguf", tiny)
+    open_at(page, address)
+    choose(page, "Start from", "a config or GGUF file")
+    uploader = page.get_by_test_id("stFileUploader").locator("input[type=file]")
+    uploader.wait_for(state="attached")
+    content = (tmp_path / "pythia.json").read_bytes()
+    uploader.set_input_files({"name": evil, "mimeType": "application/json", "buffer": content})
+    page.get_by_test_id("stMetric").first.wait_for()
+    assert metric(page, "Parameters") == "70.43M"
+    assert page.locator("img[src=x]").count() == 0
+    assert page.get_by_text("<img src=x onerror=alert(1)>").first.is_visible()
+    # the start of a GGUF file is enough: its header
+    start = (tmp_path / "tiny.gguf").read_bytes()[:-1000]
+    uploader.set_input_files({"name": "start.gguf", "mimeType": "application/octet-stream", "buffer": start})
+    total = count_parameters(tensor_specs(tiny)).total
+    assert wait_for_metric(page, "Parameters", "70.43M") == format_count(total)
+    # and more than the server takes is said in a line
+    large = b"GGUF" + bytes(MAX_UPLOAD_MB * 2**20 + 1)
+    uploader.set_input_files({"name": "large.gguf", "mimeType": "application/octet-stream", "buffer": large})
+    page.get_by_text(re.compile(rf"must be {MAX_UPLOAD_MB}\.?0? ?MB or smaller")).wait_for()

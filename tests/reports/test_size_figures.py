@@ -1,0 +1,155 @@
+"""Figures of the size page and of the evidence: every decision on the info, then the figure spot-checked."""
+
+from __future__ import annotations
+
+from math import log10
+
+import pytest
+
+from reports.curve_figures import context_curves, curve_figure, format_curves
+from reports.evidence_figures import evidence_figure, evidence_info
+from reports.evidence_frames import facts_frame, judged_frame, summary
+from reports.stack_figures import memory_stack_info, stack_figure, step_stack_info
+from reports.wording import binds_texts, plain
+from sizer.architecture import Architecture
+from sizer.curves import over_context, over_formats
+from sizer.device import device, load_devices
+from sizer.estimate import Estimate, estimate
+from sizer.measure.judged import FITTED, SHEET, Judged
+from sizer.measure.regression import decode_rows, read_rows
+from sizer.step_time import StepTime, at_full_context, step_time
+from sizer.workload import Workload
+
+
+@pytest.fixture(scope="module")
+def sized(smollm2: Architecture) -> Estimate:
+    return estimate(architecture=smollm2, format="Q4_K_M", device=device("raspberry-pi-5"))
+
+
+def test_memory_is_stacked_against_what_the_device_gives(sized: Estimate) -> None:
+    info = memory_stack_info(sized)
+    assert sum(part.values[0] for part in info.parts) == sized.memory.total_bytes
+    assert info.limit == sized.memory.budget_bytes
+    assert info.axis_end > (info.limit or 0)
+    assert info.subtitle == "fits in 5.2 GiB, 4.95 GiB to spare"
+    figure = stack_figure(info)
+    assert [trace.x[0] for trace in figure.data] == [part.values[0] for part in info.parts]
+    assert figure.layout.barmode == "stack"
+    assert figure.layout.shapes[0].x0 == info.limit
+
+
+def test_memory_without_a_device(smollm2: Architecture) -> None:
+    info = memory_stack_info(estimate(architecture=smollm2, format="Q4_K_M"))
+    assert info.limit is None
+    assert info.subtitle == "no budget known: choose a device"
+    assert not stack_figure(info).layout.shapes
+
+
+def test_a_step_is_stacked_in_a_readable_unit(sized: Estimate) -> None:
+    now, full = step_time(sized), at_full_context(sized)
+    assert now is not None
+    info = step_stack_info(now, full, 2048)
+    assert info.bars == ("estimated", "at 2,048 tokens")
+    assert sum(part.values[0] for part in info.parts) == pytest.approx(1000 * now.total_s)
+    assert info.axis_title == "time of one step (ms)"
+    assert info.title == "A decoding step: 14.4 ms"
+    tiny = StepTime(weights_s=2e-5, layers_s=1e-5, kv_cache_s=0.0, fixed_s=0.0)
+    assert step_stack_info(tiny, None, 2048).axis_title == "time of one step (µs)"
+
+
+def test_what_binds_in_words() -> None:
+    now = StepTime(weights_s=0.0075, layers_s=0.0025, kv_cache_s=0.0, fixed_s=0.0)
+    full = StepTime(weights_s=0.005, layers_s=0.0, kv_cache_s=0.015, fixed_s=0.0)
+    assert binds_texts(now, full, 4096, "weights") == (
+        "Decoding waits most for reading weights: 75.0 % of a step of 10 ms.",
+        "At the end of a full context of 4,096 tokens, for reading the KV cache: 75.0 % of a step of 20 ms.",
+        "The prompt waits for the weights to be read.",
+    )
+    assert binds_texts(now, None, 4096, None)[1:] == ()
+
+
+def test_markdown_shows_what_stands_there() -> None:
+    assert plain("a_b <script> ![x](y) :red[x]") == "a\\_b \\<script\\> !\\[x\\](y) \\:red\\[x\\]"
+
+
+def test_curves_over_context(sized: Estimate) -> None:
+    points = over_context(sized)
+    memory, decode = context_curves(points, sized)
+    assert memory.y == tuple(float(p.memory_bytes) for p in points)
+    assert memory.x[memory.marked or 0] == 2048
+    assert memory.limit is None  # 5.2 GiB lie far outside the view
+    assert decode.low[0] < decode.y[0] < decode.high[0]
+    figure = curve_figure(decode)
+    assert figure.layout.xaxis.type == "log"
+    assert figure.data[1].marker.symbol[decode.marked or 0] == "diamond"
+    long = estimate(
+        architecture=sized.architecture,
+        format="Q4_K_M",
+        device=sized.device,
+        workload=Workload(context_tokens=131072),
+    )
+    (near, _) = context_curves(over_context(long), long)
+    assert near.limit == long.memory.budget_bytes
+    assert curve_figure(near).layout.shapes[0].y0 == near.limit
+
+
+def test_curves_over_formats(sized: Estimate, smollm2: Architecture) -> None:
+    file, decode = format_curves(over_formats(sized), sized)
+    assert file.hover[file.marked or 0].startswith("Q4_K_M: 105.5 MB")
+    assert decode.low
+    assert not decode.joined
+    assert curve_figure(decode).data[0].error_y.array[0] == decode.high[0] - decode.y[0]
+    without = estimate(architecture=smollm2, format="Q4_K_M")
+    assert len(format_curves(over_formats(without), without)) == 1
+    assert len(context_curves(over_context(without), without)) == 1
+
+
+@pytest.fixture(scope="module")
+def judged() -> list[Judged]:
+    rows = decode_rows(read_rows())[:3]
+    return [
+        Judged(rows[0], FITTED, 0.1, 0.2),
+        Judged(rows[1], FITTED, -0.3, 0.2),
+        Judged(rows[2], SHEET, 0.0, 0.5),
+    ]
+
+
+def test_evidence_lies_on_equal_logarithmic_axes(judged: list[Judged]) -> None:
+    info = evidence_info(judged)
+    assert info.subtitle.startswith("2 of 3 measured speeds lie inside")
+    figure = evidence_figure(info)
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+    assert figure.layout.xaxis.range == figure.layout.yaxis.range
+    assert figure.layout.xaxis.range[0] < min(log10(p.low) for p in info.points)
+    names = [trace.name for trace in figure.data]
+    assert names == ["exact", "fitted", "specification"]
+    assert list(figure.data[1].y) == [j.predicted for j in judged[:2]]
+    assert "without its model on its device" in info.points[0].hover
+
+
+def test_the_evidence_as_a_table(judged: list[Judged]) -> None:
+    frame = judged_frame(judged)
+    assert list(frame["inside_range"]) == [True, False, True]
+    assert frame["error"][1] == pytest.approx(2.718281828**-0.3 - 1)
+    found = summary(frame)
+    assert found["rows"] == 3
+    assert found["inside"] == pytest.approx(2 / 3)
+    assert found["median_error"] == pytest.approx(2.718281828**0.1 - 1)
+
+
+def test_names_of_the_evidence_are_escaped(judged: list[Judged]) -> None:
+    from dataclasses import replace
+
+    evil = judged[0]._replace(row=replace(judged[0].row, model="<script>", device="<b>"))
+    hover = evidence_info([evil]).points[0].hover
+    assert "&lt;script&gt;" in hover
+    assert "<script>" not in hover
+
+
+@pytest.mark.parametrize("name", load_devices())
+def test_every_number_of_a_device_has_its_source_and_unit(name: str) -> None:
+    frame = facts_frame(load_devices()[name])
+    assert len(frame) == len(load_devices()[name].facts)
+    assert (frame["source"].str.len() > 3).all()
+    assert frame["date"].str.match(r"\d{4}").all()
+    assert not frame["readable"].str.fullmatch(r"[\d.e+]+").any()
