@@ -49,7 +49,7 @@ table.sizer-beside { border-collapse: collapse; width: 100%; font-size: .875rem;
   padding: .2rem .8rem .2rem 0; text-align: right; font-variant-numeric: tabular-nums; }
 .sizer-beside td:nth-child(1), .sizer-beside th:nth-child(1) { text-align: left; }
 .sizer-beside td:nth-child(4), .sizer-beside td:nth-child(5) { white-space: nowrap; }
-.sizer-beside tr.same td { opacity: .55; }
+.sizer-beside tr.same td { opacity: .75; }
 .sizer-beside tr.differs td:nth-child(1)::before { content: "≠ "; color: #D55E00; font-weight: 600; }
 </style>"""
 
@@ -192,7 +192,9 @@ def _part_html(part: Part) -> str:
     )
     head = f"<tr><th>{escape(part.title)}</th><th>A</th><th>B</th><th>B − A</th><th>%</th></tr>"
     table = f'<table class="sizer-beside"><thead>{head}</thead><tbody>{rows}</tbody></table>'
-    return f'{_STYLE}<div class="sizer-beside-wide" tabindex="0">{table}</div>'
+    return (
+        f'{_STYLE}<div class="sizer-beside-wide" tabindex="0" role="region" aria-label="table">{table}</div>'
+    )
 
 
 page()

@@ -143,13 +143,9 @@ def outside_ranges(terms: Iterable[Term]) -> str:
 
 
 def _value(value: float) -> str:
-    return (
-        format_count(round(value))
-        if value >= 10_000
-        else f"{value:,.3g}"
-        if value < 1000
-        else f"{value:,.0f}"
-    )
+    if value >= 10_000:
+        return format_count(round(value))
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def share_text(part: float, total: float) -> str:
