@@ -115,10 +115,10 @@ def _figures(estimate: Estimate) -> str:
 def _table(one: Section) -> str:
     unit = one.unit or "value"
     return table(
-        (one.title, unit, "remark"),
+        ("part", unit, "remark"),
         [(row.label, row.value, row.remark) for row in one.rows],
         caption=one.title,
-        text_columns=(one.title, "remark"),
+        text_columns=("part", "remark"),
         wide_columns=("remark",),
         marked=[row.label == "total" for row in one.rows],
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from math import ceil
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from search.shapes import LawRow, ShapeFeatures, trial_features
 # Below so many models of one length of training a law says little about eight features.
 MIN_MODELS = 8
 
+# Fitting a law takes time by the cube of its rows; of more models every other, every third, ... is taken.
+MOST_MODELS = 250
 _LAWS = 400  # drawn
 _PAIRS = 400  # at most, drawn where there are more
 _LOW, _HIGH = 0.1, 0.9  # 80 %, as every range of this project
@@ -85,7 +88,7 @@ def importances(result: SearchResult) -> Importances | None:
             size_bytes=record.file_bytes,
             loss=run.val_bits_per_byte or 0.0,
         )
-        for record, run in cohort.members
+        for record, run in cohort.members[:: ceil(len(cohort.members) / MOST_MODELS)]
     ]
     law = fit_law(rows)
     return Importances(

@@ -25,6 +25,7 @@ class SpeedRow(NamedTuple):
     low: float
     high: float
     text: str
+    text_on_right: bool  # of its point, where there is more room
 
 
 class SpeedInfo(NamedTuple):
@@ -44,17 +45,19 @@ def speed_info(estimate: Estimate) -> SpeedInfo | None:
         "decode": estimate.latency.decode_tokens_per_s,
         "prefill": estimate.latency.prefill_tokens_per_s,
     }
+    low = min(rate.low for rate in rates.values()) / _ROOM
+    high = max(rate.high for rate in rates.values()) * _ROOM
     rows = tuple(
         SpeedRow(
-            label=label,
+            label=f"{label}<br>{rate.basis.value}",
             value=rate.value,
             low=rate.low,
             high=rate.high,
-            text=f"{rate_text(rate.value)} ({range_text(rate, rate_text)}), {rate.basis.value}",
+            text=f"{rate_text(rate.value)} ({range_text(rate, rate_text)})",
+            text_on_right=rate.value**2 < low * high,
         )
         for label, rate in rates.items()
     )
-    low, high = min(row.low for row in rows) / _ROOM, max(row.high for row in rows) * _ROOM
     device = estimate.device.name if estimate.device else "this device"
     return SpeedInfo(
         rows=rows,
@@ -74,7 +77,8 @@ def speed_figure(info: SpeedInfo) -> go.Figure:
             mode="markers+text",
             marker={"size": 13, "color": BLUE},
             text=[row.text for row in info.rows],
-            textposition="top center",
+            textposition=["top right" if row.text_on_right else "top left" for row in info.rows],
+            cliponaxis=False,
             textfont={"size": 12.5},
             error_x={
                 "type": "data",

@@ -118,10 +118,11 @@ def test_speed_by_hand(worked_out: Estimate) -> None:
     info = speed_info(worked_out)
     assert info is not None
     # 712 with 0.6 to 1.6 times, and 3,120 likewise
-    assert [row.label for row in info.rows] == ["decode", "prefill"]
+    assert [row.label for row in info.rows] == ["decode<br>fitted", "prefill<br>specification"]
+    assert [row.text_on_right for row in info.rows] == [True, False]
     rates = [rate for row in info.rows for rate in (row.value, row.low, row.high)]
     assert rates == pytest.approx([712.0, 427.2, 1139.2, 3120.0, 1872.0, 4992.0])
-    assert info.rows[0].text == "712 (427 to 1,139), fitted"
+    assert info.rows[0].text == "712 (427 to 1,139)"
     assert info.ticks == (500.0, 1000.0, 2000.0, 5000.0)
     assert speed_figure(info).layout.xaxis.type == "log"
     assert speed_info(replace(worked_out, latency=None)) is None

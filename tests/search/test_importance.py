@@ -91,3 +91,11 @@ def test_a_study_names_its_longest_training_with_enough_models(result: SearchRes
 def test_diverged_models_say_nothing(result: SearchResult) -> None:
     without = replace(result, records=tuple(r for r in result.records if r.number != 7))
     assert importances(without) == importances(result)
+
+
+def test_of_many_models_some_are_taken(result: SearchResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 11 models, at most 5: every third, the first, 4th, 7th and 10th
+    monkeypatch.setattr("search.importance.MOST_MODELS", 5)
+    found = importances(result)
+    assert found is not None
+    assert found.models == 4
