@@ -49,7 +49,7 @@ def evidence_info(judged: Sequence[Judged]) -> EvidenceInfo:
     inside = sum(j.inside for j in judged)
     return EvidenceInfo(
         title="Predicted against measured speed",
-        subtitle=f"{inside} of {len(points)} measured speeds lie inside the range predicted without them",
+        subtitle=f"{inside} of {len(points)} lie inside their range",
         points=points,
         span=(low / 1.15, high * 1.15),
         what="prompt" if judged and judged[0].of_prompt else "decode",

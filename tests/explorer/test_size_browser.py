@@ -107,6 +107,8 @@ def test_uploading(page: Page, address: str, tmp_path: Path) -> None:  # noqa: F
     total = count_parameters(tensor_specs(tiny)).total
     assert wait_for_metric(page, "Parameters", "70.43M") == format_count(total)
     # and more than the server takes is said in a line
-    large = b"GGUF" + bytes(MAX_UPLOAD_MB * 2**20 + 1)
-    uploader.set_input_files({"name": "large.gguf", "mimeType": "application/octet-stream", "buffer": large})
+    large = tmp_path / "large.gguf"
+    with large.open("wb") as stream:
+        stream.truncate(MAX_UPLOAD_MB * 2**20 + 1)
+    uploader.set_input_files(large)
     page.get_by_text(re.compile(rf"must be {MAX_UPLOAD_MB}\.?0? ?MB or smaller")).wait_for()

@@ -116,7 +116,7 @@ def judged() -> list[Judged]:
 
 def test_evidence_lies_on_equal_logarithmic_axes(judged: list[Judged]) -> None:
     info = evidence_info(judged)
-    assert info.subtitle.startswith("2 of 3 measured speeds lie inside")
+    assert info.subtitle.startswith("2 of 3 lie inside their range")
     figure = evidence_figure(info)
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
     assert figure.layout.xaxis.range == figure.layout.yaxis.range
