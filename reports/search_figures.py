@@ -96,12 +96,14 @@ def curves_info(
         else:
             others.append(line)
     longest = max((line.steps[-1] for line in (*named, *others)), default=0)
+    ends = tuple(step for step in rung_steps if step < longest)
+    dotted = f" · dotted: rungs end at {', '.join(f'{step:,}' for step in ends)}" if ends else ""
     return CurvesInfo(
         others=tuple(others),
         named=tuple(named),
         top=_top((*named, *others), longest),
-        rung_ends=tuple(step for step in rung_steps if step < longest),
-        subtitle=f"{len(curves)} runs, mean of the steps between two points",
+        rung_ends=ends,
+        subtitle=f"{len(curves)} runs{dotted}",
         notice="" if curves else "No learning curve has been written yet.",
     )
 
@@ -114,12 +116,7 @@ def curves_figure(info: CurvesInfo) -> go.Figure:
     for line in info.named:
         figure.add_trace(_curve(line, width=2.5, opacity=1))
     for step in info.rung_ends:
-        figure.add_vline(
-            x=step,
-            line={"color": GREY, "dash": "dot", "width": 1.5},
-            annotation={"text": f"rung ends, {step:,}", "font": {"size": 12}},
-            annotation_position="top left",
-        )
+        figure.add_vline(x=step, line={"color": GREY, "dash": "dot", "width": 1.5})
     _finish(figure, "Learning curves", info.subtitle, info.notice)
     figure.update_layout(height=380)
     figure.update_xaxes(title="training step", tickformat=",d", rangemode="tozero")
@@ -162,8 +159,9 @@ def _finish(figure: go.Figure, title: str, subtitle: str, notice: str) -> None:
         figure.add_annotation(text=notice, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
     style(figure, title=title, subtitle=subtitle)
     figure.update_layout(
-        margin={"l": 70, "r": 20, "t": 90, "b": 60},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        margin={"l": 70, "r": 20, "t": 80, "b": 60},
+        # below the axis: above it would lie over the title of a narrow figure
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"},
         dragmode="pan",
         hovermode="closest",
     )

@@ -182,6 +182,7 @@ def click_trial(page: Page, trial: int, *, patience_s: float = _PATIENCE_S) -> N
     end = time.monotonic() + patience_s
     while not heading.is_visible():
         assert time.monotonic() < end, f"clicking trial {trial} showed nothing"
+        page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
         point = page.evaluate(_POINT_OF_TRIAL, trial)
         page.mouse.click(point["x"], point["y"])
         page.wait_for_timeout(3000)

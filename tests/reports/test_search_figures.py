@@ -27,6 +27,7 @@ def test_the_chosen_and_those_in_training_have_names() -> None:
     assert len({(line.colour, line.dash) for line in info.named}) == 3
     assert [line.number for line in info.others] == [0]
     assert info.rung_ends == (333,)
+    assert info.subtitle == "4 runs · dotted: rungs end at 333"
     # the fall of the first 2 % of the steps is out of the picture, all after it is in
     assert info.top is not None
     assert 2 + 100 / 100 < info.top < 2 + 100 / 10
