@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-import search.plan
-from search.corpus import Corpus, load_corpus
-from search.few_bits import FewBits, few_bit_types
-from search.formats import format_bits
-from search.quantize import BITNET_CPP, LLAMA_CPP, fake_quantized_state
-from search.stepper import choose_engine
-from search.train import bits_per_byte
-from search.training import StepReport, TrainConfig, Training
+import search.run.plan
+from search.proxy.few_bits import FewBits, few_bit_types
+from search.proxy.quantize import BITNET_CPP, LLAMA_CPP, fake_quantized_state
+from search.proxy.stepper import choose_engine
+from search.proxy.train import bits_per_byte
+from search.proxy.training import StepReport, TrainConfig, Training
+from search.space.formats import format_bits
+from search.text.corpus import Corpus, load_corpus
 from sizer.architecture import Architecture
 
 SHAPE = Architecture(
@@ -77,7 +77,7 @@ class Bench:
         """The run after a cool-down of that share of its steps, and seconds of a step."""
         run = Training(SHAPE, self.corpus, replace(self.config, runtime=runtime), few_bits)
         run.load(self.start)
-        search.plan.RUNG_COOLDOWN_SHARE = share
+        search.run.plan.RUNG_COOLDOWN_SHARE = share
         begin, first = time.perf_counter(), run.step
         run.end_aside(_silent, _never)
         return run, (time.perf_counter() - begin) / (run.step - first)
@@ -146,9 +146,9 @@ def page(rows: list[Row], steps: int, parameters: int) -> str:
         f"{torch.__version__.split('+')[0]}, {torch.get_num_threads()} threads, {choose_engine().fastest}.",
         "",
         "*Afterwards*: trained exact, then rounded as the file stores it. *In training*: few-bit matrices "
-        "rounded in every product of the cool-down (`search/few_bits.py`), the rest afterwards. Bits per "
-        "byte; in brackets what they cost over the 16 bits of the same cool-down. Bits: of a weight of the "
-        "blocks, scales included.",
+        "rounded in every product of the cool-down (`search/proxy/few_bits.py`), the rest afterwards. Bits "
+        "per byte; in brackets what they cost over the 16 bits of the same cool-down. Bits: of a weight of "
+        "the blocks, scales included.",
         "",
         f"| format | bits | afterwards {shares} | in training {shares} |",
         "|---|---|" + "---|" * (2 * len(SHARES)),

@@ -25,14 +25,14 @@ from rich.console import Console
 
 from benchmarks.guided_figure import guided_figure
 from reports.trust_text import trust_table
-from search import runner
-from search.config import SearchConfig
-from search.forecast import step_seconds, within
-from search.loop import Progress
-from search.pareto import frontier
-from search.results import SearchResult
-from search.study import list_studies, load_result
-from search.trust import beside_control, rung_trust
+from search.law.pareto import frontier
+from search.run import runner
+from search.run.forecast import step_seconds, within
+from search.run.loop import Progress
+from search.space.config import SearchConfig
+from search.store.results import SearchResult
+from search.store.study import list_studies, load_result
+from search.trust.trust import beside_control, rung_trust
 from sizer.errors import StudyError
 
 BASE = SearchConfig(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from math import log10
 
-from search.pareto import frontier, objectives
-from search.results import SearchResult
+from search.law.pareto import frontier, objectives
+from search.store.results import SearchResult
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340, 320, 52, 12, 34, 46
 # Okabe and Ito's blue and vermilion, and another mark each

@@ -21,10 +21,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from search.law import LawSettings, curved, plain_column
-from search.law_prior import PRIOR_FILE, SEEN_AS, LawPrior, Term
-from search.ridge import Floats, Form, fit
-from search.shapes import ShapeFeatures, features_of
+from search.law.law import LawSettings, curved, plain_column
+from search.law.law_prior import PRIOR_FILE, SEEN_AS, LawPrior, Term
+from search.law.ridge import Floats, Form, fit
+from search.law.shapes import ShapeFeatures, features_of
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.tensors import count_parameters, tensor_specs
 from tests.shared_facts import SHARED, csv_rows

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from search.carry import carried
-from search.law import LawPrediction
-from search.ranking import kendall
-from search.scaled import scaled_proxy
-from search.shapes import LawRow, ShapeFeatures, features_of
+from search.law.carry import carried
+from search.law.law import LawPrediction
+from search.law.shapes import LawRow, ShapeFeatures, features_of
+from search.proxy.scaled import scaled_proxy
+from search.trust.ranking import kendall
 from sizer.architecture import Architecture
 
 RESULTS = Path(__file__).with_name("proxies.json")
@@ -100,11 +100,11 @@ def train_all(path: Path) -> None:
     """Train what the file does not hold yet: proxies first."""
     import torch
 
-    from search.corpus import load_corpus
-    from search.results import Candidate
-    from search.stepper import Precision
-    from search.train import train_proxy
-    from search.training import TrainConfig
+    from search.proxy.stepper import Precision
+    from search.proxy.train import train_proxy
+    from search.proxy.training import TrainConfig
+    from search.store.results import Candidate
+    from search.text.corpus import load_corpus
 
     config = TrainConfig(
         steps=STEPS, batch_size=BATCH, seq_len=SEQ_LEN, warmup_steps=50, val_chunks=200, dtype=Precision.FP32

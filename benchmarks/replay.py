@@ -14,15 +14,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.replay_tables import TOKENS_PER_STEP, gemstones, gemstones_step, gemstones_steps, lts
-from search.hypervolume import reference_point, regret
-from search.law import LawSettings, fit_law
-from search.law_prior import LawPrior, Slope, Term, published_prior
-from search.pareto import front
-from search.propose import propose
-from search.ranking import by_size_law, kendall, tau_of_one_size
-from search.rungs import RungEntry, RungSettings, survivors
-from search.shapes import LawRow
-from search.trust import TrustReport, trust
+from search.law.hypervolume import reference_point, regret
+from search.law.law import LawSettings, fit_law
+from search.law.law_prior import LawPrior, Slope, Term, published_prior
+from search.law.pareto import front
+from search.law.propose import propose
+from search.law.shapes import LawRow
+from search.trust.ranking import by_size_law, kendall, tau_of_one_size
+from search.trust.rungs import RungEntry, RungSettings, survivors
+from search.trust.trust import TrustReport, trust
 from tests.shared_facts import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]

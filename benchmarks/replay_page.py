@@ -23,8 +23,8 @@ from benchmarks.replay import (
     regret_curve,
     trust_at,
 )
-from search.law import LawSettings
-from search.rungs import RungSettings
+from search.law.law import LawSettings
+from search.trust.rungs import RungSettings
 
 _DRAWS = 30
 _BINS = (1, 2, 3, 4, 5, 6)
@@ -33,13 +33,13 @@ _FINE = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5)
 _HEAD = """\
 # The search, replayed
 
-Written by `make replay`; do not edit. The search's rungs, law and proposals (`search/rungs.py`,
-`search/law.py`, `search/propose.py`, `search/trust.py`) run on two tables of models that others trained,
-without training anything: Gemstones (22 shapes of depth and width, 48M to 2B weights, 175 checkpoints each
-up to 350B tokens) and Lite Transformer Search (LTS, 200 GPT-2-like decoders on WikiText-103 with heads and
-feed-forward widths that differ by layer). Pairs of one size differ by less than 10 % in bytes; tau counts
-ordered pairs right less wrong over both. Neither table taught the law's prior; its range of exponents,
-though, was chosen after seeing both (below)."""
+Written by `make replay`; do not edit. The search's rungs, law and proposals (`search/trust/rungs.py`,
+`search/law/law.py`, `search/law/propose.py`, `search/trust/trust.py`) run on two tables of models that
+others trained, without training anything: Gemstones (22 shapes of depth and width, 48M to 2B weights, 175
+checkpoints each up to 350B tokens) and Lite Transformer Search (LTS, 200 GPT-2-like decoders on
+WikiText-103 with heads and feed-forward widths that differ by layer). Pairs of one size differ by less than
+10 % in bytes; tau counts ordered pairs right less wrong over both. Neither table taught the law's prior; its
+range of exponents, though, was chosen after seeing both (below)."""
 
 _HALVING = """\
 ## Halving keeps the front

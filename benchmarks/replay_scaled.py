@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import proxies
 from benchmarks.replay_tables import TOKENS_PER_STEP, gemstones, gemstones_step, lts
-from search.carry import LONG_STEPS, SHORT_SHARE, carried
-from search.law import fit_law
-from search.ranking import kendall, tau_of_one_size
-from search.shapes import LawRow, ShapeFeatures
+from search.law.carry import LONG_STEPS, SHORT_SHARE, carried
+from search.law.law import fit_law
+from search.law.shapes import LawRow, ShapeFeatures
+from search.trust.ranking import kendall, tau_of_one_size
 from tests.shared_facts import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,7 +152,7 @@ _HEAD = """\
 
 Written by `make replay`; do not edit. A search of models too large to train (`proxy_width_scale`) trains
 narrower proxies of the same depth and carries their scores over with the quality law fitted to them
-(`search/carry.py`). Here the same code is given narrow models of two tables that others trained, and
+(`search/law/carry.py`). Here the same code is given narrow models of two tables that others trained, and
 asked of the wide ones, whose losses are known. Losses in nats; ranges are meant to hold 80 %.
 
 **What holds.** From about {long:,} steps on, wide models come out in order and inside the range, though

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from search.shapes import LawRow, ShapeFeatures
+from search.law.shapes import LawRow, ShapeFeatures
 from tests.shared_facts import csv_rows
 
 GEMSTONES = "replay/gemstones.csv"

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search.corpus import Corpus, load_corpus
-from search.model import NORM_EPSILON, Decoder, rotation_angles
-from search.scaling import initialize
-from search.stepper import choose_engine, make_stepper, update_rule
-from search.train import bits_per_byte
-from search.training import TrainConfig, schedule
+from search.proxy.model import NORM_EPSILON, Decoder, rotation_angles
+from search.proxy.scaling import initialize
+from search.proxy.stepper import choose_engine, make_stepper, update_rule
+from search.proxy.train import bits_per_byte
+from search.proxy.training import TrainConfig, schedule
+from search.text.corpus import Corpus, load_corpus
 from sizer.architecture import Architecture
 from sizer.tensors import tensor_specs
 

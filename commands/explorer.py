@@ -42,7 +42,7 @@ def app_command(
     command = [sys.executable, "-m", "streamlit", "run", spec.origin, *server_flags(address, port, headless)]
     environment = dict(os.environ)
     if storage is not None:
-        environment["SIZER_STORAGE"] = storage  # search.folders.STORAGE_VARIABLE
+        environment["SIZER_STORAGE"] = storage  # search.store.folders.STORAGE_VARIABLE
     # this process becomes the server: ending `sizer app` then ends it, and leaves no port taken
     os.execve(sys.executable, command, environment)
 

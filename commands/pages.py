@@ -10,7 +10,7 @@ from commands.console import notice
 
 if TYPE_CHECKING:
     from reports.page import ReportFiles
-    from search.results import SearchResult
+    from search.store.results import SearchResult
     from sizer.estimate import Estimate
     from sizer.training import TrainingMemory
 
@@ -40,8 +40,8 @@ def write_study_files(
 ) -> ReportFiles:
     """Write a study's page and the files beside it, and images where asked for and a browser is found."""
     from reports.page import write_report
-    from search.curves import read_curves
-    from search.folders import study_folder
+    from search.run.curves import read_curves
+    from search.store.folders import study_folder
 
     folder = Path(out_dir) if out_dir is not None else study_folder(result.study, storage)
     curves = read_curves(result.study, storage)

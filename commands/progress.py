@@ -19,7 +19,7 @@ from rich.progress import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.loop import Progress as SearchProgress
+    from search.run.loop import Progress as SearchProgress
 
 # Without a terminal there is no bar to redraw: a line now and then instead.
 _LINE_EVERY_S = 15.0

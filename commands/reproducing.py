@@ -15,10 +15,10 @@ from commands.studies import JSON, app
 from sizer.errors import InvalidQuantity, StudyError
 
 if TYPE_CHECKING:
-    from search.agreement import Findings
-    from search.effort import Effort
-    from search.reproduce import Progress
-    from search.reproductions import Reproduction
+    from search.reproductions.agreement import Findings
+    from search.reproductions.effort import Effort
+    from search.reproductions.reproduce import Progress
+    from search.reproductions.reproductions import Reproduction
 
 _LINE_EVERY_S = 15.0
 
@@ -59,7 +59,7 @@ def reproduce_command(
       sizer search reproduce bits --seeds 5
       sizer search reproduce --all --stored --markdown reproductions.md
     """
-    from search.reproductions import reproduction, reproductions
+    from search.reproductions.reproductions import reproduction, reproductions
 
     if name is not None and everything:
         raise InvalidQuantity(f"--all: repeats everything, got NAME {name!r} as well; accepted: one of them")
@@ -76,10 +76,10 @@ def reproduce_command(
         raise InvalidQuantity(f"workers: must be from 1 to 512, got {workers}")
     chosen = list(reproductions().values()) if name is None else [reproduction(name)]
 
-    from search.agreement import findings
-    from search.effort import Effort
-    from search.reproduce import DEFAULT_FOLDER
-    from search.reproduction_runs import stored_runs
+    from search.reproductions.agreement import findings
+    from search.reproductions.effort import Effort
+    from search.reproductions.reproduce import DEFAULT_FOLDER
+    from search.reproductions.reproduction_runs import stored_runs
 
     where = folder if folder is not None else DEFAULT_FOLDER
     found = []
@@ -99,7 +99,7 @@ def reproduce_command(
 
 
 def _list(*, json_output: bool) -> None:
-    from search.reproductions import reproductions
+    from search.reproductions.reproductions import reproductions
 
     known = list(reproductions().values())
     if json_output:
@@ -135,9 +135,9 @@ def _train(
     r: Reproduction, effort: Effort, minutes: float | None, folder: Path, workers: int, *, dry_run: bool
 ) -> Effort:
     """Train what is missing; what was trained in the end. Exits with 130 where it was stopped."""
-    from search.effort import TRUSTED_STEPS, effort_within, expected_seconds, step_seconds
-    from search.reproduce import reproduce
-    from search.reproduction_runs import stored_runs
+    from search.reproductions.effort import TRUSTED_STEPS, effort_within, expected_seconds, step_seconds
+    from search.reproductions.reproduce import reproduce
+    from search.reproductions.reproduction_runs import stored_runs
     from sizer.units import format_count, format_seconds
 
     step_s = step_seconds(r, workers)

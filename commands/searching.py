@@ -15,9 +15,9 @@ from sizer.errors import InvalidQuantity
 from sizer.units import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
-    from search.loop import Ending
-    from search.results import SearchResult
+    from search.run.loop import Ending
+    from search.space.config import SearchConfig
+    from search.store.results import SearchResult
 
 
 @app.command("run")
@@ -121,8 +121,8 @@ def run_command(
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     url = default_storage(storage)
 
-    from search import runner
-    from search.study import check_new_study
+    from search.run import runner
+    from search.store.study import check_new_study
 
     # what can be refused is refused before anything is timed
     runner.check(settings)
@@ -142,7 +142,7 @@ def run_command(
 def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
     """Say on stderr what the search will take; with a time, the search that fits into it."""
     from reports.wording import scales_text
-    from search.forecast import forecast, step_seconds, within
+    from search.run.forecast import forecast, step_seconds, within
 
     if minutes is not None and not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
@@ -158,11 +158,11 @@ def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: boo
 
 def _config(path: str | None, preset_name: str | None) -> SearchConfig:
     """The defaults, changed by a preset, changed by a file."""
-    from search.config import config_from_dict, flat, read_toml
+    from search.space.config import config_from_dict, flat, read_toml
 
     values: dict[str, Any] = {}
     if preset_name is not None:
-        from search.presets import preset
+        from search.space.presets import preset
 
         values |= preset(preset_name).values
     if path is not None:
@@ -182,7 +182,7 @@ def presets_command(
       sizer search presets
       sizer search presets raspberry-pi-5-tiny > mine.toml
     """
-    from search.presets import preset, presets
+    from search.space.presets import preset, presets
 
     chosen = presets().values() if name is None else [preset(name)]
     if json_output:
@@ -219,7 +219,7 @@ def resume_command(
         raise InvalidQuantity(f"trials: must be 1 or more, got {trials}")
     url = default_storage(storage)
 
-    from search import runner
+    from search.run import runner
 
     def go(hook: Any) -> tuple[SearchResult, Ending]:
         return runner.resume(name, storage=url, trials=trials, hook=hook)
@@ -230,7 +230,7 @@ def resume_command(
 def _finish(go: Any, storage: str, *, json_output: bool) -> None:
     """Run a search under a progress bar, then write its report and print its frontier."""
     from commands.progress import search_progress
-    from search.loop import Ending
+    from search.run.loop import Ending
 
     with search_progress(console(stderr=True)) as hook:
         result, ending = go(hook)

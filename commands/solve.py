@@ -100,8 +100,8 @@ def _by_law(
     top: int,
     json_output: bool,
 ) -> None:
-    from search.design import design
-    from search.sized_shapes import DesignQuery
+    from search.space.design import design
+    from search.space.sized_shapes import DesignQuery
 
     found = design(
         DesignQuery(

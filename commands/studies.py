@@ -11,8 +11,8 @@ from commands.console import notice, out, out_json
 from sizer.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from search.launch import Activity
-    from search.results import SearchResult
+    from search.run.launch import Activity
+    from search.store.results import SearchResult
 
 app = typer.Typer(
     help="Search for the best model under a device's budget.",
@@ -27,7 +27,7 @@ NAME = typer.Argument(metavar="NAME", help="Name of the study.")
 def default_storage(storage: str | None) -> str:
     if storage is not None:
         return storage
-    from search.study import default_storage
+    from search.store.study import default_storage
 
     return default_storage()
 
@@ -47,9 +47,9 @@ def status_command(
       sizer search status search-1
     """
     from reports.rung_text import rung_document, rung_lines
-    from search.launch import activity
-    from search.rung_history import rung_history
-    from search.study import load_result
+    from search.run.launch import activity
+    from search.store.study import load_result
+    from search.trust.rung_history import rung_history
 
     url = default_storage(storage)
     result, now = load_result(name, url), activity(name, url)
@@ -105,7 +105,7 @@ def _live_texts(now: Activity) -> dict[str, str]:
 
 
 def _status(result: SearchResult) -> dict[str, Any]:
-    from search.pareto import frontier
+    from search.law.pareto import frontier
 
     counts: dict[str, int] = {}
     for record in result.records:
@@ -130,7 +130,7 @@ def _status(result: SearchResult) -> dict[str, Any]:
 def _proxies(result: SearchResult) -> dict[str, Any]:
     """How proxies were scaled, and what the frontier's best is expected to score itself."""
     from reports.proxies import are_scaled, carried, carried_text, scale_text
-    from search.pareto import frontier
+    from search.law.pareto import frontier
 
     if not are_scaled(result):
         return {}
@@ -152,7 +152,7 @@ def frontier_command(
       sizer search frontier search-1
       sizer search frontier search-1 --json
     """
-    from search.study import load_result
+    from search.store.study import load_result
 
     result = load_result(name, default_storage(storage))
     if json_output:
@@ -198,8 +198,8 @@ def trust_command(
       sizer search trust guided --control random --json
     """
     from reports.trust_text import trust_document, trust_table
-    from search.study import load_result
-    from search.trust import rung_trust
+    from search.store.study import load_result
+    from search.trust.trust import rung_trust
 
     url = default_storage(storage)
     result = load_result(name, url)
@@ -234,7 +234,7 @@ def report_command(
       sizer search report search-1 --images --out ~/reports/pi5
     """
     from commands.pages import write_study_files
-    from search.study import load_result
+    from search.store.study import load_result
 
     url = default_storage(storage)
     files = write_study_files(load_result(name, url), url, out_dir, images=images)
@@ -265,7 +265,7 @@ def list_command(
     Examples:
       sizer search list
     """
-    from search.study import list_studies
+    from search.store.study import list_studies
 
     names = list_studies(default_storage(storage))
     if json_output:

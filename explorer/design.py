@@ -34,7 +34,7 @@ from reports.wording import above_text, outside_ranges, plain, shape_text
 from sizer.errors import NoFit, SizerError
 
 if TYPE_CHECKING:
-    from search.design import Design
+    from search.space.design import Design
 
 _BEST = 10
 _CLICKED, _SELECTED = f"{KEYS}clicked", f"{KEYS}selected"

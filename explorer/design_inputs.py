@@ -18,9 +18,9 @@ from explorer.size_controls import NO_DEVICE
 from explorer.size_state import usual_format
 from reports.design_figures import AXES
 from reports.same_size_figures import FORMAT_COLOURS
-from search.design import Design, design, lattice_query, tried_shapes
-from search.lattice import MOST_DEPTH, Form
-from search.sized_shapes import DesignQuery
+from search.space.design import Design, design, lattice_query, tried_shapes
+from search.space.lattice import MOST_DEPTH, Form
+from search.space.sized_shapes import DesignQuery
 from sizer.architecture import Architecture
 from sizer.budget import Budget
 from sizer.device import load_devices
@@ -30,8 +30,8 @@ from sizer.units import parse_bytes, parse_count
 from sizer.workload import Workload
 
 if TYPE_CHECKING:
-    from search.design import Ranked
-    from search.sized_shapes import SizedShapes
+    from search.space.design import Ranked
+    from search.space.sized_shapes import SizedShapes
 
 KEYS = "design_"
 

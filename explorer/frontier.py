@@ -14,7 +14,7 @@ from sizer.errors import SizerError, StudyError
 from sizer.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from search.results import SearchResult
+    from search.store.results import SearchResult
 
 STORAGE, STUDY, CHART, TRIAL = "storage", "study", "frontier", "trial"
 
@@ -43,7 +43,7 @@ def page() -> None:
 
 def _choose() -> SearchResult | None:
     # optuna is heavy and only this page needs it
-    from search.study import default_storage, list_studies, load_result
+    from search.store.study import default_storage, list_studies, load_result
 
     columns = st.columns([3, 2])
     st.session_state.setdefault(STORAGE, st.query_params.get(STORAGE, default_storage()))

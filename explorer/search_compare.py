@@ -13,13 +13,13 @@ from reports.figures import FIGURE_CONFIG
 from reports.search_figures import MOST_STUDIES, fronts_figure, fronts_info
 from reports.trust_text import trained_tokens
 from reports.wording import budget_texts, plain
-from search.pareto import frontier
-from search.trust import side_by_side
+from search.law.pareto import frontier
+from search.trust.trust import side_by_side
 from sizer.errors import SizerError
 from sizer.units import format_count
 
 if TYPE_CHECKING:
-    from search.results import SearchResult
+    from search.store.results import SearchResult
 
 STUDIES = "search_compared"
 HEAD = ("study", "sampler", "steps", "finalists", "on the frontier", "tokens trained", "hypervolume")

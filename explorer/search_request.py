@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.config import SearchConfig
-from search.launch import check_new_name
-from search.presets import preset
+from search.run.launch import check_new_name
+from search.space.config import SearchConfig
+from search.space.presets import preset
 from sizer.errors import InvalidFile, InvalidQuantity
 from sizer.units import format_bytes, parse_bytes
 

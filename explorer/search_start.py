@@ -11,15 +11,15 @@ import streamlit as st
 from explorer.search_request import NO_PRESET, Form, Request, base_config, request, size_text
 from explorer.search_studies import STUDY, VIEW, WATCH, next_name, taken_names
 from reports.wording import limit_texts, plain
-from search.config import SAMPLERS
-from search.launch import Forecasting, launch
-from search.plan import rung_steps
-from search.presets import presets
+from search.run.launch import Forecasting, launch
+from search.run.plan import rung_steps
+from search.space.config import SAMPLERS
+from search.space.presets import presets
 from sizer.device import load_devices
 from sizer.errors import SizerError
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
+    from search.space.config import SearchConfig
 
 # Query parameters that another page may fill the form with: each one's field.
 LINKED = {

@@ -9,14 +9,14 @@ import streamlit as st
 
 from reports.trust_notes import trust_notes
 from reports.trust_text import trust_line
-from search.kept import sqlite_path
-from search.launch import activity, launched_studies
-from search.trust import RungTrust, rung_trust
+from search.run.launch import activity, launched_studies
+from search.store.kept import sqlite_path
+from search.trust.trust import RungTrust, rung_trust
 from sizer.errors import StudyError
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
-    from search.results import SearchResult
+    from search.space.config import SearchConfig
+    from search.store.results import SearchResult
 
 # Keys of the session that views hand to each other, and names of the views.
 VIEW, STUDY = "search_view", "search_study"
@@ -27,7 +27,7 @@ _AGE_S = 2.0
 
 def stored_studies(storage: str) -> tuple[str, ...]:
     """Names of the studies in the storage; none before the first search has made it."""
-    from search.study import list_studies  # optuna is heavy: other pages do without
+    from search.store.study import list_studies  # optuna is heavy: other pages do without
 
     try:
         return list_studies(storage)
@@ -58,7 +58,7 @@ def load(study: str, storage: str) -> tuple[SearchConfig, SearchResult]:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _loaded(study: str, storage: str, version: object) -> tuple[SearchConfig, SearchResult]:
-    from search.study import open_study
+    from search.store.study import open_study
 
     opened = open_study(study, storage)
     return opened.config, opened.result()

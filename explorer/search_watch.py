@@ -13,18 +13,18 @@ from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import curves_figure, curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
-from search.curves import read_curves
-from search.launch import Activity, activity, launch, log_tail, stop
-from search.live import State
-from search.plan import rung_steps
-from search.standing import RungCount, rung_counts
+from search.run.curves import read_curves
+from search.run.launch import Activity, activity, launch, log_tail, stop
+from search.run.live import State
+from search.run.plan import rung_steps
+from search.run.standing import RungCount, rung_counts
 from sizer.errors import SizerError
 from sizer.units import format_seconds
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
-    from search.live import Live
-    from search.results import SearchResult, TrialRecord
+    from search.run.live import Live
+    from search.space.config import SearchConfig
+    from search.store.results import SearchResult, TrialRecord
 
 REFRESH_S = 2.0
 _CHART, _TRIAL, _CONTROL = "search_frontier", "search_trial", "search_control"

@@ -14,7 +14,7 @@ _VIEWS = {START: start_view, WATCH: watch_view, COMPARE: compare_view}
 
 def page() -> None:
     """Draw the page; only studies of the storage that the explorer was started with are opened."""
-    from search.study import default_storage
+    from search.store.study import default_storage
 
     st.header("Search")
     if has_new_link():

@@ -15,15 +15,15 @@ from reports.deployment import deployed_estimate
 from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
 from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_rows
 from reports.wording import plain, score_text, shape_text
-from search.folders import study_folder
+from search.store.folders import study_folder
 from sizer.errors import SizerError
 from sizer.hf_config import config_from_architecture
 from sizer.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from explorer.search_studies import Trust
-    from search.results import SearchResult, TrialRecord
-    from search.trust import RungTrust
+    from search.store.results import SearchResult, TrialRecord
+    from search.trust.trust import RungTrust
 
 
 def choose_on_frontier(result: SearchResult, *, chart: str, trial: str) -> TrialRecord:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.deployed import deployed_estimate as estimate_candidate
-from search.results import SearchResult, TrialRecord
+from search.space.deployed import deployed_estimate as estimate_candidate
+from search.store.results import SearchResult, TrialRecord
 from sizer.estimate import Estimate
 
 

@@ -14,8 +14,8 @@ from reports.wording import above_text, outside_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count
 
 if TYPE_CHECKING:
-    from search.design import Design, Ranked
-    from search.sized_shapes import Bools, DesignQuery, SizedShapes
+    from search.space.design import Design, Ranked
+    from search.space.sized_shapes import Bools, DesignQuery, SizedShapes
 
 _COLUMNS, _ROWS = 160, 90
 # Losses further above the best are left out of the figure, and more of them where three in four are nearer.

@@ -13,7 +13,7 @@ from sizer.units import format_bytes, format_bytes_binary, format_count
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-    from search.design import Design
+    from search.space.design import Design
 
 
 def design_frame(design: Design, rows: Sequence[int]) -> pd.DataFrame:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from reports.proxies import carried, proxies_document, proxy_document
-from search.pareto import frontier
-from search.results import SearchResult, TrialRecord
+from search.law.pareto import frontier
+from search.store.results import SearchResult, TrialRecord
 
 FRONTIER_SCHEMA = "sizer.frontier/1"
 
-# Both are minimised; search.pareto.objectives returns them in this order.
+# Both are minimised; search.law.pareto.objectives returns them in this order.
 OBJECTIVES = ("file_bytes", "val_bits_per_byte")
 
 

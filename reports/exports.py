@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reports.documents import frontier_document
 from reports.frames import frontier_frame, runs_frame, trials_frame
 from reports.reproduce import TOML_NAME, search_toml
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.errors import InvalidFile
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import pandas as pd
 
 from reports.proxies import carried
 from reports.wording import shape_text
-from search.pareto import frontier
-from search.results import SearchResult, TrialRecord
+from search.law.pareto import frontier
+from search.store.results import SearchResult, TrialRecord
 
 if TYPE_CHECKING:
-    from search.law import LawPrediction
+    from search.law.law import LawPrediction
     from sizer.estimate import Estimate
 
 # Whole numbers that an untrained trial does not have: pandas' nullable integers keep them whole.

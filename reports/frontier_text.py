@@ -11,8 +11,8 @@ from rich.text import Text
 
 from reports.proxies import CARRIED_COLUMN, are_scaled, carried, carried_text
 from reports.wording import NOT_KNOWN, decode_text, score_text, shape_text
-from search.pareto import frontier
-from search.results import SearchResult
+from search.law.pareto import frontier
+from search.store.results import SearchResult
 from sizer.units import format_bytes, format_count
 
 FRONTIER_COLUMNS = (

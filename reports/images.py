@@ -24,12 +24,12 @@ from plotly.offline import get_plotlyjs
 
 from reports.exports import write_files
 from reports.study_figures import study_figures
-from search.results import SearchResult
+from search.store.results import SearchResult
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.curves import Curve
+    from search.run.curves import Curve
 
 CHROMIUM_VARIABLE = "CHROMIUM"
 _NAMES = (

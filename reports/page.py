@@ -36,13 +36,13 @@ from reports.study_sections import (
     trust_section,
 )
 from reports.wording import budget_texts, score_text, shape_text
-from search.pareto import Cost, frontier
-from search.results import SearchResult, TrialRecord, TrialStatus
+from search.law.pareto import Cost, frontier
+from search.store.results import SearchResult, TrialRecord, TrialStatus
 from sizer.errors import SizerError
 from sizer.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from search.curves import Curve
+    from search.run.curves import Curve
 
 __all__ = ["ReportFiles", "frontier_json", "report_html", "write_report"]
 

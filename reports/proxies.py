@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reports.wording import NOT_KNOWN, scales_text
-from search.pareto import front, frontier
-from search.results import SearchResult, TrialRecord
-from search.scaled import deviations, split_blocks
+from search.law.pareto import front, frontier
+from search.proxy.scaled import deviations, split_blocks
+from search.store.results import SearchResult, TrialRecord
 from sizer.architecture import Architecture
 from sizer.units import format_count
 
 if TYPE_CHECKING:
-    from search.carry import CarriedOver
-    from search.law import LawPrediction
+    from search.law.carry import CarriedOver
+    from search.law.law import LawPrediction
 
 CARRIED_COLUMN = "model itself (80 % range)"
 
@@ -27,7 +27,7 @@ def carried(result: SearchResult) -> CarriedOver | None:
     """What the study's proxies say of its models; None without proxies, or of too few."""
     if not are_scaled(result):
         return None
-    from search.carry import carried_over  # brings numpy, which other studies need not wait for
+    from search.law.carry import carried_over  # brings numpy, which other studies need not wait for
 
     return carried_over(result)
 

@@ -7,9 +7,9 @@ import shlex
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from search.config import TABLES, SearchConfig
-from search.results import SearchResult
-from search.versions import versions
+from search.space.config import TABLES, SearchConfig
+from search.store.results import SearchResult
+from search.store.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

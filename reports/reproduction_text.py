@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from search.agreement import (
+from search.reproductions.agreement import (
     COVERAGE,
     FEWEST_RANKED,
     ArmFinding,
@@ -18,8 +18,8 @@ from search.agreement import (
     OrderFinding,
     Verdict,
 )
-from search.ranking import Interval
-from search.reproductions import Reproduction
+from search.reproductions.reproductions import Reproduction
+from search.trust.ranking import Interval
 from sizer.units import format_bytes, format_count, format_seconds
 
 _ARM_COLUMNS = ("arm", "published", "proxy", "parameters", "tensors", "bits/byte", "over seeds", "seeds")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.wording import NOT_KNOWN, shape_text
-from search.results import SearchResult
-from search.rung_history import Rung
+from search.store.results import SearchResult
+from search.trust.rung_history import Rung
 
 RUNG_COLUMNS = ("rung", "steps", "models", "with a score", "went on", "why")
 OUTCOME_COLUMNS = ("trial", "shape", "rung", "steps", "bits per byte", "goes on", "why")

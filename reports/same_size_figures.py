@@ -14,7 +14,7 @@ from reports.figures import BLUE, GREEN, VERMILION, style
 from sizer.units import format_bytes
 
 if TYPE_CHECKING:
-    from search.design import Design, Ranked
+    from search.space.design import Design, Ranked
 
 # Okabe and Ito's palette again; one more colour than a query may have formats.
 FORMAT_COLOURS = (BLUE, GREEN, VERMILION, "#CC79A7", "#E69F00")

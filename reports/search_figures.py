@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from reports.figures import BLUE, GREEN, GREY, VERMILION, style
 from reports.wording import score_text, shape_text
-from search.curves import Curve
-from search.pareto import frontier
-from search.results import SearchResult
+from search.law.pareto import frontier
+from search.run.curves import Curve
+from search.store.results import SearchResult
 from sizer.units import format_bytes
 
 # Colours, symbols and dashes together tell studies apart, for readers who see no colours too; the colours

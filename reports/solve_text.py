@@ -14,7 +14,7 @@ from sizer.estimate import Estimate
 from sizer.units import format_bytes, format_bytes_binary, format_count
 
 if TYPE_CHECKING:
-    from search.design import Design
+    from search.space.design import Design
 
 COLUMNS = ("shape", "MLP", "parameters", "bits per weight", "file", "memory", "decode tokens/s (range)")
 

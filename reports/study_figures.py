@@ -12,16 +12,16 @@ from reports.figures.importance import importance_figure, importance_info
 from reports.figures.ladder import format_bytes_figure, format_score_figure, ladder_info, rounding_figure
 from reports.figures.parallel import parallel_figure, parallel_info
 from reports.figures.rungs import curves_info, rungs_info, training_figure
-from search.cohorts import Cohort, cohorts, longest_cohort
-from search.importance import MIN_MODELS, importances
-from search.pareto import Cost
-from search.results import SearchResult
+from search.law.importance import MIN_MODELS, importances
+from search.law.pareto import Cost
+from search.store.results import SearchResult
+from search.trust.cohorts import Cohort, cohorts, longest_cohort
 from sizer.errors import SizerError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.curves import Curve
+    from search.run.curves import Curve
 
 
 def study_figures(result: SearchResult, curves: Sequence[Curve] = ()) -> dict[str, go.Figure]:

@@ -26,16 +26,16 @@ from reports.study_figures import compared_cohort, shape_figures
 from reports.trust_notes import trust_notes
 from reports.trust_text import TAU_ROW, trust_columns, trust_line, trust_rows
 from reports.wording import NOT_KNOWN, rate_text, score_text, shape_text
-from search.importance import importances
-from search.pareto import frontier
-from search.results import SearchResult, TrialRecord
-from search.rung_history import rung_history
-from search.trust import rung_trust
+from search.law.importance import importances
+from search.law.pareto import frontier
+from search.store.results import SearchResult, TrialRecord
+from search.trust.rung_history import rung_history
+from search.trust.trust import rung_trust
 from sizer.errors import SizerError
 from sizer.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from search.curves import Curve
+    from search.run.curves import Curve
 
 SHAPES = "Shapes and formats"
 _TRIAL_COLUMNS = (

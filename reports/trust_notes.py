@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from reports.proxies import proxy_notes
 from reports.trust_text import trust_line
-from search.results import SearchResult, TrialRecord, TrialStatus
-from search.ties import comparisons
+from search.store.results import SearchResult, TrialRecord, TrialStatus
+from search.trust.ties import comparisons
 from sizer.units import format_count
 
 

@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from search.ranking import Interval
-from search.results import SearchResult
-from search.trust import SCHEMA, RungTrust, beside_control, chosen, rung_trust
+from search.store.results import SearchResult
+from search.trust.ranking import Interval
+from search.trust.trust import SCHEMA, RungTrust, beside_control, chosen, rung_trust
 from sizer.units import format_count
 
 _NOTHING = "nothing is known: no model was trained beyond the first rung"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
-    from search.law_prior import Term
-    from search.results import SearchResult, TrialRecord
+    from search.law.law_prior import Term
+    from search.store.results import SearchResult, TrialRecord
     from sizer.architecture import Architecture
     from sizer.prediction import Prediction
     from sizer.step_time import StepTime
@@ -134,7 +134,7 @@ def outside_text(terms: Iterable[Term]) -> str:
 
 def outside_ranges(terms: Iterable[Term]) -> str:
     """The same with what the law was fitted to, such as "width (384 to 5,120)"."""
-    from search.law_prior import published_prior
+    from search.law.law_prior import published_prior
 
     seen = published_prior().seen
     return ", ".join(

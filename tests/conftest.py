@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 import cli
-from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
+from search.store.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.budget import Budget
 from sizer.device import device

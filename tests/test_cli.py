@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import cli
-from search.folders import STORAGE_VARIABLE
+from search.store.folders import STORAGE_VARIABLE
 from sizer import __version__
 from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from tests.sizer.test_estimate import CONTRACT

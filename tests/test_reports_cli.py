@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-import search.study
+import search.store.study
 from reports import exports, images
-from search.results import SearchResult
+from search.store.results import SearchResult
 
 
 @pytest.fixture
 def study(in_rungs: SearchResult, monkeypatch: pytest.MonkeyPatch) -> SearchResult:
     """The study that any name opens."""
-    monkeypatch.setattr(search.study, "load_result", lambda name, storage: in_rungs)
+    monkeypatch.setattr(search.store.study, "load_result", lambda name, storage: in_rungs)
     return in_rungs
 
 

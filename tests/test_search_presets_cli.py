@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import cli
-from search import runner
-from search.config import SearchConfig, load_config
-from search.presets import preset, presets
+from search.run import runner
+from search.space.config import SearchConfig, load_config
+from search.space.presets import preset, presets
 from sizer.errors import StudyError
 
 

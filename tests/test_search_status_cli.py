@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from search.live import State, Watch
-from search.results import SearchResult
+from search.run.live import State, Watch
+from search.store.results import SearchResult
 from tests.explorer.studies import store
-from tests.search.test_live import PROGRESS, ignore
+from tests.search.run.test_live import PROGRESS, ignore
 
 STORAGE = "sqlite:///runs/sizer.db"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.config import SearchConfig
-from search.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
+from search.space.config import SearchConfig
+from search.store.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
 from sizer.architecture import Architecture
 from sizer.prediction import Basis, Prediction
 

@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 
 from reports.figures.frontier import hover_text
 from reports.figures.style import GREY, GROUPS, SYMBOLS, blank, style
-from search.cohorts import Cohort
-from search.results import SearchResult
-from search.rungs import RungEntry, size_bins
+from search.store.results import SearchResult
+from search.trust.cohorts import Cohort
+from search.trust.rungs import RungEntry, size_bins
 from sizer.units import format_bytes
 
-# As many bins of size as rungs use unless told otherwise (search/config.py, size_bins).
+# As many bins of size as rungs use unless told otherwise (search/space/config.py, size_bins).
 _BINS = 4
 
 

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 from reports.figures.style import BLUE, GREY, SYMBOLS, VERMILION, axis_range, blank, round_ticks, style
 from reports.proxies import proxy_text
 from reports.wording import decode_text, rate_text, score_text, shape_text
-from search.pareto import Cost, cost_of, frontier
-from search.results import SearchResult, TrialRecord
-from search.ties import comparisons
+from search.law.pareto import Cost, cost_of, frontier
+from search.store.results import SearchResult, TrialRecord
+from search.trust.ties import comparisons
 from sizer.units import format_bytes, format_bytes_binary, format_count
 
 _MOST_LABELS = 12

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures.style import BLUE, GREY, axis_range, blank, style
-from search.importance import MIN_MODELS, Importance, Importances
+from search.law.importance import MIN_MODELS, Importance, Importances
 
 _NAMES = {
     "depth": "depth (layers executed)",

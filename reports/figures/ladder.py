@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from reports.figures.frontier import hover_text
 from reports.figures.style import BLUE, GREEN, GREY, blank, style
-from search.cohorts import Cohort
-from search.pareto import frontier
-from search.results import ProxyResult, SearchResult, TrialRecord
-from search.shapes import stored_bits_per_weight, trial_features
+from search.law.pareto import frontier
+from search.law.shapes import stored_bits_per_weight, trial_features
+from search.store.results import ProxyResult, SearchResult, TrialRecord
+from search.trust.cohorts import Cohort
 from sizer.errors import SizerError
 from sizer.estimate import estimate
 from sizer.runtimes import runtime

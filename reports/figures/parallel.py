@@ -16,10 +16,10 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import BLUE, GREY, VERMILION, blank, style
 from reports.wording import rate_text
-from search.cohorts import Cohort
-from search.pareto import frontier
-from search.results import ProxyResult, SearchResult, TrialRecord
-from search.shapes import trial_features
+from search.law.pareto import frontier
+from search.law.shapes import trial_features
+from search.store.results import ProxyResult, SearchResult, TrialRecord
+from search.trust.cohorts import Cohort
 from sizer.units import format_bytes, format_bytes_binary
 
 # An axis over more than this ratio is logarithmic.

@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 
 from reports.figures.style import BLUE, GREY, blank, style
 from reports.wording import shape_text
-from search.cohorts import cohorts
-from search.pareto import frontier
-from search.results import SearchResult, TrialRecord
+from search.law.pareto import frontier
+from search.store.results import SearchResult, TrialRecord
+from search.trust.cohorts import cohorts
 
 if TYPE_CHECKING:
-    from search.curves import Curve
+    from search.run.curves import Curve
 
 # Beyond this ratio of the last step to the first the axis is logarithmic.
 _WIDE = 8.0

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import replay, replay_page
 from benchmarks.replay_tables import gemstones, gemstones_step, gemstones_steps, lts
-from search.law import LawSettings
-from search.rungs import RungSettings
+from search.law.law import LawSettings
+from search.trust.rungs import RungSettings
 from tests.shared_facts import needs_shared
 
 pytestmark = needs_shared

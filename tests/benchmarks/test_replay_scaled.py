@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import proxies, replay_scaled
-from search.carry import LONG_STEPS
+from search.law.carry import LONG_STEPS
 from tests.shared_facts import needs_shared
 
 pytestmark = needs_shared

@@ -1,4 +1,4 @@
-"""A search.study that holds the fixture's study, so that the pages run without a storage or optuna."""
+"""A search.store.study that holds the fixture's study, so that the pages run without a storage or optuna."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from types import ModuleType
 
 import pytest
 
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.errors import StudyError
 
 STORAGE = "sqlite:///runs/sizer.db"
 
 
 class FakeStudies(ModuleType):
-    """The functions of search.study that the explorer uses, over a dictionary."""
+    """The functions of search.store.study that the explorer uses, over a dictionary."""
 
     def __init__(self, studies: dict[str, SearchResult]) -> None:
-        super().__init__("search.study")
+        super().__init__("search.store.study")
         self.studies = studies
 
     def default_storage(self) -> str:
@@ -36,5 +36,5 @@ class FakeStudies(ModuleType):
 def studies(monkeypatch: pytest.MonkeyPatch, result: SearchResult) -> dict[str, SearchResult]:
     """What the pages find in the default storage; a test may change it."""
     held = {result.study: result}
-    monkeypatch.setitem(sys.modules, "search.study", FakeStudies(held))
+    monkeypatch.setitem(sys.modules, "search.store.study", FakeStudies(held))
     return held

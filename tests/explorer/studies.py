@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from search.config import SearchConfig
-from search.results import SearchResult
-from search.starts import starting_points
-from search.study import create_study
+from search.space.config import SearchConfig
+from search.space.starts import starting_points
+from search.store.results import SearchResult
+from search.store.study import create_study
 
 CONFIG = SearchConfig(trials=12, max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
 

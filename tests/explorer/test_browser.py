@@ -24,7 +24,7 @@ from reports.documents import frontier_document
 from reports.estimate_page import write_estimate
 from reports.page import write_report
 from reports.study_figures import study_figures
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.device import device
 from sizer.estimate import estimate
 from sizer.registry import model
@@ -53,8 +53,8 @@ _PATIENCE_S = 60
 _PATIENCE_MS = 1000 * _PATIENCE_S
 _BUSY_MS = 5 * _PATIENCE_MS  # of pages of several figures, on a machine that others use as well
 
-# Runs app.py with a search.study that holds one pickled study: a browser talks to another process, where a
-# monkeypatch would not be seen.
+# Runs app.py with a search.store.study that holds one pickled study: a browser talks to another process,
+# where a monkeypatch would not be seen.
 _APP_WITH_STUDY = """
 import pickle, runpy, sys
 from pathlib import Path
@@ -62,11 +62,11 @@ from types import ModuleType
 
 root, pickled = {root!r}, Path({pickled!r})
 sys.path.insert(0, root)
-studies = ModuleType("search.study")
+studies = ModuleType("search.store.study")
 studies.default_storage = lambda: "sqlite:///runs/sizer.db"
 studies.list_studies = lambda storage: ("pi5-6mb",)
 studies.load_result = lambda name, storage: pickle.loads(pickled.read_bytes())
-sys.modules["search.study"] = studies
+sys.modules["search.store.study"] = studies
 runpy.run_path(str(Path(root) / "app.py"), run_name="__main__")
 """
 

@@ -27,7 +27,7 @@ from explorer.design_inputs import (
 )
 from explorer.link import size_link, size_query
 from explorer.size_state import chosen_architecture, start_of, values_of
-from search.sized_shapes import DesignQuery
+from search.space.sized_shapes import DesignQuery
 from sizer.budget import Budget
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes
 

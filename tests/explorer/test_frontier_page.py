@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from reports.deployment import deployed_estimate
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_bytes_binary, format_count
 
@@ -113,7 +113,7 @@ def test_a_study_that_cannot_be_read_is_one_line(
     def broken(name: str, storage: str) -> SearchResult:
         raise StudyError(f"study: {name!r} was written by another version")
 
-    monkeypatch.setattr(sys.modules["search.study"], "load_result", broken)
+    monkeypatch.setattr(sys.modules["search.store.study"], "load_result", broken)
     page.run()
     assert not page.exception
     assert [error.value for error in page.error] == ["study: 'pi5-6mb' was written by another version"]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from search.curves import read_curves
-from search.launch import activity, launched_studies, log_tail, read_launch
-from search.live import State
-from search.owner import is_alive
+from search.run.curves import read_curves
+from search.run.launch import activity, launched_studies, log_tail, read_launch
+from search.run.live import State
+from search.store.owner import is_alive
 from sizer.units import format_bytes, format_count
 from tests.explorer.test_browser import browser, click_trial, metric, page, served  # noqa: F401
-from tests.search.test_launch import wait_until
+from tests.search.run.test_launch import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

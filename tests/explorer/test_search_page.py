@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import search.study
+import search.store.study
 from explorer import search_start, search_watch
 from explorer.search_compare import compared_rows
 from explorer.search_request import Form, base_config, request
@@ -21,13 +21,13 @@ from explorer.study_views import trust_html
 from reports.deployment import deployed_estimate
 from reports.documents import frontier_document
 from reports.trust_text import trust_line
-from search.config import SearchConfig
-from search.curves import CurvePoint, CurveWriter
-from search.launch import Activity
-from search.live import InTraining, Live, State
-from search.presets import presets
-from search.results import SearchResult
-from search.trust import beside_control
+from search.run.curves import CurvePoint, CurveWriter
+from search.run.launch import Activity
+from search.run.live import InTraining, Live, State
+from search.space.config import SearchConfig
+from search.space.presets import presets
+from search.store.results import SearchResult
+from search.trust.trust import beside_control
 from sizer.errors import SizerError, StudyError
 from sizer.units import format_bytes, format_count
 from tests.explorer.studies import store
@@ -129,7 +129,7 @@ class TestRequest:
     ) -> None:
         """What `sizer search run` makes of the options is the configuration that the page showed."""
         import cli
-        from search import runner
+        from search.run import runner
 
         base = base_config(name)
         form = FORM._replace(preset=name, device=base.device or "", trials=9, max_size="123457B", steps=900)
@@ -431,13 +431,13 @@ def test_only_studies_of_the_storage_are_opened(
 ) -> None:
     watched.query_params["study"] = asked
     opened: list[str] = []
-    real = search.study.open_study
+    real = search.store.study.open_study
 
-    def noted(name: str, storage: str) -> search.study.OpenStudy:
+    def noted(name: str, storage: str) -> search.store.study.OpenStudy:
         opened.append(name)
         return real(name, storage)
 
-    monkeypatch.setattr(search.study, "open_study", noted)
+    monkeypatch.setattr(search.store.study, "open_study", noted)
     watched.run()
     assert watched.selectbox(key="search_study").value == "pi5-6mb"
     assert set(opened) <= {"pi5-6mb"}

@@ -8,8 +8,8 @@ import pytest
 from reports.design_figures import AXES, axis_values, density_figure, density_info
 from reports.design_frames import best_style, design_frame
 from reports.same_size_figures import same_size_figure, same_size_info
-from search.design import Design, design
-from search.sized_shapes import DesignQuery
+from search.space.design import Design, design
+from search.space.sized_shapes import DesignQuery
 from sizer.budget import Budget
 
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 from reports.documents import OBJECTIVES, frontier_document
-from search.pareto import frontier, objectives
-from search.results import SearchResult
+from search.law.pareto import frontier, objectives
+from search.store.results import SearchResult
 
 # the command line's contract
 KEYS = {"schema", "objectives", "points", "trained_tokens", "wall_s"}

@@ -8,7 +8,7 @@ from io import StringIO
 import pandas as pd
 
 from reports.frames import bytes_frame, frontier_frame, memory_frame, parameters_frame, trials_frame
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.architecture import Architecture
 from sizer.estimate import Estimate, estimate
 

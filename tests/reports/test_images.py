@@ -14,7 +14,7 @@ from reports import images
 from reports.figures import frontier_figure, frontier_info
 from reports.images import BrowserFailed, draw, find_chromium, print_pdf, write_images
 from reports.page import write_report
-from search.results import SearchResult
+from search.store.results import SearchResult
 
 
 def program(folder: Path, text: str) -> str:

@@ -23,13 +23,13 @@ from reports.rung_text import reasons
 from reports.study_figures import study_figures
 from reports.trust_notes import trust_notes
 from reports.trust_text import trust_line, trust_table
-from search.config import SearchConfig, config_from_dict
-from search.curves import Curve, CurvePoint
-from search.pareto import Cost
-from search.presets import presets
-from search.results import SearchResult
-from search.rung_history import rung_history
-from search.trust import rung_trust
+from search.law.pareto import Cost
+from search.run.curves import Curve, CurvePoint
+from search.space.config import SearchConfig, config_from_dict
+from search.space.presets import presets
+from search.store.results import SearchResult
+from search.trust.rung_history import rung_history
+from search.trust.trust import rung_trust
 from sizer.errors import InvalidFile
 
 ResultOf = Callable[..., SearchResult]

@@ -15,8 +15,8 @@ from reports.frontier_text import frontier_cells, frontier_columns, frontier_tab
 from reports.page import report_html
 from reports.proxies import CARRIED_COLUMN, carried, carried_front, proxies_document, proxy_notes, scale_text
 from reports.trust_notes import trust_notes
-from search.results import SearchResult, TrialRecord
-from search.scaled import scaled_proxy
+from search.proxy.scaled import scaled_proxy
+from search.store.results import SearchResult, TrialRecord
 from sizer.tensors import count_parameters, tensor_specs
 
 Golden = Callable[[str, str], None]

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from reports.reproduction_text import catalogue_table, reproduction_table, reproductions_page
-from search.agreement import Findings, findings
-from search.reproductions import Claim
+from search.reproductions.agreement import Findings, findings
+from search.reproductions.reproductions import Claim
 from tests.search.reproduction_runs import arm, run, small
 
 Golden = Callable[[str, str], None]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reports.search_figures import MOST_STUDIES, curves_figure, curves_info, fronts_figure, fronts_info
-from search.curves import Curve, CurvePoint
-from search.pareto import frontier
-from search.results import SearchResult
+from search.law.pareto import frontier
+from search.run.curves import Curve, CurvePoint
+from search.store.results import SearchResult
 
 
 def curve(number: int, seed: int = 0, end: int = 1000) -> Curve:

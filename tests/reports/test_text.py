@@ -11,7 +11,7 @@ import pytest
 from reports.estimate_text import estimate_sections, estimate_table
 from reports.frontier_text import frontier_cells, frontier_table, plain_text
 from reports.wording import decode_text, energy_text, fit_text, rate_text, shape_text
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.device import device
 from sizer.estimate import Estimate, estimate
 from sizer.prediction import Basis, Prediction

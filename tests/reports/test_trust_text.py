@@ -8,8 +8,8 @@ import pytest
 
 from reports.frontier_text import plain_text
 from reports.trust_text import trust_document, trust_line, trust_table
-from search.results import SearchResult, TrialRecord, combined
-from search.trust import beside_control, chosen, rung_trust
+from search.store.results import SearchResult, TrialRecord, combined
+from search.trust.trust import beside_control, chosen, rung_trust
 from sizer.errors import StudyError
 from tests.search.records import proxy, record
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from search.corpus import Corpus, load_corpus
+from search.text.corpus import Corpus, load_corpus
 
 
 @pytest.fixture(scope="module")

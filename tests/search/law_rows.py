@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from search.shapes import LawRow, ShapeFeatures
+from search.law.shapes import LawRow, ShapeFeatures
 
 
 def features(depth: float = 6, width: float = 128, **others: Any) -> ShapeFeatures:

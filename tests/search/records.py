@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.results import Candidate, ProxyResult, TrialRecord, TrialStatus
+from search.store.results import Candidate, ProxyResult, TrialRecord, TrialStatus
 from sizer.architecture import Architecture
 from sizer.prediction import Basis, Prediction
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.config import Tokenizer
-from search.reproduction_runs import Run
-from search.reproductions import Arm, Claim, Reproduction
-from search.results import Candidate, TrialStatus
+from search.reproductions.reproduction_runs import Run
+from search.reproductions.reproductions import Arm, Claim, Reproduction
+from search.space.config import Tokenizer
+from search.store.results import Candidate, TrialStatus
 from tests.search.records import TINY, proxy
 
 

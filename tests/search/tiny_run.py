@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.results import Candidate, ProxyResult
-from search.stepper import Precision
-from search.training import TrainConfig
+from search.proxy.stepper import Precision
+from search.proxy.training import TrainConfig
+from search.store.results import Candidate, ProxyResult
 from sizer.architecture import Architecture
 
 TINY = Architecture(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.results import SearchResult
+from search.store.results import SearchResult
 from sizer.architecture import Architecture
 from sizer.device import device
 from sizer.estimate import estimate

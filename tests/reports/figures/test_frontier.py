@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from reports.figures import frontier_figure, frontier_info
-from search.pareto import Cost
-from search.results import SearchResult
+from search.law.pareto import Cost
+from search.store.results import SearchResult
 
 
 def test_points_front_and_dominated(result: SearchResult) -> None:

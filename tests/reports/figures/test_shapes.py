@@ -14,10 +14,10 @@ from reports.figures.ladder import format_bytes_figure, format_score_figure, lad
 from reports.figures.parallel import parallel_figure, parallel_info
 from reports.figures.rungs import curves_info, rungs_info, training_figure
 from reports.study_figures import compared_cohort, study_figures
-from search.cohorts import cohorts, longest_cohort
-from search.curves import Curve, CurvePoint
-from search.importance import Importance, Importances
-from search.results import SearchResult
+from search.law.importance import Importance, Importances
+from search.run.curves import Curve, CurvePoint
+from search.store.results import SearchResult
+from search.trust.cohorts import cohorts, longest_cohort
 from sizer.estimate import estimate
 
 ResultOf = Callable[..., SearchResult]

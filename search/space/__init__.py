@@ -1,0 +1,1 @@
+"""What is asked: the search's settings, the space of models, and which point of it comes next."""

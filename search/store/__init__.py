@@ -1,0 +1,1 @@
+"""What is kept: studies, their records, and who holds them."""

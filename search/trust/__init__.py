@@ -1,0 +1,1 @@
+"""How far an order can be believed: rungs, survivors, ties, and agreement of short with long runs."""

@@ -1,0 +1,116 @@
+"""A model in training: its schedule, its checkpoints, and going on from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search.proxy.train import train_proxy
+from search.proxy.training import StepReport, Training, schedule
+from search.store.results import TrialStatus
+from search.text.corpus import Corpus
+from sizer.errors import InvalidQuantity
+from tests.search.tiny_run import CANDIDATE, CONFIG, TINY, same
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_schedule_by_hand() -> None:
+    config = replace(CONFIG, steps=100, warmup_steps=4)
+    rates = [schedule(step, config) for step in (1, 2, 4, 5, 80, 81, 91, 100)]
+    assert rates == pytest.approx([0.25, 0.5, 1, 1, 1, 1, 0.5, 0.05])
+
+
+def test_rungs_keep_the_rate() -> None:
+    config = replace(CONFIG, steps=100, warmup_steps=4, cooldown_steps=0)
+    assert [schedule(step, config) for step in (2, 5, 90, 100)] == [0.5, 1, 1, 1]
+    ending = replace(config, cooldown_steps=10)
+    assert [schedule(step, ending) for step in (90, 91, 96, 100)] == pytest.approx([1, 1, 0.5, 0.1])
+    with pytest.raises(InvalidQuantity, match="cooldown_steps must be from 0 to steps"):
+        replace(CONFIG, cooldown_steps=61)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(
+    corpus: Corpus, tmp_path: Path, fused: bool
+) -> None:
+    rungs = replace(CONFIG, cooldown_steps=0, fused=fused)
+    whole = train_proxy(CANDIDATE, corpus, rungs)
+    path = tmp_path / "run.npz"
+    first = train_proxy(CANDIDATE, corpus, replace(rungs, steps=23), checkpoint=path)
+    reports: list[StepReport] = []
+    second = train_proxy(CANDIDATE, corpus, rungs, checkpoint=path, on_step=reports.append)
+    assert (first.steps, second.steps) == (23, 60)
+    assert reports[0].step == 30  # not trained again
+    assert second.val_bits_per_byte == whole.val_bits_per_byte
+    assert second.trained_tokens == whole.trained_tokens
+
+
+def test_either_way_of_training_goes_on_with_the_other_ones_checkpoint(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.npz"
+    rungs = replace(CONFIG, steps=30, cooldown_steps=0)
+    saved = Training(TINY, corpus, replace(rungs, fused=True))
+    saved.advance(lambda report: None, lambda: False, path)
+    taken_up = Training(TINY, corpus, replace(rungs, fused=False))
+    taken_up.load(path)
+    assert taken_up.step == 30
+    theirs = dict(saved.model.named_parameters())
+    assert all(torch.equal(p, theirs[n]) for n, p in taken_up.model.named_parameters())
+    for name, (mean, square) in taken_up._stepper.moments.items():
+        assert torch.equal(mean, saved._stepper.moments[name][0])
+        assert torch.equal(square, saved._stepper.moments[name][1])
+        assert square.any(), name
+    windows = corpus.train_batches(0, 4, 64).at(31)
+    losses = []
+    for training in (saved, taken_up):
+        for step in (31, 32):
+            training._stepper.step(windows, 1e-3, step)
+        losses.append(training._stepper.take_loss())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_broken_or_foreign_checkpoint_starts_the_run_anew(corpus: Corpus, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    short = replace(CONFIG, steps=12, cooldown_steps=0)
+    wanted = train_proxy(CANDIDATE, corpus, short)
+    other = replace(TINY, hidden_size=96, num_heads=3)
+    Training(other, corpus, short).save(path)
+    foreign = path.read_bytes()
+    train_proxy(CANDIDATE, corpus, replace(short, steps=5), checkpoint=tmp_path / "cut.npz")
+    cut = (tmp_path / "cut.npz").read_bytes()
+    for content in (foreign, cut[: len(cut) // 2], b"", b"no numbers"):
+        path.write_bytes(content)
+        assert same(train_proxy(CANDIDATE, corpus, short, checkpoint=path), wanted)
+
+
+def test_a_full_disk_loses_the_checkpoint_and_not_the_run(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("search.proxy.training.save_checkpoint", full)
+    path = tmp_path / "run.npz"
+    short = replace(CONFIG, steps=12)
+    assert train_proxy(CANDIDATE, corpus, short, checkpoint=path).status is TrialStatus.COMPLETE
+    assert not path.exists()
+
+
+def test_stopping_leaves_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+    path, asked = tmp_path / "run.npz", 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 7
+
+    rungs = replace(CONFIG, steps=20, cooldown_steps=0)
+    assert train_proxy(CANDIDATE, corpus, rungs, should_stop=should_stop, checkpoint=path).steps == 7
+    resumed = train_proxy(CANDIDATE, corpus, rungs, checkpoint=path)
+    assert resumed.val_bits_per_byte == train_proxy(CANDIDATE, corpus, rungs).val_bits_per_byte

@@ -1,0 +1,140 @@
+"""Workers: cores divided, a dead one replaced, and the same result as in this process."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import signal
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.proxy.stepper import Precision
+from search.proxy.training import StepReport, TrainConfig
+from search.run import executors
+from search.run.executors import InProcess, Task, WorkerPool, divided
+from search.store.results import Candidate, ProxyResult, TrialStatus
+from search.text.corpus import load_corpus
+from sizer.errors import StudyError
+from tests.search.records import TINY
+from tests.search_runs import TEXT
+
+TRAINING = TrainConfig(
+    steps=30,
+    batch_size=2,
+    seq_len=32,
+    val_chunks=4,
+    warmup_steps=2,
+    cooldown_steps=0,
+    dtype=Precision.FP32,
+    fused=False,
+)
+
+
+def _task(number: int, folder: Path, *, steps: int = 30) -> Task:
+    return Task(
+        number=number,
+        rung=0,
+        candidate=Candidate(architecture=replace(TINY, num_layers=1 + number), format="Q4_0"),
+        training=replace(TRAINING, steps=steps),
+        checkpoint=folder / f"{number}-0.npz",
+    )
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    path = tmp_path / "text.py"
+    path.write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+def test_the_examples() -> None:
+    assert doctest.testmod(executors).failed == 0
+
+
+@given(st.lists(st.integers(0, 200), unique=True, min_size=1, max_size=64), st.integers(1, 80))
+def test_every_worker_has_cores_and_every_core_one_worker(cores: list[int], workers: int) -> None:
+    shares = divided(cores, workers)
+    assert len(shares) == workers
+    assert all(shares)
+    if workers <= len(cores):
+        assert [core for share in shares for core in share] == cores
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    else:
+        assert {core for share in shares for core in share} == set(cores)
+
+
+@pytest.mark.slow
+def test_workers_train_as_this_process_does(text: str, tmp_path: Path) -> None:
+    heard: list[tuple[int, StepReport]] = []
+    pool = WorkerPool(
+        2,
+        partial(load_corpus, text),
+        on_step=lambda task, step: heard.append((task.number, step)),
+        should_stop=lambda: False,
+    )
+    results: dict[int, ProxyResult] = {}
+    try:
+        for number in range(2):
+            pool.start(_task(number, tmp_path / "pool"))
+        assert pool.free == 0
+        while len(results) < 2:
+            results |= {task.number: result for task, result in pool.finished()}
+    finally:
+        pool.close()
+    assert {(number, step.step) for number, step in heard} >= {(n, s) for n in (0, 1) for s in (10, 30)}
+    here = InProcess(load_corpus(text), on_step=lambda task, step: None, should_stop=lambda: False)
+    for number in range(2):
+        here.start(_task(number, tmp_path / "here"))
+        ((_, alone),) = here.finished()
+        # sums are divided among other numbers of threads
+        assert results[number].val_bits_per_byte == pytest.approx(alone.val_bits_per_byte, abs=0.02)
+        assert results[number].steps == alone.steps == 30
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced_once(text: str, tmp_path: Path) -> None:
+    deaths = 0
+
+    def kill(task: Task, step: StepReport) -> None:
+        nonlocal deaths
+        if step.step == 10 and deaths < limit:
+            deaths += 1
+            os.kill(pool._workers[0].process.pid or 0, signal.SIGKILL)
+
+    limit = 1
+    pool = WorkerPool(1, partial(load_corpus, text), on_step=kill, should_stop=lambda: False)
+    try:
+        pool.start(_task(0, tmp_path, steps=2000))
+        ((_, result),) = pool.finished()
+        assert (result.status, result.steps, deaths) == (TrialStatus.COMPLETE, 2000, 1)
+        limit = 3
+        pool.start(_task(1, tmp_path, steps=2000))
+        with pytest.raises(StudyError, match=r"process that trained trial 1 died 2 times \(exit -9"):
+            pool.finished()
+    finally:
+        pool.close()
+
+
+@pytest.mark.slow
+def test_asked_to_stop_a_worker_leaves_its_checkpoint(text: str, tmp_path: Path) -> None:
+    steps: list[int] = []
+    pool = WorkerPool(
+        1,
+        partial(load_corpus, text),
+        on_step=lambda task, step: steps.append(step.step),
+        should_stop=lambda: bool(steps),
+    )
+    try:
+        pool.start(_task(0, tmp_path, steps=100_000))
+        ((task, result),) = pool.finished()
+    finally:
+        pool.close()
+    assert result.status is TrialStatus.STOPPED
+    assert 0 < result.steps < 100_000
+    assert task.checkpoint is not None
+    assert task.checkpoint.is_file()

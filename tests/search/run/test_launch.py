@@ -1,0 +1,270 @@
+"""Searches in the background: begun, found, stopped and gone on with; nothing else is ever signalled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.run import launch as launching
+from search.run.launch import (
+    Forecasting,
+    activity,
+    check_new_name,
+    launch,
+    launched_studies,
+    log_file,
+    log_tail,
+    read_launch,
+    stop,
+)
+from search.run.live import State, Watch, read_live
+from search.store.owner import is_alive, process, this_process
+from search.store.study import load_result
+from sizer.errors import StudyError
+from tests.search.run.test_live import PROGRESS, ignore
+
+ROOT = Path(__file__).resolve().parents[3]
+STORAGE = "sqlite:///runs/sizer.db"
+SMALL = ("--max-size=100kB", "--trials=2", "--steps=20")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; what was begun in it is ended."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in launched_studies(STORAGE):
+        begun = read_launch(name, STORAGE)
+        if begun is not None and is_alive(dict(begun.owner)):
+            os.kill(begun.owner["pid"], signal.SIGKILL)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a few lines of Python in the command line's place."""
+
+    def put(code: str) -> None:
+        monkeypatch.setattr(launching, "_program", lambda: (sys.executable, "-c", code))
+
+    return put
+
+
+def wait_until(done: Callable[[], Any], limit_s: float = 60) -> None:
+    end = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+SLEEPS = "import time; print('begun', flush=True); time.sleep(600)"
+FAILS = "import sys; sys.exit('warning: x\\nerror: budget: nothing fits\\n')"
+
+
+def test_it_is_a_session_of_its_own_and_prints_into_the_log(
+    folder: Path, program: Callable[[str], None]
+) -> None:
+    program("import os, sys; print(os.getsid(0), os.getpid(), sys.argv[1:], os.environ['SIZER_STORAGE'])")
+    begun = launch("s", ["run", "--study=s"], STORAGE)
+    wait_until(lambda: not is_alive(dict(begun.owner)))
+    pid = begun.owner["pid"]
+    assert log_tail("s", STORAGE) == f"{pid} {pid} ['search', 'run', '--study=s'] {STORAGE}\n"
+    assert begun.arguments == ("search", "run", "--study=s")
+    assert launched_studies(STORAGE) == ("s",)
+    assert read_launch("s", STORAGE) == begun
+
+
+def test_one_that_has_told_nothing_is_starting_and_can_be_stopped(
+    folder: Path, program: Callable[[str], None]
+) -> None:
+    program(SLEEPS)
+    begun = launch("s", ["run"], STORAGE)
+    assert activity("s", STORAGE).is_starting
+    assert activity("s", STORAGE).owner == begun.owner
+    with pytest.raises(StudyError, match=f"is being run by process {begun.owner['pid']}"):
+        launch("s", ["run"], STORAGE)
+    wait_until(lambda: log_tail("s", STORAGE))
+    stop("s", STORAGE)
+    wait_until(lambda: activity("s", STORAGE).owner is None)
+    assert activity("s", STORAGE).state is State.FAILED
+    with pytest.raises(StudyError, match="'s' is not running"):
+        stop("s", STORAGE)
+
+
+def test_why_it_ended_is_the_last_error_it_printed(folder: Path, program: Callable[[str], None]) -> None:
+    program(FAILS)
+    launch("s", ["run"], STORAGE)
+    wait_until(lambda: activity("s", STORAGE).owner is None)
+    now = activity("s", STORAGE)
+    assert (now.state, now.reason) == (State.FAILED, "budget: nothing fits")
+    program("pass")  # the log of the time before is kept, and not looked at again
+    launch("s", ["run"], STORAGE)
+    wait_until(lambda: activity("s", STORAGE).owner is None)
+    assert activity("s", STORAGE).reason == "ended before it trained anything"
+    assert "nothing fits" in log_file("s", STORAGE).read_text()
+
+
+def test_an_ended_one_leaves_no_process_behind(folder: Path, program: Callable[[str], None]) -> None:
+    program("pass")
+    pid = launch("s", ["run"], STORAGE).owner["pid"]
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", SLEEPS], stdout=subprocess.DEVNULL)
+
+
+def tell(folder: Path, owner: dict[str, Any], *, lock: str) -> None:
+    """A live file of a running study that names this owner, and a lock that names that process."""
+    Watch(folder / "runs" / "s", ignore)(PROGRESS)
+    path = folder / "runs" / "s" / "live.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "owner": owner}))
+    (path.parent / "lock").write_text(lock)
+
+
+def test_another_process_is_never_signalled(folder: Path) -> None:
+    other = sleeper()
+    try:
+        told = process(other.pid)
+        assert told["started"] is not None
+        # its number, but begun at another time: the number was given anew
+        tell(folder, {**told, "started": "1"}, lock=str(other.pid))
+        assert activity("s", STORAGE).state is State.KILLED
+        with pytest.raises(StudyError, match="'s' is not running"):
+            stop("s", STORAGE)
+        # a live file that names it, but the study's lock does not
+        tell(folder, told, lock="1")
+        with pytest.raises(StudyError, match=f"process {other.pid} does not hold the lock of 's'"):
+            stop("s", STORAGE)
+        # one of another machine
+        tell(folder, {**told, "host": "elsewhere"}, lock=str(other.pid))
+        with pytest.raises(StudyError, match="'s' runs on elsewhere; stop it there"):
+            stop("s", STORAGE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=0.3)
+        # and the one that is meant
+        tell(folder, told, lock=str(other.pid))
+        stop("s", STORAGE)
+        assert other.wait(timeout=30) != 0
+    finally:
+        with suppress(ProcessLookupError):
+            other.kill()
+        other.wait()
+
+
+def test_a_number_given_anew_between_looking_and_signalling_is_spared(folder: Path) -> None:
+    other = sleeper()
+    try:
+        with pytest.raises(StudyError, match="has ended already"):
+            launching._interrupt({**process(other.pid), "started": "1"})
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=0.3)
+    finally:
+        other.kill()
+        other.wait()
+    with pytest.raises(StudyError, match="has ended already"):
+        launching._interrupt({**this_process(), "pid": other.pid})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-x", "a/b", "../x", "a b", "<script>", "x" * 65, "logs", "Corpora", "a\0b", ".x", "é"]
+)
+def test_names_that_a_new_study_cannot_have(name: str) -> None:
+    with pytest.raises(StudyError, match="cannot be a name; accepted: up to 64 letters"):
+        check_new_name(name)
+
+
+@pytest.mark.parametrize("name", ["search-1", "A.b_c-9", "x" * 64])
+def test_names_that_it_can_have(name: str) -> None:
+    check_new_name(name)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"owner": {"pid": -1}}', '{"owner": 3}', "[" * 100_000])
+def test_a_record_of_something_else_is_none(folder: Path, text: str) -> None:
+    log_file("s", STORAGE).parent.mkdir(parents=True)
+    log_file("s", STORAGE).with_suffix(".json").write_text(text)
+    assert read_launch("s", STORAGE) is None
+    assert activity("s", STORAGE).state is None
+
+
+def forecast_of(*options: str) -> Forecasting:
+    made = Forecasting(options, STORAGE)
+    wait_until(lambda: made.is_done, 300)
+    return made
+
+
+def test_a_forecast_that_fails_says_why(folder: Path, program: Callable[[str], None]) -> None:
+    program(FAILS)
+    assert forecast_of().error == "budget: nothing fits"
+    program("import sys; sys.exit(3)")
+    assert forecast_of().error == "forecast: ended with exit code 3"
+
+
+@pytest.mark.slow
+def test_forecast_of_a_real_search(folder: Path) -> None:
+    made = forecast_of(*SMALL)
+    assert made.line.startswith("2 models for 20 steps, 40.96K tokens, about ")
+    assert not (folder / "runs").exists()
+    refused = forecast_of("--max-size=3kB")
+    assert refused.error.startswith("max_size_bytes: must be a whole number from 10000")
+
+
+@pytest.mark.slow
+def test_a_real_search_runs_stops_and_goes_on(folder: Path) -> None:
+    options = ("--max-size=100kB", "--trials=3", "--steps=3000", "--rungs=1", "--study=s")
+    launch("s", ["run", *options], STORAGE)
+
+    def trains() -> bool:
+        now = activity("s", STORAGE)
+        assert now.owner is not None, log_tail("s", STORAGE)
+        return bool(now.live and any(run.step >= 50 for run in now.live.in_training))
+
+    wait_until(trains, 300)
+    live = read_live("s", STORAGE)
+    assert live is not None
+    begun = read_launch("s", STORAGE)
+    assert begun is not None
+    assert live.owner == begun.owner
+    stop("s", STORAGE)
+    wait_until(lambda: activity("s", STORAGE).owner is None, 120)
+    assert activity("s", STORAGE).state is State.STOPPED
+    assert log_tail("s", STORAGE).strip().endswith("stopped; go on with: sizer search resume s")
+    from search.run.curves import read_curves
+
+    before = {curve.number: curve.points for curve in read_curves("s", STORAGE)}
+    assert before
+    # fewer steps would take another study: what is under way is killed here, which tells nothing itself
+    launch("s", ["resume", "--", "s"], STORAGE)
+    wait_until(trains, 300)
+    again = activity("s", STORAGE)
+    assert again.owner is not None
+    os.kill(again.owner["pid"], signal.SIGKILL)
+    wait_until(lambda: activity("s", STORAGE).owner is None, 60)
+    assert activity("s", STORAGE).state is State.KILLED
+    after = {curve.number: curve.points for curve in read_curves("s", STORAGE)}
+    for number, points in before.items():
+        # it went on from its checkpoint, not from the start
+        assert after[number][: len(points) - 1] == points[:-1]
+        assert len(after[number]) > len(points)
+
+
+@pytest.mark.slow
+def test_a_short_search_ends_by_itself(folder: Path) -> None:
+    launch("s", ["run", *SMALL, "--study=s"], STORAGE)
+    wait_until(lambda: activity("s", STORAGE).owner is None, 300)
+    now = activity("s", STORAGE)
+    assert now.state is State.DONE, log_tail("s", STORAGE)
+    assert now.live is not None
+    assert (now.live.trained, now.live.done_steps, now.live.total_steps) == (2, 40, 40)
+    result = load_result("s", STORAGE)
+    assert len(result.trained) == 2
+    assert (folder / "runs" / "s" / "report.html").is_file()

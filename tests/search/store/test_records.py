@@ -1,0 +1,61 @@
+"""Trial records survive JSON; what is not one of ours is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from search.store.records import record_from_json, record_to_json
+from search.store.results import TrialRecord, TrialStatus
+from sizer.architecture import LayerSharing, SharingStrategy
+from sizer.errors import InvalidFile
+from tests.search.records import TINY, proxy, record
+
+SHARED = replace(
+    record(),
+    candidate=replace(
+        record().candidate,
+        architecture=replace(TINY, sharing=LayerSharing(strategy=SharingStrategy.REVERSE, repeat=2)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        record(),
+        SHARED,
+        replace(record(), proxy=None, violations=("file 3 MB > 2 MB",)),
+        replace(record(), proxy=proxy(status=TrialStatus.DIVERGED)),
+        replace(record(), decode_tokens_per_s=None, repeats=3),
+        replace(record(), scaled=replace(TINY, name="2x64 at width 32", hidden_size=32)),
+    ],
+)
+def test_there_and_back(stored: TrialRecord) -> None:
+    back = record_from_json(record_to_json(stored))
+    assert back == stored
+    assert back.candidate.architecture.name == stored.candidate.architecture.name
+    assert back.trained_architecture.name == stored.trained_architecture.name
+
+
+def test_a_record_of_before_there_were_proxies_is_of_the_candidate() -> None:
+    values = json.loads(record_to_json(record()))
+    del values["scaled"]
+    assert record_from_json(json.dumps(values)).trained_architecture == TINY
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"schema": "other/1"}', record_to_json(record())[:-40]]
+)
+def test_other_texts_are_refused(text: str) -> None:
+    with pytest.raises(InvalidFile, match="trial record: "):
+        record_from_json(text)
+
+
+def test_status() -> None:
+    assert record().status is TrialStatus.COMPLETE
+    assert replace(record(), violations=("too slow",)).status is TrialStatus.INFEASIBLE
+    assert replace(record(), proxy=proxy(status=TrialStatus.DIVERGED)).status is TrialStatus.DIVERGED
+    assert replace(record(), proxy=None).status is TrialStatus.FAILED
