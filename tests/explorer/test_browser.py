@@ -314,12 +314,12 @@ def test_comparing_and_downloading(page: Page, root: Path, tmp_path: Path) -> No
         page.get_by_role("heading", name="Side by side").wait_for()
         page.locator(".js-plotly-plot").nth(2).wait_for()
         with page.expect_download() as saved:
-            page.get_by_role("button", name="JSON").click()
+            page.get_by_role("button", name="JSON", exact=True).click()
         document = json.loads(saved.value.path().read_text(encoding="utf-8"))
         assert document["schema"] == "sizer.compare/1"
         assert document["models"] == ["SmolLM2-135M", "Qwen3-0.6B"]
         with page.expect_download() as saved:
-            page.get_by_role("button", name="CSV").click()
+            page.get_by_role("button", name="CSV", exact=True).click()
         lines = saved.value.path().read_text(encoding="utf-8").splitlines()
         assert len(lines) == 5
         assert lines[1].startswith("SmolLM2-135M,raspberry-pi-5,Q4_K_M,llama.cpp,2048,134515008,")
