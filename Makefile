@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STUDY ?= demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help run test quick lint type golden accuracy replay install browser clean
+.PHONY: help run test quick lint type golden accuracy replay screenshots install browser clean
 
 help:
 	@echo "make run    install, size a 125M model, run a short search, print its frontier and report"
@@ -12,6 +12,7 @@ help:
 	@echo "make quick  the fast tests only"
 	@echo "make accuracy  write docs/accuracy.md anew: predicted against published (needs ../shared)"
 	@echo "make replay  write docs/replay.md and docs/proxies.md anew: the search on tables of trained models (needs ../shared)"
+	@echo "make screenshots  take the README's pictures anew from the example study"
 	@echo "make lint | type | golden | clean"
 
 $(VENV)/pyvenv.cfg:
@@ -58,6 +59,9 @@ accuracy: $(VENV)/.installed-test
 replay: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/replay_scaled.py
+
+screenshots: $(VENV)/.installed-test browser
+	$(BIN)/python benchmarks/screenshots.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,7 @@
 
     python benchmarks/screenshots.py [--out docs/images] [--storage sqlite:///docs/studies.db] [--study NAME]
 
-Shows the committed example study, so that the pictures can be taken again by anyone; what is on them is what
+Shows the committed example study by a path from the repository root, so that the pictures can be taken again by anyone; what is on them is what
 the commands print. CHROMIUM names another browser than Debian's.
 """
 
@@ -85,7 +85,7 @@ def take(page: Page, address: str, figures: int, to: Path) -> None:
 def report(study: str, storage: str, folder: Path) -> Path:
     """The study's report as a file."""
     command = [sys.executable, str(ROOT / "cli.py"), "search", "report", study, "--storage", storage]
-    subprocess.run([*command, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--out", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder / "report.html"
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     """Take them all."""
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    arguments.add_argument("--storage", default=f"sqlite:///{ROOT}/docs/studies.db")
+    arguments.add_argument("--storage", default="sqlite:///docs/studies.db")
     arguments.add_argument("--study", default="guided-0")
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
