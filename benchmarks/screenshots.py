@@ -2,8 +2,8 @@
 
     python benchmarks/screenshots.py [--out docs/images] [--storage sqlite:///docs/studies.db] [--study NAME]
 
-Shows the committed example study by a path from the repository root, so that the pictures can be taken again by anyone; what is on them is what
-the commands print. CHROMIUM names another browser than Debian's.
+Shows the committed example study, by a path from the repository root, so that the pictures can be taken again
+by anyone; what is on them is what the commands print. CHROMIUM names another browser than Debian's.
 """
 
 from __future__ import annotations
