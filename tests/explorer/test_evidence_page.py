@@ -17,7 +17,7 @@ from sizer.registry import models
 def page() -> AppTest:
     """The page as it opens; judging every measurement takes seconds, once."""
     root = Path(__file__).parents[2]
-    return AppTest.from_file(str(root / "explorer" / "evidence.py"), default_timeout=120).run()
+    return AppTest.from_file(str(root / "explorer" / "evidence.py"), default_timeout=600).run()
 
 
 def figures(page: AppTest) -> dict[str, str]:

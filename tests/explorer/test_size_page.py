@@ -33,7 +33,7 @@ Sizer = Callable[..., Any]
 @pytest.fixture
 def page(root: Path) -> AppTest:
     """The page as it opens."""
-    return AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=30).run()
+    return AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=120).run()
 
 
 def shown(page: AppTest) -> dict[str, str]:
@@ -183,7 +183,7 @@ def test_a_link_opens_the_same_page(page: AppTest, root: Path) -> None:
     page.selectbox(key="model").set_value("Qwen2.5-0.5B").run()
     page.slider(key="layers").set_value(20).run()
     page.toggle(key="tied").set_value(False).run()
-    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=30)
+    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=120)
     for key, value in page.query_params.items():
         linked.query_params[key] = value
     linked.run()
@@ -196,7 +196,7 @@ def test_a_link_opens_the_same_page(page: AppTest, root: Path) -> None:
     [("layers", "-3"), ("layers", "9999999"), ("layers", "²"), ("format", "<b>"), ("tied", "maybe")],
 )
 def test_a_bad_link_opens_on_first_values(root: Path, key: str, value: str) -> None:
-    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=30)
+    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=120)
     linked.query_params[key] = value
     linked.run()
     assert "(134,515,008) parameters" in caption(linked)
@@ -289,7 +289,7 @@ def test_a_pasted_config_of_any_family(page: AppTest, sizer: Sizer, root: Path, 
     expected = estimate(architecture=models()[name].architecture, format="Q4_K_M").parameters.total
     assert f"({expected:,}) parameters" in caption(page)
     # the address alone brings it back, and so does the command
-    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=60)
+    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=120)
     linked.query_params.update(page.query_params)
     assert f"({expected:,}) parameters" in caption(linked.run())
     command = view(page, "Link and code").code[0].value
@@ -320,7 +320,7 @@ def test_what_cannot_be_read_is_one_line(page: AppTest, text: str, error: str) -
 def test_a_name_cannot_be_markup(root: Path, smollm2: Architecture) -> None:
     evil = "<script>alert(1)</script> ![x](http://example.com/x.png) :red[x]"
     query = size_query(replace(smollm2, name=evil, num_layers=2), format="Q8_0")
-    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=60)
+    linked = AppTest.from_file(str(root / "explorer" / "size.py"), default_timeout=120)
     linked.query_params.update(query)
     linked.run()
     text = str(linked.caption[0].value)
