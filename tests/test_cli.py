@@ -214,40 +214,6 @@ def test_advice_says_what_changes_would_do(sizer: Any) -> None:
     assert len(document["advice"]) == 1
 
 
-def test_solve_ranks_by_the_law(sizer: Any) -> None:
-    asked = (
-        "solve",
-        "--device",
-        "raspberry-pi-5",
-        "--max-size",
-        "8MB",
-        "--vocab-size",
-        "2048",
-        "--rank",
-        "law",
-    )
-    ran = sizer(*asked, "--top", "4")
-    assert ran.code == 0
-    assert "the lowest" in ran.out
-    assert "The law was not fitted to such a " in " ".join(ran.out.split())
-    document = sizer(*asked, "--top", "4", "--json").json
-    assert document["schema"] == "sizer.solve/1"
-    assert [law["loss_above"] for law in document["law"]] == sorted(
-        law["loss_above"] for law in document["law"]
-    )
-    assert document["law"][0] == {
-        "loss_above": 0.0,
-        "low": 0.0,
-        "high": 0.0,
-        "outside": ["width", "bits_x_size"],
-    }
-    assert all(sized["weights"]["file_bytes"] <= 8_000_000 for sized in document["estimates"])
-    plain = sizer(*asked[:-2], "--top", "4", "--json").json
-    assert "law" not in plain
-    refused = sizer("solve", "--max-size", "8MB", "--rank", "size")
-    assert (refused.code, refused.err) == (2, "error: unknown rank 'size'; known: law, parameters\n")
-
-
 def test_compare_puts_models_against_devices(sizer: Any) -> None:
     names = ("MobileLLM-125M", "Llama-2-7B")
     devices = ("--device", "raspberry-pi-5", "--device", "iphone-15-pro")
