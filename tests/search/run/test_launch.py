@@ -228,7 +228,7 @@ def test_a_real_search_runs_stops_and_goes_on(folder: Path) -> None:
         assert now.owner is not None, log_tail("s", STORAGE)
         return bool(now.live and any(run.step >= 50 for run in now.live.in_training))
 
-    wait_until(trains, 300)
+    wait_until(trains, 600)
     live = read_live("s", STORAGE)
     assert live is not None
     begun = read_launch("s", STORAGE)
@@ -244,7 +244,7 @@ def test_a_real_search_runs_stops_and_goes_on(folder: Path) -> None:
     assert before
     # fewer steps would take another study: what is under way is killed here, which tells nothing itself
     launch("s", ["resume", "--", "s"], STORAGE)
-    wait_until(trains, 300)
+    wait_until(trains, 600)
     again = activity("s", STORAGE)
     assert again.owner is not None
     os.kill(again.owner["pid"], signal.SIGKILL)
