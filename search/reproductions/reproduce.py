@@ -188,7 +188,12 @@ def _train(
         if not busy:
             break
         began = time.process_time()
-        ended = executor.finished()
+        try:
+            ended = executor.finished()
+        except StudyError:
+            if should_stop():  # a worker that was told to stop before it had begun ends without an answer
+                break
+            raise
         cpu_s = time.process_time() - began if isinstance(executor, InProcess) else None
         for task, result in ended:
             busy -= 1

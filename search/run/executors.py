@@ -20,7 +20,7 @@ import torch
 
 from search.proxy.train import train_proxy
 from search.proxy.training import StepReport, TrainConfig
-from search.store.results import Candidate, ProxyResult
+from search.store.results import Candidate, ProxyResult, TrialStatus
 from search.text.corpus import Corpus
 from sizer.architecture import Architecture
 from sizer.errors import SizerError, StudyError
@@ -157,6 +157,9 @@ class WorkerPool:
         try:
             message = worker.link.recv()
         except (EOFError, OSError):
+            if self._stop.is_set():  # it was told to stop before it took the task, or as it ended it
+                worker.task = None
+                return [(task, _not_begun(task))]
             self._replace(worker, task)
             return []
         if isinstance(message, StepReport):
@@ -218,6 +221,22 @@ def divided(cores: Sequence[int], workers: int) -> list[tuple[int, ...]]:
         return [(cores[i % len(cores)],) for i in range(workers)]
     count = len(cores)
     return [tuple(cores[count * i // workers : count * (i + 1) // workers]) for i in range(workers)]
+
+
+def _not_begun(task: Task) -> ProxyResult:
+    """What is known of a task whose worker stopped without a word: whatever it kept is in the checkpoint."""
+    return ProxyResult(
+        status=TrialStatus.STOPPED,
+        val_bits_per_byte=None,
+        val_bits_per_byte_sd=None,
+        val_bits_per_byte_full=None,
+        num_parameters=0,
+        steps=0,
+        trained_tokens=0,
+        wall_s=0.0,
+        seed=task.training.seed,
+        reason="stopped before it began",
+    )
 
 
 class _Stop(Protocol):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import platform
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from search.proxy.accelerator import PROCESSOR, training_device
 from search.proxy.quantize import supported_formats
@@ -21,6 +18,7 @@ from search.run.executors import Executor, InProcess, WorkerPool
 from search.run.live import Watch
 from search.run.loop import Ending, Loop, ProgressHook
 from search.run.plan import rung_steps
+from search.run.signals import stop_on_signal
 from search.space.config import SearchConfig
 from search.space.sampling import sampler_of
 from search.store.folders import runs_folder
@@ -128,7 +126,7 @@ def _proxies(config: SearchConfig) -> dict[str, float | int]:
 
 def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchResult, Ending]:
     folder = study.checkpoints.parent
-    with study_lock(folder, study.name), _stop_on_signal() as should_stop, Watch(folder, hook) as watch:
+    with study_lock(folder, study.name), stop_on_signal() as should_stop, Watch(folder, hook) as watch:
         study.recover()
         loop = Loop(study=study, hook=watch, should_stop=should_stop)
         loop.take_stock()
@@ -166,24 +164,3 @@ def corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
         vocab_size=config.trained_vocab_size,
         cache=runs_folder(storage) / "corpora",
     )
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a flag: the first ends after this step, a second SIGINT at once."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped.is_set
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from search.proxy.train import train_proxy
-from search.reproductions import reproductions
+from search.reproductions import reproduce, reproductions
 from search.reproductions.effort import Effort, effort_within, expected_seconds, within
 from search.reproductions.reproduction_runs import stored_runs
 from search.run import executors
 from search.store.results import Candidate, ProxyResult, TrialStatus
-from sizer.errors import InvalidQuantity
+from sizer.errors import InvalidQuantity, StudyError
 
 TOML = """
 [tiny]
@@ -180,6 +180,22 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(
     monkeypatch.setattr(executors, "train_proxy", whole)
     assert sizer(*COMMAND).code == 0
     assert trained == [*ALL[:2], *ALL[1:]]
+
+
+def test_workers_stopped_before_they_began_are_no_error(
+    tiny: None, sizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(executors.InProcess):
+        """As a pool whose workers saw the wish to stop while they were starting."""
+
+        def finished(self) -> list[tuple[executors.Task, ProxyResult]]:
+            signal.raise_signal(signal.SIGTERM)
+            raise StudyError("workers: the process that trained trial 0 died 2 times")
+
+    monkeypatch.setattr(reproduce, "InProcess", Stopped)
+    ran = sizer(*COMMAND)
+    assert ran.code == 130
+    assert "the same command goes on" in ran.err
 
 
 def test_other_steps_or_another_shape_are_other_runs(

@@ -121,6 +121,20 @@ def test_a_worker_that_dies_is_replaced_once(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_asked_to_stop_before_a_worker_has_begun(text: str, tmp_path: Path) -> None:
+    pool = WorkerPool(
+        1, partial(load_corpus, text), on_step=lambda task, step: None, should_stop=lambda: True
+    )
+    try:
+        pool.start(_task(0, tmp_path))
+        ((_, result),) = pool.finished()
+    finally:
+        pool.close()
+    assert result.status is TrialStatus.STOPPED
+    assert result.steps < 30
+
+
+@pytest.mark.slow
 def test_asked_to_stop_a_worker_leaves_its_checkpoint(text: str, tmp_path: Path) -> None:
     steps: list[int] = []
     pool = WorkerPool(

@@ -274,7 +274,7 @@ def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
         yield lambda: stop
 
     monkeypatch.setattr("search.proxy.training.REPORT_EVERY", 1)
-    monkeypatch.setattr(runner, "_stop_on_signal", signals)
+    monkeypatch.setattr(runner, "stop_on_signal", signals)
     _, ending = runner.run(_rungs(corpus, steps=40), name="s", storage=storage, hook=hook)
     assert ending is Ending.STOPPED
     folder = Path(storage.removeprefix("sqlite:///")).parent
@@ -312,7 +312,7 @@ def test_stopping_while_a_run_is_scored_aside_stores_nothing(
     config = _rungs(corpus, formats=("Q8_0", "TQ1_0"), trials=2)
     straight, _ = runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/whole/sizer.db", hook=_quiet)
     monkeypatch.setattr(Training, "end_aside", end_aside)
-    monkeypatch.setattr(runner, "_stop_on_signal", signals)
+    monkeypatch.setattr(runner, "stop_on_signal", signals)
     storage = f"sqlite:///{tmp_path}/stopped/sizer.db"
     result, ending = runner.run(config, name="s", storage=storage, hook=_quiet)
     assert ending is Ending.STOPPED
