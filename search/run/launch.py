@@ -255,19 +255,23 @@ def _check_lock(study: str, storage: str, pid: int) -> None:
 
 
 def _interrupt(owner: Mapping[str, Any]) -> None:
-    """SIGINT to the very process described, or to none: the number may have come to mean another."""
+    """SIGTERM to the very process described, or to none: the number may have come to mean another.
+
+    A search takes it as it takes Ctrl-C. SIGINT would be ignored by one begun from a server that a script put
+    in the background: what a shell ignores for such a server its children ignore until they train.
+    """
     pid, gone = owner["pid"], StudyError(f"study: process {owner['pid']} has ended already")
     try:
         if not hasattr(os, "pidfd_open"):
             if not is_alive(dict(owner)):
                 raise gone
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
             return
         handle = os.pidfd_open(pid)  # from here on the number stays this process's
         try:
             if not is_alive(dict(owner)):
                 raise gone
-            signal.pidfd_send_signal(handle, signal.SIGINT)
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
         finally:
             os.close(handle)
     except ProcessLookupError:

@@ -106,7 +106,7 @@ def test_figures_and_page_by_a_real_browser(result: SearchResult, tmp_path: Path
     assert files["report.pdf"].read_bytes().startswith(b"%PDF-")
     drawn = files["figures/frontier-file_bytes.png"].read_bytes()
     assert drawn.startswith(b"\x89PNG")
-    assert struct.unpack(">II", drawn[16:24]) == (1920, 1040)  # 960 x 520 at twice the pixels
+    assert struct.unpack(">II", drawn[16:24]) == (1920, 1080)  # 960 x 540 at twice the pixels
     svg = ElementTree.fromstring(files["figures/frontier-file_bytes.svg"].read_text(encoding="utf-8"))
     texts = {"".join(node.itertext()).strip() for node in svg.iter() if node.tag.endswith("text")}
     assert "Accuracy against file size" in texts

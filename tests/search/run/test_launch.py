@@ -240,17 +240,20 @@ def test_a_real_search_runs_stops_and_goes_on(folder: Path) -> None:
     assert log_tail("s", STORAGE).strip().endswith("stopped; go on with: sizer search resume s")
     from search.run.curves import read_curves
 
-    before = {curve.number: curve.points for curve in read_curves("s", STORAGE)}
+    def points_of() -> dict[int, Any]:
+        return {curve.number: curve.points for curve in read_curves("s", STORAGE)}
+
+    before = points_of()
     assert before
     # fewer steps would take another study: what is under way is killed here, which tells nothing itself
     launch("s", ["resume", "--", "s"], STORAGE)
-    wait_until(trains, 600)
+    wait_until(lambda: all(len(points_of()[n]) > len(points) for n, points in before.items()), 600)
     again = activity("s", STORAGE)
     assert again.owner is not None
     os.kill(again.owner["pid"], signal.SIGKILL)
     wait_until(lambda: activity("s", STORAGE).owner is None, 60)
     assert activity("s", STORAGE).state is State.KILLED
-    after = {curve.number: curve.points for curve in read_curves("s", STORAGE)}
+    after = points_of()
     for number, points in before.items():
         # it went on from its checkpoint, not from the start
         assert after[number][: len(points) - 1] == points[:-1]
