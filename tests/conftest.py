@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,15 @@ ROOT = Path(__file__).parent.parent
 # No deadline: machines that run tests are shared, and a slow example is not a wrong one.
 settings.register_profile("sizer", deadline=None)
 settings.load_profile("sizer")
+
+
+MAIN = sys.modules["__main__"]
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's AppTest leaves the page it ran as `__main__`, which spawned processes would run anew."""
+    monkeypatch.setitem(sys.modules, "__main__", MAIN)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
