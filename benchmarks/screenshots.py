@@ -9,65 +9,32 @@ by anyone; what is on them is what the commands print. CHROMIUM names another br
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Page, sync_playwright
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.served import ROOT, chromium, explorer, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 _WIDTH, _HEIGHT = 1440, 1000
 _PATIENCE_S = 90
 _SETTLES_MS = 1500  # figures fade in
 
 # file name: the page's address, and how many figures it must have drawn
 PAGES = {
-    "size": ("?model=SmolLM2-135M", 2),
+    "size": ("?model=SmolLM2-135M", 0),
     "compare": ("compare", 0),
     "design": ("design", 1),
     "search": ("search", 0),
     "study": ("study?study={study}", 1),
     "evidence": ("evidence", 1),
 }
-
-
-@contextmanager
-def served(storage: str) -> Iterator[str]:
-    """Address of `sizer app` over a storage, stopped afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "cli.py"), "app", "--port", str(port), "--headless"]
-    server = subprocess.Popen(
-        [*command, "--storage", storage], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + _PATIENCE_S
-        while not _is_up(f"{address}/_stcore/health"):
-            if time.monotonic() > end or server.poll() is not None:
-                raise SystemExit("the explorer did not start")
-            time.sleep(0.2)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-def _is_up(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except (urllib.error.URLError, ConnectionError):
-        return False
 
 
 def take(page: Page, address: str, figures: int, to: Path) -> None:
@@ -97,13 +64,11 @@ def main() -> None:
     arguments.add_argument("--study", default="guided-0")
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
     with (
-        sync_playwright() as playwright,
-        served(given.storage) as address,
+        chromium() as browser,
+        served(explorer(given.storage), "--port") as address,
         tempfile.TemporaryDirectory() as temporary,
     ):
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
         page.set_default_timeout(1000 * _PATIENCE_S)
         for name, (path, figures) in PAGES.items():
@@ -111,7 +76,6 @@ def main() -> None:
             take(page, f"{address}/{path}", figures, given.out / f"{name}.png")
         html = report(given.study, given.storage, Path(temporary))
         take(page, html.as_uri(), 1, given.out / "report.png")
-        browser.close()
 
 
 if __name__ == "__main__":

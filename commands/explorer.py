@@ -55,6 +55,8 @@ def server_flags(address: str, port: int, headless: bool) -> list[str]:
         *("--server.address", address, "--server.port", str(port)),
         *("--server.maxUploadSize", str(MAX_UPLOAD_MB), "--server.headless", str(headless).lower()),
         *("--browser.gatherUsageStats", "false", "--client.toolbarMode", "minimal"),
+        # beside an error Streamlit offers to send it to search engines
+        *("--client.showErrorLinks", "false"),
     ]
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from reports.breakdowns import BreakdownInfo, breakdown_figure, bytes_info, memory_info, parameters_info
+from reports.bars import BARS_STYLE, breakdown_html
+from reports.breakdowns import bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections
-from reports.figures import FIGURE_CONFIG
 from reports.wording import NOT_KNOWN, energy_text, fit_text, plain, range_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
@@ -56,12 +56,10 @@ def show_headline(estimate: Estimate) -> None:
 
 
 def show_breakdowns(estimate: Estimate, key: str) -> None:
-    """Parameters, file bytes and memory by part, side by side; `key` sets these charts apart from others."""
+    """Parameters, file bytes and memory by part, side by side; `key` sets them apart from others."""
     infos = {"parameters": parameters_info, "file": bytes_info, "memory": memory_info}
-    columns = st.columns(len(infos))
-    for column, (name, decide) in zip(columns, infos.items(), strict=True):
-        with column:
-            _show_breakdown(decide(estimate), f"{key}_{name}")
+    for column, (name, decide) in zip(st.columns(len(infos)), infos.items(), strict=True):
+        column.html(f"<style>{BARS_STYLE}</style>{breakdown_html(decide(estimate), f'{key}-{name}')}")
 
 
 def show_details(estimate: Estimate) -> None:
@@ -93,12 +91,6 @@ def table_html(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     table = f'<table class="sizer-figures sizer-numbers">{rows_html}</table>'
     return (
         f'{_TABLE_STYLE}<div class="sizer-wide" tabindex="0" role="region" aria-label="table">{table}</div>'
-    )
-
-
-def _show_breakdown(info: BreakdownInfo, key: str) -> None:
-    st.plotly_chart(
-        breakdown_figure(info), key=key, config=FIGURE_CONFIG, alt=f"{info.title}. {info.subtitle}"
     )
 
 

@@ -8,10 +8,9 @@ import streamlit as st
 
 from explorer.copy_as import as_command, as_python
 from explorer.panels import show_assumptions, show_figures, table_html
-from reports.curve_figures import context_curves, curve_figure, format_curves
+from reports.bars import BARS_STYLE, stack_html
 from reports.estimate_text import change_rows
-from reports.figures import FIGURE_CONFIG
-from reports.stack_figures import memory_stack_info, stack_figure, step_stack_info
+from reports.stacks import memory_stack_info, step_stack_info
 from reports.wording import binds_texts, plain
 from sizer.advice import alignment_advice, sensitivities
 from sizer.curves import over_context, over_formats
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from explorer.size_state import Values
     from reports.curve_figures import Curve
-    from reports.stack_figures import StackInfo
+    from reports.stacks import StackInfo
     from sizer.estimate import Estimate
 
 FIGURES, CHANGES, CONTEXT, FORMATS, ASSUMPTIONS, COPY = (
@@ -41,28 +40,19 @@ VIEW = "view"
 def show_stacks(sized: Estimate) -> None:
     """Memory against what the device gives, and what a decoding step's time goes into."""
     left, right = st.columns(2)
-    memory = memory_stack_info(sized)
-    left.plotly_chart(
-        stack_figure(memory),
-        key="memory_stack",
-        config=FIGURE_CONFIG,
-        alt=f"{memory.title}. {memory.subtitle}",
-    )
+    _show_stack(left, memory_stack_info(sized), "memory-stack")
     now = step_time(sized)
     if now is None:
         right.info("Choose a device whose speed is known to see what a decoding step's time goes into.")
         return
     full = at_full_context(sized)
-    step = step_stack_info(now, full, sized.workload.context_tokens)
-    _show_stack(right, step, "step_stack")
+    _show_stack(right, step_stack_info(now, full, sized.workload.context_tokens), "step-stack")
     texts = binds_texts(now, full, sized.workload.context_tokens, prompt_binds(sized))
     st.markdown(" ".join(texts))
 
 
-def _show_stack(place: DeltaGenerator, info: StackInfo, key: str) -> None:
-    place.plotly_chart(
-        stack_figure(info), key=key, config=FIGURE_CONFIG, alt=f"{info.title}. {info.subtitle}"
-    )
+def _show_stack(place: DeltaGenerator, info: StackInfo, name: str) -> None:
+    place.html(f"<style>{BARS_STYLE}</style>{stack_html(info, name)}")
 
 
 def show_views(sized: Estimate, values: Values) -> None:
@@ -76,9 +66,13 @@ def show_views(sized: Estimate, values: Values) -> None:
         with changes:
             _show_changes(sized)
     elif context.open:
+        from reports.curve_figures import context_curves  # brings plotly, which the first view can do without
+
         with context:
             _show_curves(context_curves(over_context(sized), sized), "context_curve")
     elif formats.open:
+        from reports.curve_figures import format_curves
+
         with formats:
             _show_curves(format_curves(over_formats(sized), sized), "format_curve")
     elif assumptions.open:
@@ -100,6 +94,9 @@ def _show_changes(sized: Estimate) -> None:
 
 
 def _show_curves(curves: Iterable[Curve], key: str) -> None:
+    from reports.curve_figures import curve_figure
+    from reports.figures import FIGURE_CONFIG
+
     columns = st.columns(2)
     for place, curve in enumerate(curves):
         columns[place % 2].plotly_chart(

@@ -1,4 +1,4 @@
-"""Figures of one model's parts: parameters, file bytes, memory against the budget."""
+"""What is drawn of one model's parts: parameters, file bytes, memory against the budget."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from math import ceil, log10
 from typing import TYPE_CHECKING, NamedTuple
 
-import plotly.graph_objects as go
-
-from reports.figures.style import BLUE, GREEN, GREY, VERMILION, style
+from reports.palette import BLUE, GREEN, VERMILION
 from reports.wording import fit_text, share_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes, parse_count
 
@@ -121,52 +119,6 @@ def memory_info(estimate: Estimate) -> BreakdownInfo:
         axis_end=end,
         ticks=round_ticks(end, BINARY_UNITS, format_bytes_binary),
     )
-
-
-def breakdown_figure(info: BreakdownInfo) -> go.Figure:
-    """Horizontal bars, one per part, in the order of the info from the top."""
-    figure = go.Figure(layout={"template": "none"})
-    figure.add_trace(
-        go.Bar(
-            x=[bar.value for bar in info.bars],
-            y=[bar.label for bar in info.bars],
-            text=[bar.text for bar in info.bars],
-            orientation="h",
-            textposition="outside",
-            textfont={"size": 12.5},
-            cliponaxis=False,
-            marker={"color": [GREY if bar.label == "total" else info.colour for bar in info.bars]},
-            customdata=[bar.share for bar in info.bars],
-            hovertemplate="%{y}: %{x:,}, %{customdata}<extra></extra>",
-        )
-    )
-    if info.budget is not None:
-        figure.add_vline(
-            x=info.budget,
-            line={"color": GREY, "dash": "dash", "width": 2},
-            # above the plot: inside it, the text would lie on the bars
-            annotation={
-                "text": info.budget_text,
-                "yanchor": "bottom",
-                "xanchor": "center",
-                "font": {"size": 12.5},
-            },
-        )
-    style(figure, title=info.title, subtitle=info.subtitle)
-    figure.update_layout(height=120 + 34 * len(info.bars), bargap=0.3, showlegend=False)
-    figure.update_layout(
-        margin={"l": 10, "r": 10, "t": 95 if info.budget is not None else 80, "b": 50}, dragmode=False
-    )
-    figure.update_xaxes(
-        title=info.axis_title,
-        title_font={"size": 13},
-        tickangle=0,
-        range=[0, info.axis_end],
-        tickvals=[position for position, _ in info.ticks],
-        ticktext=[text for _, text in info.ticks],
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix=" ")
-    return figure
 
 
 def _info(

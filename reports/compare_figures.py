@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import plotly.graph_objects as go
 
 from reports.breakdowns import Bar, BreakdownInfo, bytes_info, memory_info, parameters_info
-from reports.figures import BLUE, VERMILION, style
+from reports.figures import style
+from reports.palette import BLUE, VERMILION
 
 if TYPE_CHECKING:
     from sizer.estimate import Estimate

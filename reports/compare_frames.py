@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from reports.compare_text import FITS
-from reports.figures import GREEN, VERMILION
+from reports.palette import GREEN, VERMILION
 from reports.wording import NOT_KNOWN, energy_text, range_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import plotly.graph_objects as go
 
 from reports.breakdowns import BINARY_UNITS, DECIMAL_UNITS, round_ticks
-from reports.figures import BLUE, GREY, VERMILION, style
+from reports.figures.style import AXIS, look
+from reports.palette import BLUE, GREY, VERMILION
 from reports.wording import range_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary
 
@@ -181,71 +182,99 @@ def _context_ticks(points: Sequence[ContextPoint]) -> tuple[tuple[float, str], .
 
 
 def curve_figure(curve: Curve) -> go.Figure:
-    """A line with its range as a band, or points with bars; what is on the page now is a diamond."""
-    figure = go.Figure(layout={"template": "none"})
-    if curve.low and curve.joined:
-        figure.add_trace(
-            go.Scatter(
-                x=[*curve.x, *reversed(curve.x)],
-                y=[*curve.high, *reversed(curve.low)],
-                mode="lines",
-                fill="toself",
-                fillcolor=_BAND,
-                line={"width": 0},
-                hoverinfo="skip",
-            )
-        )
-    errors = {}
-    if curve.low and not curve.joined:
-        errors = {
-            "error_y": {
-                "type": "data",
-                "symmetric": False,
-                "array": [high - y for y, high in zip(curve.y, curve.high, strict=True)],
-                "arrayminus": [y - low for y, low in zip(curve.y, curve.low, strict=True)],
-                "color": GREY,
-                "thickness": 1,
-                "width": 2,
-            }
-        }
-    places = range(len(curve.x))
-    figure.add_trace(
-        go.Scatter(
-            x=list(curve.x),
-            y=list(curve.y),
-            mode="lines+markers" if curve.joined else "markers",
-            line={"color": BLUE, "width": 2},
-            marker={
-                "color": [VERMILION if i == curve.marked else BLUE for i in places],
-                "size": [13 if i == curve.marked else 8 for i in places],
-                "opacity": 1,
-                "symbol": ["diamond" if i == curve.marked else "circle" for i in places],
+    """A line with its range as a band, or points with bars; what is on the page now is a diamond.
+
+    Made in one go: plotly checks a figure anew, slowly, each time that something is added to it.
+    """
+    title_font = {"size": 13}
+    return go.Figure(
+        data=[*_band(curve), _points(curve)],
+        layout={
+            **look(title=curve.title, subtitle=curve.subtitle),
+            "template": "none",
+            "height": 360,
+            "showlegend": False,
+            "margin": {"l": 10, "r": 20, "t": 80, "b": 55},
+            "dragmode": False,
+            "xaxis": {
+                **AXIS,
+                **_ticks(curve.x_ticks),
+                "title": {"text": curve.x_title, "font": title_font},
+                "tickangle": 0,
+                "type": "log" if curve.log_x else "linear",
             },
-            hovertext=list(curve.hover),
-            hoverinfo="text",
-            **errors,
-        )
+            "yaxis": {
+                **AXIS,
+                **_ticks(curve.y_ticks),
+                "title": {"text": curve.y_title, "font": title_font},
+                "rangemode": "tozero",
+            },
+            **_limit(curve),
+        },
     )
-    if curve.limit is not None:
-        figure.add_hline(
-            y=curve.limit,
-            line={"color": GREY, "dash": "dash", "width": 2},
-            annotation={"text": curve.limit_text, "font": {"size": 12.5}},
-            annotation_position="top left",
-        )
-    style(figure, title=curve.title, subtitle=curve.subtitle)
-    figure.update_layout(
-        height=360, showlegend=False, margin={"l": 10, "r": 20, "t": 80, "b": 55}, dragmode=False
-    )
-    figure.update_xaxes(title=curve.x_title, title_font={"size": 13}, tickangle=0)
-    figure.update_yaxes(title=curve.y_title, title_font={"size": 13}, rangemode="tozero")
-    if curve.log_x:
-        figure.update_xaxes(type="log")
-    _ticks(figure.update_xaxes, curve.x_ticks)
-    _ticks(figure.update_yaxes, curve.y_ticks)
-    return figure
 
 
-def _ticks(update: Callable[..., object], ticks: Sequence[tuple[float, str]]) -> None:
-    if ticks:
-        update(tickvals=[position for position, _ in ticks], ticktext=[text for _, text in ticks])
+def _band(curve: Curve) -> list[dict[str, Any]]:
+    if not (curve.low and curve.joined):
+        return []
+    return [
+        {
+            "type": "scatter",
+            "x": [*curve.x, *reversed(curve.x)],
+            "y": [*curve.high, *reversed(curve.low)],
+            "mode": "lines",
+            "fill": "toself",
+            "fillcolor": _BAND,
+            "line": {"width": 0},
+            "hoverinfo": "skip",
+        }
+    ]
+
+
+def _points(curve: Curve) -> dict[str, Any]:
+    places = range(len(curve.x))
+    points: dict[str, Any] = {
+        "type": "scatter",
+        "x": list(curve.x),
+        "y": list(curve.y),
+        "mode": "lines+markers" if curve.joined else "markers",
+        "line": {"color": BLUE, "width": 2},
+        "marker": {
+            "color": [VERMILION if i == curve.marked else BLUE for i in places],
+            "size": [13 if i == curve.marked else 8 for i in places],
+            "opacity": 1,
+            "symbol": ["diamond" if i == curve.marked else "circle" for i in places],
+        },
+        "hovertext": list(curve.hover),
+        "hoverinfo": "text",
+    }
+    if curve.low and not curve.joined:
+        points["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - y for y, high in zip(curve.y, curve.high, strict=True)],
+            "arrayminus": [y - low for y, low in zip(curve.y, curve.low, strict=True)],
+            "color": GREY,
+            "thickness": 1,
+            "width": 2,
+        }
+    return points
+
+
+def _limit(curve: Curve) -> dict[str, Any]:
+    """A dashed line across the figure, and its words above it at the left."""
+    if curve.limit is None:
+        return {}
+    across = {"xref": "x domain", "yref": "y"}
+    line = {"type": "line", "x0": 0, "x1": 1, "y0": curve.limit, "y1": curve.limit, **across}
+    words = {"text": curve.limit_text, "font": {"size": 12.5}, "showarrow": False, "x": 0, "y": curve.limit}
+    return {
+        "shapes": [{**line, "line": {"color": GREY, "dash": "dash", "width": 2}}],
+        "annotations": [{**words, **across, "xanchor": "left", "yanchor": "bottom"}],
+    }
+
+
+def _ticks(ticks: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    if not ticks:
+        return {}
+    return {"tickvals": [position for position, _ in ticks], "ticktext": [text for _, text in ticks]}

@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from reports.figures import BLUE, GREEN, GREY, VERMILION, style
+from reports.figures import style
+from reports.palette import BLUE, GREEN, GREY, VERMILION
 from reports.wording import above_text, outside_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count
 

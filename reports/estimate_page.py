@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sizer
-from reports.breakdowns import breakdown_figure, bytes_info, memory_info, parameters_info
+from reports.bars import breakdown_html
+from reports.breakdowns import bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections, training_section
 from reports.exports import replace_file
 from reports.figures.speed import speed_figure, speed_info
@@ -105,7 +106,7 @@ def _figures(estimate: Estimate) -> str:
         "file": bytes_info(estimate),
         "memory": memory_info(estimate),
     }
-    parts = [figure_part(breakdown_figure(info), name) for name, info in infos.items()]
+    parts = [breakdown_html(info, name) for name, info in infos.items()]
     speed = speed_info(estimate)
     if speed is not None:
         parts.append(figure_part(speed_figure(speed), "speed"))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import plotly.graph_objects as go
 
 from reports.evidence_frames import HELD_OUT, device_title
-from reports.figures import BLUE, GREY, VERMILION, style
+from reports.figures import style
+from reports.palette import BLUE, GREY, VERMILION
 from reports.wording import rate_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports.breakdowns import breakdown_figure, bytes_info, memory_info, parameters_info
+from reports.bars import breakdown_html
+from reports.breakdowns import bytes_info, memory_info, parameters_info
 from reports.deployment import deployed_estimate
 from reports.documents import frontier_document
 from reports.exports import NO_PARQUET, PAGE_NAME, frontier_json, has_parquet, study_files, write_files
@@ -193,7 +194,7 @@ def _model(result: SearchResult, title: str, record: TrialRecord) -> str:
         # a study from elsewhere may name a device or format that this version does not know
         return heading + notice(f"No breakdown: {error}")
     figures = [
-        figure_part(breakdown_figure(info), f"trial-{record.number}-{name}", level=4)
+        breakdown_html(info, f"trial-{record.number}-{name}", level=4)
         for name, info in (
             ("parameters", parameters_info(sized)),
             ("file", bytes_info(sized)),

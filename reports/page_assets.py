@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reports.bars import BARS_STYLE
+
 # The page may run what is written in it and show images it made itself; it may fetch nothing, from anywhere.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -75,6 +77,7 @@ li { margin: .35rem 0; }
   .parts { grid-template-columns: repeat(2, 1fr); } pre { white-space: pre-wrap; }
   a { color: inherit; text-decoration: none; } }
 """
+    + BARS_STYLE
 )
 
 # Figures take the page's colours and width, now, when the reader's system turns light or dark, and on paper.

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reports.design_figures import shape_hover
-from reports.figures import BLUE, GREEN, VERMILION, style
+from reports.figures import style
+from reports.palette import BLUE, GREEN, VERMILION
 from sizer.units import format_bytes
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures import BLUE, GREEN, GREY, VERMILION, style
+from reports.figures import style
+from reports.palette import BLUE, GREEN, GREY, VERMILION
 from reports.wording import score_text, shape_text
 from search.law.pareto import frontier
 from search.run.curves import Curve

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from reports.figures.frontier import FrontierInfo, FrontierPoint, frontier_figure, frontier_info
-from reports.figures.style import BLUE, FIGURE_CONFIG, GREEN, GREY, VERMILION, style
+from reports.figures.style import FIGURE_CONFIG, style
 
 __all__ = [
-    "BLUE",
     "FIGURE_CONFIG",
-    "GREEN",
-    "GREY",
-    "VERMILION",
     "FrontierInfo",
     "FrontierPoint",
     "frontier_figure",

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures.frontier import hover_text
-from reports.figures.style import GREY, GROUPS, SYMBOLS, blank, style
+from reports.figures.style import SYMBOLS, blank, style
+from reports.palette import GREY, GROUPS
 from search.store.results import SearchResult
 from search.trust.cohorts import Cohort
 from search.trust.rungs import RungEntry, size_bins

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import BLUE, GREY, SYMBOLS, VERMILION, axis_range, blank, round_ticks, style
+from reports.figures.style import SYMBOLS, axis_range, blank, round_ticks, style
+from reports.palette import BLUE, GREY, VERMILION
 from reports.proxies import proxy_text
 from reports.wording import decode_text, rate_text, score_text, shape_text
 from search.law.pareto import Cost, cost_of, frontier

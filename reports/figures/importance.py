@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import BLUE, GREY, axis_range, blank, style
+from reports.figures.style import axis_range, blank, style
+from reports.palette import BLUE, GREY
 from search.law.importance import MIN_MODELS, Importance, Importances
 
 _NAMES = {

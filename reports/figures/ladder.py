@@ -9,7 +9,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures.frontier import hover_text
-from reports.figures.style import BLUE, GREEN, GREY, blank, style
+from reports.figures.style import blank, style
+from reports.palette import BLUE, GREEN, GREY
 from search.law.pareto import frontier
 from search.law.shapes import stored_bits_per_weight, trial_features
 from search.store.results import ProxyResult, SearchResult, TrialRecord

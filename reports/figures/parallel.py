@@ -14,7 +14,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures.frontier import hover_text
-from reports.figures.style import BLUE, GREY, VERMILION, blank, style
+from reports.figures.style import blank, style
+from reports.palette import BLUE, GREY, VERMILION
 from reports.wording import rate_text
 from search.law.pareto import frontier
 from search.law.shapes import trial_features

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import BLUE, GREY, blank, style
+from reports.figures.style import blank, style
+from reports.palette import BLUE, GREY
 from reports.wording import shape_text
 from search.law.pareto import frontier
 from search.store.results import SearchResult, TrialRecord

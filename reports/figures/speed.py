@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import BLUE, GREY, round_ticks, style
+from reports.figures.style import round_ticks, style
+from reports.palette import BLUE, GREY
 from reports.wording import range_text, rate_text
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What all figures share: palette, fonts, backgrounds, plotly.js settings.
+"""What all figures share: fonts, backgrounds, plotly.js settings.
 
 Backgrounds are transparent and no text has a colour of its own, so that the page around a figure (a report,
 the explorer, light or dark) sets both. Lines and outlines are a grey that shows on either.
@@ -6,20 +6,17 @@ the explorer, light or dark) sets both. Lines and outlines are a grey that shows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
+from typing import Any
 
 import plotly.graph_objects as go
+
+from reports.palette import GRID
 
 # For plotly.js: no logo, and no button that uploads the figure (plotly.js 4 shows one unless told otherwise).
 FIGURE_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
-GREY = "#8a919c"
-GRID = "rgba(138,145,156,0.25)"
-# Okabe and Ito's colour-blind-safe palette (Color Universal Design, 2008)
-BLUE, GREEN, VERMILION = "#0072B2", "#009E73", "#D55E00"
-ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
-GROUPS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "x")
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14}
 
@@ -28,10 +25,13 @@ _NO_SPAN = 0.2
 MARGIN = 0.06
 
 
-def style(figure: go.Figure, *, title: str, subtitle: str) -> None:
-    """Fonts, transparent backgrounds and grid of every figure."""
-    figure.update_layout(
-        title={
+AXIS: Mapping[str, Any] = {"gridcolor": GRID, "zeroline": False, "automargin": True, "title_standoff": 12}
+
+
+def look(*, title: str, subtitle: str) -> dict[str, Any]:
+    """Layout of every figure: its title, fonts and transparent backgrounds."""
+    return {
+        "title": {
             "text": title,
             "subtitle": {"text": subtitle},
             "x": 0,
@@ -42,13 +42,18 @@ def style(figure: go.Figure, *, title: str, subtitle: str) -> None:
             "pad": {"t": 14, "l": 10},
             "font": {"size": 18},
         },
-        font=_FONT,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"align": "left", "font": {"size": 13}},
-    )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True, title_standoff=12)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True, title_standoff=12)
+        "font": _FONT,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hoverlabel": {"align": "left", "font": {"size": 13}},
+    }
+
+
+def style(figure: go.Figure, *, title: str, subtitle: str) -> None:
+    """Give a figure the look and the axes of every figure."""
+    figure.update_layout(**look(title=title, subtitle=subtitle))
+    figure.update_xaxes(**AXIS)
+    figure.update_yaxes(**AXIS)
 
 
 def blank(notice: str = "") -> go.Figure:

@@ -210,7 +210,7 @@ def test_sizing_a_model(page: Page, root: Path, tmp_path: Path) -> None:
         before = metric(page, "File")
         choose(page, "Format", "Q8_0")
         wait_for_metric(page, "File", before)
-        page.locator(".js-plotly-plot").nth(2).wait_for()
+        page.locator(".sizer-bars").nth(4).wait_for()
         page.screenshot(path=tmp_path / "size.png")
         page.reload()
         page.get_by_test_id("stMetric").first.wait_for()
@@ -227,7 +227,8 @@ def test_opening_a_study_and_clicking_a_model(
         page.goto(address)
         page.get_by_text("Open a study").click()
         page.get_by_role("heading", name="Trial 10").wait_for()
-        page.locator(".js-plotly-plot").nth(3).wait_for()
+        page.locator(".js-plotly-plot").first.wait_for()
+        page.locator(".sizer-bars").nth(2).wait_for()
         page.screenshot(path=tmp_path / "frontier.png")
         # a dominated model is clicked as easily as one on the frontier
         for trial in (1, 6):
@@ -245,10 +246,10 @@ def test_the_report_opens_from_a_file(
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     files = write_report(result, tmp_path)
     page.goto(files.html.as_uri())
-    # the study's own figures, and three figures for each of two models
-    drawn = len(study_figures(result)) + 6
+    drawn = len(study_figures(result))
     page.locator(".js-plotly-plot .main-svg").nth(drawn - 1).wait_for(state="attached")
     assert page.locator(".js-plotly-plot").count() == drawn
+    assert page.locator(".sizer-bars").count() == 6  # three for each of two models
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     text = page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
@@ -300,8 +301,9 @@ def test_an_estimates_page_opens_from_a_file(page: Page, tmp_path: Path) -> None
     )
     write_estimate(sized, tmp_path / "estimate.html")
     page.goto((tmp_path / "estimate.html").as_uri())
-    page.locator(".js-plotly-plot .main-svg").nth(3).wait_for(state="attached")
-    assert page.locator(".js-plotly-plot").count() == 4
+    page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
+    assert page.locator(".js-plotly-plot").count() == 1
+    assert page.locator(".sizer-bars").count() == 3
     assert page.get_by_role("heading", level=1).inner_text() == "SmolLM2-135M"
     assert page.get_by_text(f"{sized.file.total:,}", exact=True).count() == 1
     assert console == []

@@ -356,7 +356,7 @@ def test_changes_and_curves_are_those_of_the_calculator(page: AppTest, smollm2: 
     for name, charts in (("Context", 2), ("Formats", 2)):
         view(page, name)
         assert not page.exception
-        assert len(page.get("plotly_chart")) == 5 + charts
+        assert len(page.get("plotly_chart")) == charts
 
 
 def test_what_binds_is_said(page: AppTest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.breakdowns import breakdown_figure, bytes_info, memory_info, parameters_info
+from reports.breakdowns import bytes_info, memory_info, parameters_info
 from sizer.estimate import Estimate
 
 
@@ -42,11 +42,3 @@ def test_memory_budget_in_view_or_in_words(worked_out: Estimate) -> None:
     roomy = memory_info(replace(worked_out, memory=worked_out.memory._replace(budget_bytes=2**30)))
     assert roomy.budget is None
     assert roomy.subtitle == "fits in 1 GiB, 1007 MiB to spare"
-
-
-def test_breakdown_figure_draws_every_bar(worked_out: Estimate) -> None:
-    info = memory_info(worked_out)
-    figure = breakdown_figure(info)
-    assert list(figure.data[0].y) == [bar.label for bar in info.bars]
-    assert list(figure.data[0].x) == [bar.value for bar in info.bars]
-    assert len(figure.layout.shapes) == 1  # the budget line

@@ -9,7 +9,7 @@ import pytest
 from reports.curve_figures import context_curves, curve_figure, format_curves
 from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import facts_frame, judged_frame, summary
-from reports.stack_figures import memory_stack_info, stack_figure, step_stack_info
+from reports.stacks import memory_stack_info, step_stack_info
 from reports.wording import binds_texts, plain
 from sizer.architecture import Architecture
 from sizer.curves import over_context, over_formats
@@ -30,31 +30,30 @@ def test_memory_is_stacked_against_what_the_device_gives(sized: Estimate) -> Non
     info = memory_stack_info(sized)
     assert sum(part.values[0] for part in info.parts) == sized.memory.total_bytes
     assert info.limit == sized.memory.budget_bytes
-    assert info.axis_end > (info.limit or 0)
     assert info.subtitle == "fits in 5.2 GiB, 4.95 GiB to spare"
-    figure = stack_figure(info)
-    assert [trace.x[0] for trace in figure.data] == [part.values[0] for part in info.parts]
-    assert figure.layout.barmode == "stack"
-    assert figure.layout.shapes[0].x0 == info.limit
+    assert info.totals == ("256.1 MiB",)
+    assert info.parts[1].texts == ("45 MiB, 17.6 %",)
+    assert info.limit_text == "dashed: usable, 5.2 GiB"
 
 
 def test_memory_without_a_device(smollm2: Architecture) -> None:
     info = memory_stack_info(estimate(architecture=smollm2, format="Q4_K_M"))
     assert info.limit is None
     assert info.subtitle == "no budget known: choose a device"
-    assert not stack_figure(info).layout.shapes
+    assert info.limit_text == ""
 
 
-def test_a_step_is_stacked_in_a_readable_unit(sized: Estimate) -> None:
+def test_a_step_is_stacked(sized: Estimate) -> None:
     now, full = step_time(sized), at_full_context(sized)
     assert now is not None
     info = step_stack_info(now, full, 2048)
     assert info.bars == ("estimated", "at 2,048 tokens")
-    assert sum(part.values[0] for part in info.parts) == pytest.approx(1000 * now.total_s)
-    assert info.axis_title == "time of one step (ms)"
+    assert sum(part.values[0] for part in info.parts) == pytest.approx(now.total_s)
+    assert info.totals[0] == "14.4 ms"
     assert info.title == "A decoding step: 14.4 ms"
-    tiny = StepTime(weights_s=2e-5, layers_s=1e-5, kv_cache_s=0.0, fixed_s=0.0)
-    assert step_stack_info(tiny, None, 2048).axis_title == "time of one step (µs)"
+    tiny = step_stack_info(StepTime(weights_s=2e-5, layers_s=1e-5, kv_cache_s=0.0, fixed_s=0.0), None, 2048)
+    assert tiny.totals == ("0.03 ms",)
+    assert [part.texts for part in tiny.parts][:2] == [("0.02 ms, 66.7 %",), ("0.01 ms, 33.3 %",)]
 
 
 def test_what_binds_in_words() -> None:
