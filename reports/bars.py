@@ -33,6 +33,7 @@ BARS_STYLE = """
   print-color-adjust: exact; }
 .sizer-bars .key { margin-top: .5rem; }
 .sizer-bars .key th[scope=row] { width: auto; }
+.sizer-bars .key th[scope=col] { white-space: normal; }
 """
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sizer
-from reports.bars import breakdown_html
+from reports.bars import breakdown_html, stack_html
 from reports.breakdowns import bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections, training_section
 from reports.exports import replace_file
@@ -27,8 +27,10 @@ from reports.page_parts import (
     whole_page,
 )
 from reports.reproduce import without_folders
+from reports.stacks import memory_stack_info, step_stack_info
 from reports.wording import energy_text, fit_text, range_text, rate_text, shape_text
 from sizer.errors import InvalidFile
+from sizer.step_time import at_full_context, step_time
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -110,6 +112,12 @@ def _figures(estimate: Estimate) -> str:
     speed = speed_info(estimate)
     if speed is not None:
         parts.append(figure_part(speed_figure(speed), "speed"))
+    if estimate.memory.budget_bytes is not None:
+        parts.append(stack_html(memory_stack_info(estimate), "memory-stack"))
+    now = step_time(estimate)
+    if now is not None:
+        context = estimate.workload.context_tokens
+        parts.append(stack_html(step_stack_info(now, at_full_context(estimate), context), "step"))
     return side_by_side(parts)
 
 

@@ -59,6 +59,7 @@ tr.front td, tr.front th { font-weight: 600; }
          gap: .5rem 1.2rem; }
 .parts > div, figure { min-width: 0; }
 figure { margin: 1rem 0; }
+.parts figure { margin: 0 0 1rem; } .parts figure > :is(h3, h4) { margin-top: 0; }
 figure h3, figure h4 { margin-bottom: 0; }
 ul { padding-left: 1.2rem; }
 li { margin: .35rem 0; }

@@ -79,14 +79,10 @@ def step_stack_info(now: StepTime, full: StepTime | None, context_tokens: int) -
                 names[name],
                 colour,
                 tuple(step.to_dict()[f"{name}_s"] for step in bars.values()),
-                tuple(_share(step.to_dict()[f"{name}_s"], step.total_s) for step in bars.values()),
+                tuple(format_seconds(step.to_dict()[f"{name}_s"]) for step in bars.values()),
             )
             for name, colour in _STEP_PARTS.items()
         ),
         limit=None,
         limit_text="",
     )
-
-
-def _share(seconds: float, total_s: float) -> str:
-    return f"{format_seconds(seconds)}, {share_text(seconds, total_s)}"

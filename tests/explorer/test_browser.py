@@ -303,7 +303,7 @@ def test_an_estimates_page_opens_from_a_file(page: Page, tmp_path: Path) -> None
     page.goto((tmp_path / "estimate.html").as_uri())
     page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
     assert page.locator(".js-plotly-plot").count() == 1
-    assert page.locator(".sizer-bars").count() == 3
+    assert page.locator(".sizer-bars").count() == 5
     assert page.get_by_role("heading", level=1).inner_text() == "SmolLM2-135M"
     assert page.get_by_text(f"{sized.file.total:,}", exact=True).count() == 1
     assert console == []
