@@ -11,7 +11,7 @@ from explorer.search_studies import STUDY, known_studies, load, stored_studies, 
 from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
-from reports.search_figures import curves_figure, curves_info
+from reports.search_figures import watched_curves_figure, watched_curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.run.curves import read_curves
 from search.run.launch import Activity, activity, launch, log_tail, stop
@@ -198,14 +198,14 @@ def _show_curves(
 ) -> None:
     curves = read_curves(result.study, storage)
     running = now.live.in_training if now.live is not None else ()
-    info = curves_info(
+    info = watched_curves_info(
         curves,
         chosen=chosen,
         in_training={(run.number, run.seed) for run in running},
         rung_steps=rung_steps(config),
     )
     alt = f"Training loss by step of {len(curves)} runs"
-    st.plotly_chart(curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
+    st.plotly_chart(watched_curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
 
 
 def _show_log(name: str, storage: str) -> None:

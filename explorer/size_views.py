@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from explorer.copy_as import as_command, as_python
-from explorer.panels import show_assumptions, show_figures, table_html
+from explorer.panels import show_assumptions, show_figures
+from explorer.tables import table_html
 from reports.curve_figures import context_curves, curve_figure, format_curves
 from reports.estimate_text import change_rows
 from reports.figures import FIGURE_CONFIG
