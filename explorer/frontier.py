@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.folder import storage_to_open
 from explorer.study_views import choose_on_frontier, show_model
 from reports.frames import frontier_frame, trials_frame
 from reports.trust_notes import trust_notes
 from reports.wording import budget_texts, plain
+from search.store.kept import sqlite_path
 from sizer.errors import SizerError, StudyError
 from sizer.units import format_count, format_seconds
 
@@ -46,10 +49,22 @@ def _choose() -> SearchResult | None:
     from search.store.study import default_storage, list_studies, load_result
 
     columns = st.columns([3, 2])
-    st.session_state.setdefault(STORAGE, st.query_params.get(STORAGE, default_storage()))
-    storage = columns[0].text_input(
-        "Storage", key=STORAGE, help="An SQLite file or any Optuna storage address."
+    own = default_storage()
+    # another address may hold a password
+    shown = own if sqlite_path(own) is not None else ""
+    st.session_state.setdefault(STORAGE, st.query_params.get(STORAGE, shown))
+    typed = columns[0].text_input(
+        "Storage",
+        key=STORAGE,
+        placeholder="the storage that the explorer was started with",
+        help="An SQLite file in the directory that the explorer was started in, such as "
+        "sqlite:///runs/sizer.db. Another storage: start it with `sizer app --storage`.",
     )
+    try:
+        storage = storage_to_open(typed, own=own, folder=Path.cwd())
+    except StudyError as error:
+        st.error(plain(str(error)))
+        return None
     try:
         names = list_studies(storage)
     except StudyError as error:
@@ -64,7 +79,7 @@ def _choose() -> SearchResult | None:
     if STUDY not in st.session_state and wanted in names:
         st.session_state[STUDY] = wanted
     name = columns[1].selectbox("Study", names, key=STUDY)
-    st.query_params.from_dict({STUDY: name} | ({STORAGE: storage} if storage != default_storage() else {}))
+    st.query_params.from_dict({STUDY: name} | ({STORAGE: storage} if storage != own else {}))
     try:
         return load_result(name, storage)
     except SizerError as error:

@@ -160,6 +160,7 @@ class TestRequest:
             ("min_decode", "-1", "min_decode_tokens_per_s: must be more than 0"),
             ("min_decode", "inf", "min_decode_tokens_per_s: must be more than 0"),
             ("device", "toaster", "unknown device 'toaster'"),
+            ("device", "/etc/board.toml", "unknown device '/etc/board.toml'"),
             ("sampler", "dice", "unknown sampler 'dice'"),
             ("trials", 0, "trials: must be a whole number from 1"),
             ("minutes", 0.0, "minutes: must be more than 0"),
