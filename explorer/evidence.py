@@ -109,7 +109,7 @@ def _show_device(name: str) -> None:
     facts = facts_frame(device)
     rows = facts[["figure", "readable", "date", "source"]].astype(str).to_numpy().tolist()
     st.markdown(f"**{device.title}**")
-    st.html(table_html(("figure", "value", "date", "source"), rows, remarks=(3,)))
+    st.html(table_html(("figure", "value", "date", "source"), rows, left=(0, 3)))
     st.download_button("This device (CSV)", facts.to_csv(index=False), f"{name}.csv", "text/csv")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from explorer.search_studies import STUDY, known_studies, load, stored_studies, trust_of
-from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
+from explorer.study_views import choose_on_frontier, show_downloads, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import watched_curves_figure, watched_curves_info
@@ -178,6 +178,9 @@ def _show_results(config: SearchConfig, result: SearchResult, now: Activity, sto
     _show_curves(config, result, now, storage, chosen.number)
     show_model(result, chosen, key="search_model")
     show_export(result, chosen, storage, key="search_export")
+    if now.owner is None:  # while it trains, the page is drawn anew too often to click
+        st.subheader("The whole study", divider="gray")
+        show_downloads(result, storage, key="search_download")
     st.subheader("How far to trust it", divider="gray")
     others = [name for name in stored_studies(storage) if name != result.study]
     control = st.selectbox("Beside study", (_NO_CONTROL, *others), key=_CONTROL)

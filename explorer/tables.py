@@ -13,7 +13,8 @@ table.sizer-table.remarked { width: 100%; }
   padding: .2rem 1rem .2rem 0; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .sizer-table .left, .sizer-table .remark { text-align: left; }
 .sizer-table td:first-child { white-space: pre; }
-.sizer-table td.remark { white-space: normal; opacity: .7; }
+.sizer-table td.remark { white-space: normal; min-width: 7rem; opacity: .7; }
+.remarked th:first-child { white-space: normal; }
 .sizer-table tr.bold td { font-weight: 600; }
 </style>"""
 

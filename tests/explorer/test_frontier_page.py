@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer import downloads
 from reports.deployment import deployed_estimate
 from search.store.results import SearchResult
 from sizer.errors import StudyError
@@ -60,11 +61,16 @@ def check_model(page: AppTest, result: SearchResult, number: int) -> None:
     assert any(subheader.value == f"Trial {number}" for subheader in page.subheader)
 
 
-def test_downloads(page: AppTest) -> None:
-    assert [button.label for button in page.run().download_button] == [
-        "Frontier (CSV)",
-        "All trials (CSV)",
-        "Frontier (JSON)",
+def test_downloads_are_offered_and_not_made(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: object) -> bytes:
+        raise AssertionError("made before it was asked for")
+
+    monkeypatch.setattr(downloads, "_make", made)
+    page.run()
+    assert not page.exception
+    assert [button.label for button in page.download_button] == [
+        *("Report (HTML)", "Frontier (JSON)", "Frontier (CSV)", "Frontier (Parquet)"),
+        *("Trials (CSV)", "Trials (Parquet)", "Runs (CSV)", "Runs (Parquet)"),
     ]
 
 
