@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
 
 from explorer.downloads import download_name, study_downloads
 from search.run.curves import CurvePoint, CurveWriter
@@ -71,3 +72,18 @@ def test_a_study_of_another_programs_name(result: SearchResult, tmp_path: Path) 
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert(1)" not in page
     assert list(tmp_path.iterdir()) == []
+
+
+def _export(result, storage):  # type: ignore[no-untyped-def] # AppTest runs its source alone
+    from explorer.study_views import show_export
+
+    show_export(result, result.trained[0], storage, key="export")
+
+
+def test_a_model_of_such_a_study_is_taken_along_too(result: SearchResult) -> None:
+    page = AppTest.from_function(
+        _export, args=(replace(result, study="../<b>"), STORAGE), default_timeout=60
+    ).run()
+    assert not page.exception
+    assert [button.label for button in page.download_button] == ["Configuration (JSON)"]
+    assert "sizer estimate --config b-0.json" in page.code[0].value
