@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with links in it, and a file outside of it."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret.db").write_bytes(b"")
-    made = tmp_path / "work"
+    made = tmp_path / "here"
     (made / "runs" / "a" / "b").mkdir(parents=True)
     (made / "runs" / "sizer.db").write_bytes(b"")
     (made / "near").symlink_to("runs/a/b")
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("sqlite:///near.db", "runs/sizer.db"),
         ("sqlite:///not there.db", "not there.db"),
         ("sqlite:///{folder}/runs/sizer.db", "runs/sizer.db"),
-        ("sqlite:///{folder}/../work/near.db", "runs/sizer.db"),
+        ("sqlite:///{folder}/../here/near.db", "runs/sizer.db"),
     ],
 )
 def test_files_in_the_directory(folder: Path, typed: str, opened: str) -> None:
@@ -67,7 +67,7 @@ OUTSIDE = [
     "sqlite:///far/secret.db",
     "sqlite:///far/new.db",
     # the system reads dots after following links, SQLAlchemy strikes them out before
-    "sqlite:///far/../work/../outside/secret.db",
+    "sqlite:///far/../here/../outside/secret.db",
     "sqlite:///round",
     "sqlite:///runs/sizer.db?mode=rwc&uri=true",
     "sqlite:///file:{outside}/secret.db?uri=true",
@@ -123,13 +123,13 @@ def _file_of(storage: str) -> Path:
 def linked() -> Path:
     """A working directory for many tries, the current one while they last."""
     top = Path(tempfile.mkdtemp()).resolve()
-    (top / "work" / "a" / "b").mkdir(parents=True)
-    (top / "work" / "in").symlink_to("a/b")
-    (top / "work" / "out").symlink_to(top)
-    return top / "work"
+    (top / "here" / "a" / "b").mkdir(parents=True)
+    (top / "here" / "in").symlink_to("a/b")
+    (top / "here" / "out").symlink_to(top)
+    return top / "here"
 
 
-PARTS = ["a", "b", "in", "out", "work", "..", ".", "", "%2e%2e", "x.db", "file:", "?uri=true", "#", ":"]
+PARTS = ["a", "b", "in", "out", "here", "..", ".", "", "%2e%2e", "x.db", "file:", "?uri=true", "#", ":"]
 
 
 @given(

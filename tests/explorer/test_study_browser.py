@@ -30,7 +30,7 @@ _PATIENCE_MS = 5 * 60_000  # however busy the machine
 @pytest.fixture
 def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory of the explorer and the command line, with the example's studies in it."""
-    made = tmp_path / "work"
+    made = tmp_path / "here"
     made.mkdir()
     shutil.copy(root / "docs" / "studies.db", made / "studies.db")
     monkeypatch.delenv("SIZER_STORAGE", raising=False)
