@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from explorer.controls import Choice, choice, take_address, write_address
-from explorer.panels import table_html
+from explorer.tables import table_html
 from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import counts_frame, facts_frame, judged_frame, summary
 from reports.figures import FIGURE_CONFIG
@@ -109,7 +109,7 @@ def _show_device(name: str) -> None:
     facts = facts_frame(device)
     rows = facts[["figure", "readable", "date", "source"]].astype(str).to_numpy().tolist()
     st.markdown(f"**{device.title}**")
-    st.html(table_html(("figure", "value", "date", "source"), rows))
+    st.html(table_html(("figure", "value", "date", "source"), rows, left=(0, 3)))
     st.download_button("This device (CSV)", facts.to_csv(index=False), f"{name}.csv", "text/csv")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.study_views import choose_on_frontier, show_model
-from reports.frames import frontier_frame, trials_frame
+from explorer.folder import storage_to_open
+from explorer.study_views import choose_on_frontier, show_downloads, show_model
+from reports.frames import trials_frame
 from reports.trust_notes import trust_notes
 from reports.wording import budget_texts, plain
+from search.store.kept import sqlite_path
 from sizer.errors import SizerError, StudyError
 from sizer.units import format_count, format_seconds
 
@@ -29,27 +32,40 @@ _HOW_TO = (
 def page() -> None:
     """Draw the page."""
     st.header("Open a study")
-    result = _choose()
-    if result is None:
+    chosen = _choose()
+    if chosen is None:
         return
+    result, storage = chosen
     _show_counts(result)
     if not result.trained:
         st.info(f"Study {plain(result.study)} has no trained model yet: {len(result.records)} trials so far.")
         return
-    chosen = choose_on_frontier(result, chart=CHART, trial=TRIAL)
-    show_model(result, chosen, key="model")
-    _show_all(result)
+    show_model(result, choose_on_frontier(result, chart=CHART, trial=TRIAL), key="model")
+    _show_all(result, storage)
 
 
-def _choose() -> SearchResult | None:
+def _choose() -> tuple[SearchResult, str] | None:
+    """The study chosen, and the storage that it is in."""
     # optuna is heavy and only this page needs it
     from search.store.study import default_storage, list_studies, load_result
 
     columns = st.columns([3, 2])
-    st.session_state.setdefault(STORAGE, st.query_params.get(STORAGE, default_storage()))
-    storage = columns[0].text_input(
-        "Storage", key=STORAGE, help="An SQLite file or any Optuna storage address."
+    own = default_storage()
+    # another address may hold a password
+    shown = own if sqlite_path(own) is not None else ""
+    st.session_state.setdefault(STORAGE, st.query_params.get(STORAGE, shown))
+    typed = columns[0].text_input(
+        "Storage",
+        key=STORAGE,
+        placeholder="the storage that the explorer was started with",
+        help="An SQLite file in the directory that the explorer was started in, such as "
+        "sqlite:///runs/sizer.db. Another storage: start it with `sizer app --storage`.",
     )
+    try:
+        storage = storage_to_open(typed, own=own, folder=Path.cwd())
+    except StudyError as error:
+        st.error(plain(str(error)))
+        return None
     try:
         names = list_studies(storage)
     except StudyError as error:
@@ -64,9 +80,9 @@ def _choose() -> SearchResult | None:
     if STUDY not in st.session_state and wanted in names:
         st.session_state[STUDY] = wanted
     name = columns[1].selectbox("Study", names, key=STUDY)
-    st.query_params.from_dict({STUDY: name} | ({STORAGE: storage} if storage != default_storage() else {}))
+    st.query_params.from_dict({STUDY: name} | ({STORAGE: storage} if storage != own else {}))
     try:
-        return load_result(name, storage)
+        return load_result(name, storage), storage
     except SizerError as error:
         st.error(plain(str(error)))
         return None
@@ -87,25 +103,11 @@ def _show_counts(result: SearchResult) -> None:
     st.caption(plain(where))
 
 
-def _show_all(result: SearchResult) -> None:
-    from reports.page import frontier_json
-
+def _show_all(result: SearchResult, storage: str) -> None:
     st.subheader("The whole study", divider="gray")
+    show_downloads(result, storage, key="download")
     st.markdown("\n".join(f"- {plain(note)}" for note in trust_notes(result)))
     st.dataframe(trials_frame(result), hide_index=True, key="trials")
-    csv, everything, document = st.columns(3)
-    csv.download_button(
-        "Frontier (CSV)",
-        frontier_frame(result).to_csv(index=False),
-        f"{result.study}-frontier.csv",
-        "text/csv",
-    )
-    everything.download_button(
-        "All trials (CSV)", trials_frame(result).to_csv(index=False), f"{result.study}-trials.csv", "text/csv"
-    )
-    document.download_button(
-        "Frontier (JSON)", frontier_json(result), f"{result.study}-frontier.json", "application/json"
-    )
 
 
 page()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.tables import table_html
 from reports.bars import BARS_STYLE, breakdown_html
 from reports.breakdowns import bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections
@@ -14,23 +14,10 @@ from reports.wording import NOT_KNOWN, energy_text, fit_text, plain, range_text,
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from sizer.estimate import Estimate
     from sizer.prediction import Prediction
-
-_TABLE_STYLE = """<style>
-table.sizer-figures { border-collapse: collapse; width: 100%; font-size: .875rem; margin-bottom: .6rem; }
-.sizer-figures td, .sizer-figures th { border: 0; border-bottom: 1px solid rgba(138, 145, 156, .3);
-  padding: .2rem .8rem .2rem 0; text-align: left; font-variant-numeric: tabular-nums; }
-.sizer-figures td:nth-child(1) { white-space: nowrap; }
-.sizer-figures td:nth-child(2), .sizer-figures th:nth-child(2) { text-align: right; white-space: nowrap; }
-.sizer-figures td:nth-child(3) { opacity: .7; }
-.sizer-figures tr.total td { font-weight: 600; }
-.sizer-wide { overflow-x: auto; }
-.sizer-figures.sizer-numbers td, .sizer-figures.sizer-numbers th { white-space: nowrap; opacity: 1; }
-.sizer-figures.sizer-numbers :is(td, th):nth-child(n + 2) { text-align: right; }
-</style>"""
 
 
 def show_headline(estimate: Estimate) -> None:
@@ -83,25 +70,13 @@ def show_assumptions(estimate: Estimate) -> None:
     st.markdown("\n".join(f"- {plain(note)}" for note in estimate.assumptions))
 
 
-def table_html(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts, numbers to the right of the first column; wider than the screen, it scrolls."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    rows_html = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    table = f'<table class="sizer-figures sizer-numbers">{rows_html}</table>'
-    return (
-        f'{_TABLE_STYLE}<div class="sizer-wide" tabindex="0" role="region" aria-label="table">{table}</div>'
-    )
-
-
 def _section_html(section: Section) -> str:
-    rows = "".join(
-        f"<tr{' class=total' if row.label == 'total' else ''}><td>{escape(row.label)}</td>"
-        f"<td>{escape(row.value)}</td><td>{escape(row.remark)}</td></tr>"
-        for row in section.rows
+    return table_html(
+        (section.title, section.unit, ""),
+        [(row.label, row.value, row.remark) for row in section.rows],
+        remarks=(2,),
+        bold=[place for place, row in enumerate(section.rows) if row.label == "total"],
     )
-    head = f"<tr><th>{escape(section.title)}</th><th>{escape(section.unit)}</th><th></th></tr>"
-    return f'{_TABLE_STYLE}<table class="sizer-figures"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
 def _memory_remark(estimate: Estimate) -> str:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from explorer.folder import inside
 from search.run.launch import check_new_name
 from search.space.config import SearchConfig
 from search.space.presets import preset
-from sizer.errors import InvalidFile, InvalidQuantity
+from sizer.device import load_devices
+from sizer.errors import InvalidFile, InvalidQuantity, UnknownName
 from sizer.units import format_bytes, parse_bytes
 
 NO_PRESET = "none"
@@ -52,9 +54,11 @@ def request(form: Form, folder: Path) -> Request:
     """The search that the form asks for, in a working directory.
 
     SizerError where it cannot be: the command line would say the same, but for corpora outside of the
-    directory, which only the command line takes.
+    directory and devices' files, which only the command line takes.
     """
     base = base_config(form.preset)
+    if form.device and form.device not in load_devices():  # a device's file is a path, too
+        raise UnknownName.of("device", form.device, load_devices())
     if form.minutes is not None and not 0 < form.minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {form.minutes:g}")
     given: dict[str, tuple[Any, str]] = {
@@ -114,21 +118,12 @@ def _corpus(typed: str, folder: Path) -> str:
     """The corpus as typed, if it is the built-in one or lies in the working directory."""
     if typed.strip() in ("", BUILTIN):
         return BUILTIN
-    path = _inside(typed, folder)
+    path = inside(typed, folder, is_there=True)
     if path is None and ":" in typed:  # a field of rows stands behind the file's name
-        path = _inside(typed.rpartition(":")[0], folder)
+        path = inside(typed.rpartition(":")[0], folder, is_there=True)
     if path is None or typed.startswith("hf:"):
         raise InvalidFile(
             f"corpus: {typed[:200]!r} is no file or directory in the directory the explorer was started in; "
             "accepted: one in there, or empty for the built-in text (`sizer search run --corpus` takes any)"
         )
     return typed
-
-
-def _inside(typed: str, folder: Path) -> Path | None:
-    """The file or directory meant, if there is one and it really lies in the folder, links followed."""
-    try:
-        path = (folder / typed).resolve(strict=True)
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
-        return None
-    return path if path.is_relative_to(folder.resolve()) else None

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from explorer.search_studies import STUDY, known_studies, load, stored_studies, trust_of
-from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
+from explorer.study_views import choose_on_frontier, show_downloads, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
-from reports.search_figures import curves_figure, curves_info
+from reports.search_figures import watched_curves_figure, watched_curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.run.curves import read_curves
 from search.run.launch import Activity, activity, launch, log_tail, stop
@@ -178,6 +178,9 @@ def _show_results(config: SearchConfig, result: SearchResult, now: Activity, sto
     _show_curves(config, result, now, storage, chosen.number)
     show_model(result, chosen, key="search_model")
     show_export(result, chosen, storage, key="search_export")
+    if now.owner is None:  # while it trains, the page is drawn anew too often to click
+        st.subheader("The whole study", divider="gray")
+        show_downloads(result, storage, key="search_download")
     st.subheader("How far to trust it", divider="gray")
     others = [name for name in stored_studies(storage) if name != result.study]
     control = st.selectbox("Beside study", (_NO_CONTROL, *others), key=_CONTROL)
@@ -198,14 +201,14 @@ def _show_curves(
 ) -> None:
     curves = read_curves(result.study, storage)
     running = now.live.in_training if now.live is not None else ()
-    info = curves_info(
+    info = watched_curves_info(
         curves,
         chosen=chosen,
         in_training={(run.number, run.seed) for run in running},
         rung_steps=rung_steps(config),
     )
     alt = f"Training loss by step of {len(curves)} runs"
-    st.plotly_chart(curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
+    st.plotly_chart(watched_curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
 
 
 def _show_log(name: str, storage: str) -> None:

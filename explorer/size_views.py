@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from explorer.copy_as import as_command, as_python
-from explorer.panels import show_assumptions, show_figures, table_html
+from explorer.panels import show_assumptions, show_figures
+from explorer.tables import table_html
 from reports.bars import BARS_STYLE, stack_html
 from reports.estimate_text import change_rows
 from reports.stacks import memory_stack_info, step_stack_info

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from explorer.downloads import download_name, study_downloads
 from explorer.link import size_link, size_query
 from explorer.panels import show_breakdowns, show_details, show_headline
 from explorer.tables import table_html
 from reports.deployment import deployed_estimate
+from reports.exports import NO_PARQUET, has_parquet
 from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
 from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_rows
 from reports.wording import plain, score_text, shape_text
 from search.store.folders import study_folder
-from sizer.errors import SizerError
+from sizer.errors import SizerError, StudyError
 from sizer.hf_config import config_from_architecture
 from sizer.units import format_bytes, format_count, format_seconds
 
@@ -82,7 +86,7 @@ def show_model(result: SearchResult, record: TrialRecord, *, key: str) -> None:
 def show_export(result: SearchResult, record: TrialRecord, storage: str, *, key: str) -> None:
     """How the model is taken along: its configuration, the commands that print it, its weights if kept."""
     architecture, name = record.candidate.architecture, shlex.quote(result.study)
-    config = f"{result.study}-{record.number}.json"
+    config = download_name(result.study, f"{record.number}.json")
     device = f" --device {shlex.quote(result.device)}" if result.device else ""
     commands = [
         f"sizer search frontier {name} --json",
@@ -101,13 +105,36 @@ def show_export(result: SearchResult, record: TrialRecord, storage: str, *, key:
     link = _size_link(result, record)
     if link is not None:
         right.markdown(f"[Open in Size a model]({link})")
-    kept = sorted((study_folder(result.study, storage) / "finalists").glob(f"{record.number}-*.npz"))
+    kept: list[Path] = []
+    with suppress(StudyError):  # a name that is a path, as only other programs give, has no folder
+        kept = sorted((study_folder(result.study, storage) / "finalists").glob(f"{record.number}-*.npz"))
     if kept:
         st.caption(plain(f"Weights: {', '.join(map(str, kept))}"))
     else:
         st.caption(
             "Its weights were not kept: that needs `--keep-finalists`, and is done for finalists alone."
         )
+
+
+def show_downloads(result: SearchResult, storage: str, *, key: str) -> None:
+    """The study's report and tables by a click: each is made then, and its button turns while it is."""
+    row = st.container(horizontal=True)
+    for place, download in enumerate(study_downloads(result, storage)):
+        row.download_button(
+            download.label,
+            download.make,
+            download.file_name,
+            download.mime,
+            key=f"{key}_{place}",
+            on_click="ignore",
+            type="secondary" if place else "primary",
+        )
+    st.caption(
+        "What `sizer search report` writes, made at the click: some seconds for the report, a minute where "
+        "there are thousands of trials. It opens without the explorer and without a network."
+    )
+    if not has_parquet():
+        st.caption(plain(NO_PARQUET))
 
 
 def trust_html(reports: tuple[RungTrust, ...]) -> str:

@@ -6,13 +6,16 @@ from collections.abc import Collection, Sequence
 from html import escape
 
 _STYLE = """<style>
-.sizer-rows { overflow-x: auto; }
-table.sizer-rows-table { border-collapse: collapse; font-size: .875rem; margin-bottom: .6rem; }
-.sizer-rows-table td, .sizer-rows-table th { border: 0; border-bottom: 1px solid rgba(138, 145, 156, .3);
+.sizer-wide { overflow-x: auto; }
+table.sizer-table { border-collapse: collapse; font-size: .875rem; margin-bottom: .6rem; }
+table.sizer-table.remarked { width: 100%; }
+.sizer-table td, .sizer-table th { border: 0; border-bottom: 1px solid rgba(138, 145, 156, .3);
   padding: .2rem 1rem .2rem 0; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.sizer-rows-table td.left, .sizer-rows-table th.left { text-align: left; }
-.sizer-rows-table td:first-child { white-space: pre; }
-.sizer-rows-table tr.bold td { font-weight: 600; }
+.sizer-table .left, .sizer-table .remark { text-align: left; }
+.sizer-table td:first-child { white-space: pre; }
+.sizer-table td.remark { white-space: normal; min-width: 7rem; opacity: .7; }
+.remarked th:first-child { white-space: normal; }
+.sizer-table tr.bold td { font-weight: 600; }
 </style>"""
 
 
@@ -21,22 +24,26 @@ def table_html(
     rows: Sequence[Sequence[str]],
     *,
     left: Collection[int] = (0,),
+    remarks: Collection[int] = (),
     bold: Collection[int] = (),
 ) -> str:
-    """A table of texts, whatever is in them; `left` are columns of words, `bold` rows that count most."""
+    """A table of texts, whatever is in them; wider than the screen, it scrolls.
+
+    `left` are columns of words, `remarks` of longer and fainter ones that wrap, `bold` rows that count most.
+    """
+
+    def kind(place: int) -> str:
+        return " class=remark" if place in remarks else " class=left" if place in left else ""
 
     def cells(tag: str, texts: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=left' if place in left else ''}>{escape(text)}</{tag}>"
-            for place, text in enumerate(texts)
-        )
+        return "".join(f"<{tag}{kind(place)}>{escape(text)}</{tag}>" for place, text in enumerate(texts))
 
     body = "".join(
         f"<tr{' class=bold' if place in bold else ''}>{cells('td', row)}</tr>"
         for place, row in enumerate(rows)
     )
     return (
-        f'{_STYLE}<div class="sizer-rows" tabindex="0" role="region" aria-label="table">'
-        f'<table class="sizer-rows-table">'
+        f'{_STYLE}<div class="sizer-wide" tabindex="0" role="region" aria-label="table">'
+        f'<table class="sizer-table{" remarked" if remarks else ""}">'
         f"<thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,7 +45,7 @@ from sizer.units import format_count, format_seconds
 if TYPE_CHECKING:
     from search.run.curves import Curve
 
-__all__ = ["ReportFiles", "frontier_json", "report_html", "write_report"]
+__all__ = ["ReportFiles", "frontier_json", "report_files", "report_html", "write_report"]
 
 
 _TIMED = "_step_s"
@@ -60,16 +60,21 @@ class ReportFiles(NamedTuple):
 
 
 def write_report(result: SearchResult, out_dir: Path | str, curves: Sequence[Curve] = ()) -> ReportFiles:
-    """Write report.html and the files of `study_files` into a directory, made if need be.
+    """Write the files of `report_files` into a directory, made if need be.
 
     Raises InvalidFile when the directory cannot be made or written to.
     """
-    makers = study_files(result)
-    beside = {name: make() for name, make in makers.items()}
-    page = report_html(result, curves, files=tuple(beside)).encode()
-    written = write_files(Path(out_dir), {**beside, PAGE_NAME: page})
+    contents = {name: make() for name, make in report_files(result, curves).items()}
+    written = write_files(Path(out_dir), contents)
     html = written.pop(PAGE_NAME)
     return ReportFiles(html, written, () if has_parquet() else (NO_PARQUET,))
+
+
+def report_files(result: SearchResult, curves: Sequence[Curve] = ()) -> dict[str, Callable[[], bytes]]:
+    """What makes each file of a report, by its name: those of `study_files`, and last the page."""
+    beside = study_files(result)
+    names = tuple(beside)
+    return {**beside, PAGE_NAME: lambda: report_html(result, curves, files=names).encode()}
 
 
 def report_html(result: SearchResult, curves: Sequence[Curve] = (), *, files: Sequence[str] = ()) -> str:

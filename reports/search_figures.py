@@ -38,7 +38,7 @@ class CurveLine(NamedTuple):
     dash: str
 
 
-class CurvesInfo(NamedTuple):
+class WatchedCurvesInfo(NamedTuple):
     """Every decision about the figure of learning curves."""
 
     others: tuple[CurveLine, ...]
@@ -69,14 +69,14 @@ class FrontsInfo(NamedTuple):
     notice: str
 
 
-def curves_info(
+def watched_curves_info(
     curves: Sequence[Curve],
     *,
     chosen: int | None,
     in_training: Collection[tuple[int, int]] = (),
     rung_steps: Sequence[int] = (),
-) -> CurvesInfo:
-    """Decisions about a study's learning curves: one trial's by name, those in training, faintly the rest.
+) -> WatchedCurvesInfo:
+    """Decisions about a watched study's learning curves: one trial's by name, those in training, faintly all.
 
     `in_training` is trial and seed of each, `rung_steps` where rungs end.
     """
@@ -99,7 +99,7 @@ def curves_info(
     longest = max((line.steps[-1] for line in (*named, *others)), default=0)
     ends = tuple(step for step in rung_steps if step < longest)
     dotted = f" · dotted: rungs end at {', '.join(f'{step:,}' for step in ends)}" if ends else ""
-    return CurvesInfo(
+    return WatchedCurvesInfo(
         others=tuple(others),
         named=tuple(named),
         top=_top((*named, *others), longest),
@@ -109,7 +109,7 @@ def curves_info(
     )
 
 
-def curves_figure(info: CurvesInfo) -> go.Figure:
+def watched_curves_figure(info: WatchedCurvesInfo) -> go.Figure:
     """Training loss against steps; customdata of a point is its trial."""
     figure = go.Figure(layout={"template": "none"})
     for line in info.others:

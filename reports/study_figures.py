@@ -11,7 +11,7 @@ from reports.figures.frontier import frontier_figure, frontier_info
 from reports.figures.importance import importance_figure, importance_info
 from reports.figures.ladder import format_bytes_figure, format_score_figure, ladder_info, rounding_figure
 from reports.figures.parallel import parallel_figure, parallel_info
-from reports.figures.rungs import curves_info, rungs_info, training_figure
+from reports.figures.rungs import losses_info, rungs_info, training_figure
 from search.law.importance import MIN_MODELS, importances
 from search.law.pareto import Cost
 from search.store.results import SearchResult
@@ -31,7 +31,7 @@ def study_figures(result: SearchResult, curves: Sequence[Curve] = ()) -> dict[st
         front = frontier_info(result, cost)
         if not front.notice:
             found[f"frontier-{cost.value}"] = frontier_figure(front)
-    for name, lines in (("rungs", rungs_info(result)), ("curves", curves_info(result, curves))):
+    for name, lines in (("rungs", rungs_info(result)), ("curves", losses_info(result, curves))):
         if not lines.notice:
             found[name] = training_figure(lines)
     # a study from elsewhere may name a format or runtime that this version does not know

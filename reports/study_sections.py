@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.figures.depth import depth_info
 from reports.figures.importance import importance_info
-from reports.figures.rungs import curves_info, rungs_info, training_figure
+from reports.figures.rungs import losses_info, rungs_info, training_figure
 from reports.page_parts import (
     bullets,
     code,
@@ -56,7 +56,7 @@ def rungs_section(result: SearchResult, curves: Sequence[Curve]) -> str:
     history = rung_history(result)
     if not history:
         return ""
-    scores, losses = rungs_info(result), curves_info(result, curves)
+    scores, losses = rungs_info(result), losses_info(result, curves)
     drawn = [] if len(history) < 2 else [figure_part(training_figure(scores), "rungs")]
     if losses.lines:
         drawn.append(figure_part(training_figure(losses), "curves"))

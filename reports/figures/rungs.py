@@ -85,8 +85,8 @@ def rungs_info(result: SearchResult) -> TrainingInfo:
     )
 
 
-def curves_info(result: SearchResult, curves: Sequence[Curve]) -> TrainingInfo:
-    """Decisions about training losses, of the study's own seed; at most a few dozen lines."""
+def losses_info(result: SearchResult, curves: Sequence[Curve]) -> TrainingInfo:
+    """Decisions about training losses of a report, of the study's own seed; at most a few dozen lines."""
     on_front = _on_front(result)
     records = {record.number: record for record in result.records}
     lines = [

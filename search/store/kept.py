@@ -7,12 +7,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
 
 
 def sqlite_path(storage: str) -> Path | None:
     """File of an SQLite URL; None for other storages."""
-    return Path(storage.removeprefix(_SQLITE)) if storage.startswith(_SQLITE) else None
+    return Path(storage.removeprefix(SQLITE)) if storage.startswith(SQLITE) else None
 
 
 def _keep_pattern(storage: str, study: str) -> str:

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from search.law.pareto import objectives
 from search.space.config import SearchConfig, stored_config
 from search.store.folders import STORAGE_VARIABLE, runs_folder, study_folder
-from search.store.kept import keep_beside, kept_files, sqlite_path
+from search.store.kept import SQLITE, keep_beside, kept_files, sqlite_path
 from search.store.owner import is_alive, this_process
 from search.store.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
 from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
@@ -33,7 +33,6 @@ from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-_SQLITE = "sqlite:///"
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
 _RECORD, _OWNER, _RUN = "sizer_record", "sizer_owner", "sizer_run"
 _VERSIONS = "sizer_versions"
@@ -47,7 +46,7 @@ _T = TypeVar("_T")
 
 def default_storage() -> str:
     """URL in the environment's SIZER_STORAGE, else of the SQLite file in the working directory's runs/."""
-    return os.environ.get(STORAGE_VARIABLE) or f"{_SQLITE}runs/sizer.db"
+    return os.environ.get(STORAGE_VARIABLE) or f"{SQLITE}runs/sizer.db"
 
 
 def _reason(error: BaseException) -> str:
@@ -61,14 +60,17 @@ def _reason(error: BaseException) -> str:
 
 def _is_ready(path: Path) -> bool:
     """Whether a database file is there with Optuna's tables: reading it while they are made would make them
-    a second time, and fail the search that makes them."""
-    if not path.is_file():
+    a second time, and fail the search that makes them; and opening another program's would add them to it."""
+    try:
+        if not path.is_file():
+            return False
+    except OSError:  # a name that is too long, or a folder that may not be looked into
         return False
     with closing(
         sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_LOCK_WAIT_S)
     ) as file:
         try:
-            return file.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+            return file.execute("SELECT 1 FROM alembic_version, version_info").fetchone() is not None
         except sqlite3.OperationalError as error:
             return "no such table" not in str(error)  # locked: there is something in it
         except sqlite3.DatabaseError:

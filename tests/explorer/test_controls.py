@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from explorer.controls import Choices, Number, Text, from_text, to_text
 
@@ -36,3 +37,22 @@ def test_values_go_into_an_address_and_come_back() -> None:
     ):
         assert from_text(control, to_text(value)) == value
     assert to_text(["F16", "Q8_0"]) == "F16,Q8_0"
+
+
+def _menus() -> None:
+    import streamlit as st
+
+    from explorer.controls import Choice, Choices, choice, choices
+
+    for key, sent in (("device", "/etc/board.toml"), ("devices", ["b", "/etc/board.toml"])):
+        st.session_state.setdefault(key, sent)
+    one = choice(Choice("device", "Device", "a", ("a", "b")))
+    several = choices(Choices("devices", "Devices", ("a",), ("a", "b")))
+    st.text(f"{one} {several} {st.session_state['device']} {st.session_state['devices']}")
+
+
+def test_what_a_browser_sends_that_is_no_option_is_dropped() -> None:
+    """A device's name may be a file's. Streamlit sees to it: no page checks its menus' values again."""
+    page = AppTest.from_function(_menus).run()
+    assert not page.exception
+    assert page.text[0].value == "a ('b',) a ['b']"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer import downloads
 from reports.deployment import deployed_estimate
 from search.store.results import SearchResult
 from sizer.errors import StudyError
@@ -60,11 +61,16 @@ def check_model(page: AppTest, result: SearchResult, number: int) -> None:
     assert any(subheader.value == f"Trial {number}" for subheader in page.subheader)
 
 
-def test_downloads(page: AppTest) -> None:
-    assert [button.label for button in page.run().download_button] == [
-        "Frontier (CSV)",
-        "All trials (CSV)",
-        "Frontier (JSON)",
+def test_downloads_are_offered_and_not_made(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: object) -> bytes:
+        raise AssertionError("made before it was asked for")
+
+    monkeypatch.setattr(downloads, "_make", made)
+    page.run()
+    assert not page.exception
+    assert [button.label for button in page.download_button] == [
+        *("Report (HTML)", "Frontier (JSON)", "Frontier (CSV)", "Frontier (Parquet)"),
+        *("Trials (CSV)", "Trials (Parquet)", "Runs (CSV)", "Runs (Parquet)"),
     ]
 
 
@@ -74,6 +80,50 @@ def test_no_storage_says_how_to_make_one(page: AppTest) -> None:
     assert not page.exception
     assert "there is no study file" in page.info[0].value
     assert any("sizer search run" in str(text.value) for text in page.markdown)
+
+
+@pytest.mark.parametrize("address", ["sqlite:////etc/passwd", "postgresql://me@there/x", "<script>"])
+def test_a_storage_elsewhere_is_neither_opened_nor_looked_at(
+    page: AppTest, studies: Studies, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    asked: list[str] = []
+    held = sys.modules["search.store.study"]
+    known = held.list_studies
+
+    def listed(storage: str) -> tuple[str, ...]:
+        asked.append(storage)
+        return tuple(known(storage))
+
+    monkeypatch.setattr(held, "list_studies", listed)
+    page.query_params["storage"] = address
+    page.run()
+    assert not page.exception
+    assert asked == []
+    assert [error.value.replace("\\", "") for error in page.error] == [
+        f"storage: '{address}' is not opened from a page; accepted: an SQLite file in the directory that the "
+        "explorer was started in, such as sqlite:///runs/sizer.db, or the storage that it was started with "
+        "(`sizer app --storage`)"
+    ]
+    assert not page.metric
+    # and what is typed is checked as a link is
+    page.text_input(key="storage").set_value("").run()
+    assert asked == ["sqlite:///runs/sizer.db"]
+    assert figures(page)["Trained"] == "11 of 12"
+    page.text_input(key="storage").set_value("sqlite:///../elsewhere.db").run()
+    assert len(page.error) == 1
+    assert set(asked) == {"sqlite:///runs/sizer.db"}
+
+
+def test_an_address_with_a_password_is_not_shown(
+    page: AppTest, studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, held = "postgresql://me:word@there/x", sys.modules["search.store.study"]
+    monkeypatch.setattr(held, "default_storage", lambda: own)
+    monkeypatch.setattr(held, "list_studies", lambda storage: tuple(studies) if storage == own else ())
+    page.run()
+    assert figures(page)["Trained"] == "11 of 12"
+    assert page.text_input(key="storage").value == ""
+    assert "word" not in str(page.query_params)
 
 
 def test_no_study_says_how_to_make_one(page: AppTest, studies: Studies) -> None:

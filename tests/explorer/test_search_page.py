@@ -33,6 +33,7 @@ from sizer.units import format_bytes, format_count
 from tests.explorer.studies import store
 
 STORAGE = "sqlite:///runs/sizer.db"
+REPORT = "Report (HTML)"
 
 
 @pytest.fixture
@@ -160,6 +161,7 @@ class TestRequest:
             ("min_decode", "-1", "min_decode_tokens_per_s: must be more than 0"),
             ("min_decode", "inf", "min_decode_tokens_per_s: must be more than 0"),
             ("device", "toaster", "unknown device 'toaster'"),
+            ("device", "/etc/board.toml", "unknown device '/etc/board.toml'"),
             ("sampler", "dice", "unknown sampler 'dice'"),
             ("trials", 0, "trials: must be a whole number from 1"),
             ("minutes", 0.0, "minutes: must be more than 0"),
@@ -369,6 +371,7 @@ def test_a_running_search_is_shown_with_its_steps_and_can_be_stopped(
     assert "&lt;i&gt;8x64&lt;/i&gt;" in html(watched)
     assert "<i>8x64" not in html(watched)
     assert "250 of 1,000" in html(watched)
+    assert REPORT not in [button.label for button in watched.download_button]
     watched.button(key="search_stop").click().run()
     assert stopped == [("pi5-6mb", STORAGE)]
     assert "Asked to stop" in watched.info[0].value
@@ -392,6 +395,7 @@ def test_one_that_is_not_at_work_can_be_resumed(
     monkeypatch.setattr(search_watch, "launch", lambda *told: begun.append(told))
     watched.run()
     assert fine(watched).info[0].value.startswith(says)
+    assert REPORT in [button.label for button in watched.download_button]
     watched.button(key="search_resume").click().run()
     assert begun == [("pi5-6mb", ["resume", "--", "pi5-6mb"], STORAGE)]
 

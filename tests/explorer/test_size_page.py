@@ -349,7 +349,7 @@ def test_changes_and_curves_are_those_of_the_calculator(page: AppTest, smollm2: 
     html = "".join(str(block.proto.body) for block in page.get("html"))
     sized = estimate(architecture=smollm2, format="Q4_K_M", device=device("raspberry-pi-5"))
     for change in sensitivities(sized):
-        assert f"<td>{change.name}</td><td>+{format_count(change.parameters)}</td>" in html
+        assert f"<td class=left>{change.name}</td><td>+{format_count(change.parameters)}</td>" in html
     told_advice = "".join(str(block.value) for block in page.markdown).replace("\\", "")
     for advice in alignment_advice(sized):
         assert advice in told_advice

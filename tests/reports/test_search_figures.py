@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from reports.search_figures import MOST_STUDIES, curves_figure, curves_info, fronts_figure, fronts_info
+from reports.search_figures import (
+    MOST_STUDIES,
+    fronts_figure,
+    fronts_info,
+    watched_curves_figure,
+    watched_curves_info,
+)
 from search.law.pareto import frontier
 from search.run.curves import Curve, CurvePoint
 from search.store.results import SearchResult
@@ -17,7 +23,7 @@ def curve(number: int, seed: int = 0, end: int = 1000) -> Curve:
 
 
 def test_the_chosen_and_those_in_training_have_names() -> None:
-    info = curves_info(
+    info = watched_curves_info(
         [curve(0), curve(1), curve(1, 2), curve(2, end=500)],
         chosen=1,
         in_training=[(2, 0)],
@@ -31,7 +37,7 @@ def test_the_chosen_and_those_in_training_have_names() -> None:
     # the fall of the first 2 % of the steps is out of the picture, all after it is in
     assert info.top is not None
     assert 2 + 100 / 100 < info.top < 2 + 100 / 10
-    figure = curves_figure(info)
+    figure = watched_curves_figure(info)
     assert [trace.name for trace in figure.data] == ["", *(line.name for line in info.named)]
     assert list(figure.data[0].customdata) == [0, 0, 0, 0]
     assert figure.layout.xaxis.title.text == "training step"
@@ -39,13 +45,13 @@ def test_the_chosen_and_those_in_training_have_names() -> None:
 
 
 def test_no_curve_says_so() -> None:
-    info = curves_info([], chosen=None)
-    assert curves_figure(info).layout.annotations[0].text == "No learning curve has been written yet."
+    info = watched_curves_info([], chosen=None)
+    assert watched_curves_figure(info).layout.annotations[0].text == "No learning curve has been written yet."
 
 
 def test_one_point_is_drawn() -> None:
-    info = curves_info([Curve(0, 0, (CurvePoint(1, 5.5, 0),))], chosen=0)
-    assert curves_figure(info).data[0].mode == "lines+markers"
+    info = watched_curves_info([Curve(0, 0, (CurvePoint(1, 5.5, 0),))], chosen=0)
+    assert watched_curves_figure(info).data[0].mode == "lines+markers"
 
 
 def test_frontiers_are_the_studies_own(result: SearchResult, result_of: Callable[..., SearchResult]) -> None:

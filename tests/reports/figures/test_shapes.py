@@ -12,7 +12,7 @@ from reports.figures.depth import depth_figure, depth_info
 from reports.figures.importance import importance_figure, importance_info
 from reports.figures.ladder import format_bytes_figure, format_score_figure, ladder_info, rounding_figure
 from reports.figures.parallel import parallel_figure, parallel_info
-from reports.figures.rungs import curves_info, rungs_info, training_figure
+from reports.figures.rungs import losses_info, rungs_info, training_figure
 from reports.study_figures import compared_cohort, study_figures
 from search.law.importance import Importance, Importances
 from search.run.curves import Curve, CurvePoint
@@ -107,12 +107,12 @@ def test_one_rung_has_no_lines(result: SearchResult) -> None:
 def test_curves_of_the_studys_own_seed_only(in_rungs: SearchResult) -> None:
     points = (CurvePoint(1, 5.5, 0), CurvePoint(100, 3.25, 0))
     curves = (Curve(0, 0, points), Curve(1, 0, points), Curve(1, 1, points), Curve(99, 0, points))
-    info = curves_info(in_rungs, curves)
+    info = losses_info(in_rungs, curves)
     assert [line.trial for line in info.lines] == [0, 1]  # the frontier's on top; 99 is of no trial
     assert info.lines[0].values == (5.5, 3.25)
     figure = training_figure(info)
     assert figure.layout.yaxis.title.text == "training loss (nats per token)"
-    assert curves_info(in_rungs, ()).notice.startswith("No learning curves were kept")
+    assert losses_info(in_rungs, ()).notice.startswith("No learning curves were kept")
 
 
 def test_many_curves_are_thinned_but_the_frontiers_stay(in_rungs: SearchResult) -> None:
@@ -120,7 +120,7 @@ def test_many_curves_are_thinned_but_the_frontiers_stay(in_rungs: SearchResult) 
     records = (*in_rungs.records, *(replace(record, number=n) for n in range(100, 200)))
     many = replace(in_rungs, records=records)
     curves = [Curve(r.number, 0, (CurvePoint(1, 5.0, 0),)) for r in records]
-    info = curves_info(many, curves)
+    info = losses_info(many, curves)
     assert len(info.lines) == 60
     assert info.lines[-1].trial == 1
     assert "46 more are left out" in info.subtitle

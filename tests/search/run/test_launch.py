@@ -183,6 +183,20 @@ def test_names_that_a_new_study_cannot_have(name: str) -> None:
         check_new_name(name)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../s", "a/../../s", "/etc/s", "a\0b"])
+def test_no_study_writes_or_reads_outside_of_its_storages_folder(folder: Path, name: str) -> None:
+    """Whatever name a storage holds: a search of it cannot be begun, seen or stopped."""
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(StudyError, match="cannot be the name of a folder"):
+        launch(name, ["resume", "--", name], STORAGE)
+    with pytest.raises(StudyError, match="cannot be the name of a folder"):
+        log_file(name, STORAGE)
+    assert (read_launch(name, STORAGE), log_tail(name, STORAGE)) == (None, "")
+    with pytest.raises(StudyError):
+        stop(name, STORAGE)
+    assert sorted(folder.parent.rglob("*")) == before
+
+
 @pytest.mark.parametrize("name", ["search-1", "A.b_c-9", "x" * 64])
 def test_names_that_it_can_have(name: str) -> None:
     check_new_name(name)

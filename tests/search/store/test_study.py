@@ -116,6 +116,24 @@ def test_storages_that_cannot_be_used(url: str) -> None:
         _new(url)
 
 
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(StudyError, match="storage: there is no study file"):
+        list_studies(f"sqlite:///{'x' * 5000}.db")
+
+
+def test_another_programs_database_is_left_as_it_is(tmp_path: Path) -> None:
+    """Alembic has a table of its version in every program's database, MLflow's and Airflow's too."""
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('1bd49d398cd23')")
+        database.commit()
+    before = file.read_bytes()
+    with pytest.raises(StudyError, match="storage: there is no study file"):
+        list_studies(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+
+
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file = tmp_path / "bad.db"
     file.write_text("hello " * 1000, encoding="utf-8")

@@ -1,0 +1,187 @@
+"""The committed example study in a real browser: opened, clicked in, its report taken and read offline."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reports.study_figures import study_figures
+from search.store.study import load_result
+from sizer.hf_config import config_from_architecture
+from sizer.units import format_bytes, format_bytes_binary, format_count
+from tests.explorer.test_browser import _DRAWN_POINTS, browser, click_trial, metric, page, served  # noqa: F401
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+STUDY, STORAGE = "guided-0", "sqlite:///studies.db"
+_PATIENCE_MS = 5 * 60_000  # however busy the machine
+
+
+@pytest.fixture
+def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of the explorer and the command line, with the example's studies in it."""
+    made = tmp_path / "here"
+    made.mkdir()
+    shutil.copy(root / "docs" / "studies.db", made / "studies.db")
+    monkeypatch.delenv("SIZER_STORAGE", raising=False)
+    return made
+
+
+@pytest.fixture
+def address(root: Path, folder: Path, tmp_path: Path) -> Iterator[str]:
+    with served(root / "app.py", folder, tmp_path / "server.log") as found:
+        yield found
+
+
+@pytest.fixture
+def frontier(sizer: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the command line says of the study's frontier."""
+    monkeypatch.chdir(folder)
+    document = sizer("search", "frontier", STUDY, "--storage", STORAGE, "--json").json
+    points: list[dict[str, Any]] = document["points"]
+    assert len(points) > 1
+    return points
+
+
+def estimate_of(sizer: Any, point: dict[str, Any]) -> dict[str, Any]:
+    """What the command line says of one of its models."""
+    records = {record.number: record for record in load_result(STUDY, STORAGE).trained}
+    config = config_from_architecture(records[point["trial"]].candidate.architecture)
+    Path("model.json").write_text(json.dumps(config), encoding="utf-8")
+    options = ("--config", "model.json", "--format", point["format"], "--device", "raspberry-pi-5")
+    found: dict[str, Any] = sizer("estimate", *options, "--json").json
+    return found
+
+
+def open_storage(page: Page, address: str, storage: str) -> None:  # noqa: F811
+    page.set_default_timeout(_PATIENCE_MS)
+    page.goto(address)
+    page.get_by_role("link", name="Open a study").click()
+    page.get_by_text("there is no study file").wait_for()
+    field = page.get_by_label("Storage", exact=True)
+    field.fill(storage)
+    field.press("Enter")
+
+
+def totals(page: Page, section: str) -> int:  # noqa: F811
+    """The total of one of the tables of all figures, without rounding."""
+    table = page.locator("table.sizer-table").filter(has=page.locator("th", has_text=section))
+    cells = table.locator("tr.bold").filter(has_text="total").locator("td").all_inner_texts()
+    return int(cells[1].replace(",", ""))
+
+
+def download(page: Page, label: str) -> Any:  # noqa: F811
+    with page.expect_download() as saved:
+        page.get_by_role("button", name=label, exact=True).click()
+    return saved.value
+
+
+def test_the_page_says_what_the_command_line_says(
+    page: Page,  # noqa: F811
+    address: str,
+    sizer: Any,
+    frontier: list[dict[str, Any]],
+) -> None:
+    open_storage(page, address, STORAGE)
+    page.get_by_role("heading", name=f"Trial {frontier[-1]['trial']}", exact=True).wait_for()
+    assert metric(page, "On the frontier") == str(len(frontier))
+    for point in frontier:
+        click_trial(page, point["trial"], patience_s=_PATIENCE_MS / 1000)
+        said = estimate_of(sizer, point)
+        page.get_by_text(f"{point['val_bits_per_byte']:.4f} ±").first.wait_for()
+        assert metric(page, "Parameters") == format_count(point["num_parameters"])
+        assert metric(page, "File") == format_bytes(point["file_bytes"])
+        assert metric(page, "Memory") == format_bytes_binary(said["memory"]["total_bytes"])
+        decode = float(metric(page, "Decode, tokens/s").replace(",", ""))
+        assert decode == pytest.approx(said["latency"]["decode_tokens_per_s"]["value"], rel=0.005)
+        assert totals(page, "Parameters") == said["parameters"]["total"] == point["num_parameters"]
+        assert totals(page, "File, ") == said["weights"]["file_bytes"] == point["file_bytes"]
+        assert totals(page, "Memory, ") == said["memory"]["total_bytes"]
+
+
+def test_the_report_is_downloaded_and_read_offline(
+    page: Page,  # noqa: F811
+    address: str,
+    sizer: Any,
+    folder: Path,
+    frontier: list[dict[str, Any]],
+) -> None:
+    open_storage(page, address, STORAGE)
+    saved = download(page, "Report (HTML)")
+    assert saved.suggested_filename == f"{STUDY}-report.html"
+    home = folder.parent / "home" / saved.suggested_filename
+    saved.save_as(home)
+    assert sizer("search", "report", STUDY, "--storage", STORAGE, "--out", "out").code == 0
+    assert home.read_bytes() == Path("out/report.html").read_bytes()
+    for name in ("Frontier (CSV)", "Trials (Parquet)", "Frontier (JSON)"):
+        beside = download(page, name)
+        written = Path("out", beside.suggested_filename.removeprefix(f"{STUDY}-"))
+        assert beside.path().read_bytes() == written.read_bytes()
+    # numbers of the table, by somebody else's reader
+    rows = list(csv.DictReader(StringIO(download(page, "Frontier (CSV)").path().read_text("utf-8"))))
+    for field in ("trial", "num_parameters", "file_bytes", "val_bits_per_byte", "decode_tokens_per_s"):
+        assert [float(row[field]) for row in rows] == [point[field] for point in frontier]
+
+    console: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    page.context.set_offline(True)
+    page.goto(home.as_uri())
+    check_report(page, sizer, frontier)
+    assert console == []
+
+
+def check_report(page: Page, sizer: Any, frontier: list[dict[str, Any]]) -> None:  # noqa: F811
+    """Figures are drawn, and say what the command line says."""
+    drawn = len(study_figures(load_result(STUDY, STORAGE))) + 6  # and three of each of two models
+    page.locator(".js-plotly-plot .main-svg").nth(drawn - 1).wait_for(state="attached")
+    figures = page.locator(".js-plotly-plot")
+    assert figures.count() == drawn
+    assert all(figure.locator(".trace path").count() for figure in figures.all())
+    points = page.evaluate(_DRAWN_POINTS)
+    for point in frontier:
+        assert points[str(point["trial"])] == [point["file_bytes"], point["val_bits_per_byte"]]
+    table = page.locator("section[aria-labelledby=frontier] table")
+    assert table.locator("tbody th").all_inner_texts() == [str(point["trial"]) for point in frontier]
+    for row, point in zip(table.locator("tbody tr").all(), frontier, strict=True):
+        assert f"{point['val_bits_per_byte']:.4f}" in row.inner_text()
+    said = estimate_of(sizer, best := frontier[-1])
+    for name, total in (
+        ("parameters", said["parameters"]["total"]),
+        ("file", said["weights"]["file_bytes"]),
+    ):
+        bars = f"document.getElementById('figure-trial-{best['trial']}-{name}').data[0].x"
+        assert page.evaluate(f"[...{bars}].reduce((a, b) => a + b)") == total
+
+
+def test_a_storage_outside_of_the_folder_is_refused(
+    page: Page,  # noqa: F811
+    address: str,
+    folder: Path,
+) -> None:
+    outside = folder.parent / "outside.db"
+    shutil.copy(folder / "studies.db", outside)
+    (folder / "link.db").symlink_to(outside)
+    before, content = sorted(folder.parent.iterdir()), outside.read_bytes()
+    addresses = ("sqlite:///../outside.db", f"sqlite:///{outside}", "sqlite:///link.db")
+    open_storage(page, address, addresses[0])
+    for storage in addresses:
+        field = page.get_by_label("Storage", exact=True)
+        field.fill(storage)
+        field.press("Enter")
+        page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
+        assert page.get_by_test_id("stMetric").count() == 0
+        page.goto(f"{address}/study?storage={storage}&study={STUDY}")
+        page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
+        assert page.get_by_test_id("stMetric").count() == 0
+    assert sorted(folder.parent.iterdir()) == before
+    assert outside.read_bytes() == content
