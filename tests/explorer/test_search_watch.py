@@ -1,0 +1,155 @@
+"""The search page's view of one study: shown as stored, stopped and gone on with by the command's ways."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import search_watch
+from reports.deployment import deployed_estimate
+from reports.documents import frontier_document
+from reports.trust_text import trust_line
+from search.run.curves import CurvePoint, CurveWriter
+from search.run.launch import Activity
+from search.run.live import InTraining, Live, State
+from search.store.results import SearchResult
+from sizer.units import format_bytes, format_count
+from tests.explorer.search_pages import STORAGE, figures, fine, html, search_page
+from tests.explorer.studies import store
+
+
+@pytest.fixture
+def page(root: Path, folder: Path) -> AppTest:
+    """The page, not yet run."""
+    return search_page(root)
+
+
+@pytest.fixture
+def watched(page: AppTest, result: SearchResult) -> AppTest:
+    """The page on a stored study."""
+    store(result, STORAGE)
+    page.query_params["view"], page.query_params["study"] = "Watch", result.study
+    return page
+
+
+def test_a_study_is_shown_as_stored(watched: AppTest, result: SearchResult) -> None:
+    shown = figures(watched.run())
+    assert shown["Trained"] == "12 of 12"
+    assert shown["Over the budget"] == "2"
+    assert shown["Diverged or failed"] == "1"
+    best = frontier_document(result)["points"][-1]
+    assert shown["Best bits per byte"] == f"{best['val_bits_per_byte']:.4f}"
+    assert "<td class=left>1</td><td>1,000</td><td>11 of 12</td><td>1</td>" in html(watched)
+    # it opens on the most accurate model, with the numbers of `sizer search frontier --json`
+    assert watched.selectbox(key="search_trial").value == best["trial"]
+    assert shown["File"] == format_bytes(best["file_bytes"])
+    assert shown["Parameters"] == format_count(best["num_parameters"])
+
+
+def test_another_model(watched: AppTest, result: SearchResult) -> None:
+    watched.run()
+    watched.selectbox(key="search_trial").set_value(6).run()
+    sized = deployed_estimate(result, result.records[6])
+    assert figures(watched)["Parameters"] == format_count(sized.parameters.total)
+    assert any(s.value == "Trial 6" for s in watched.subheader)
+    assert "sizer estimate --config pi5-6mb-6.json --format Q4_K_M" in watched.code[0].value
+    link = next(m.value for m in watched.markdown if "Open in Size" in m.value)
+    assert "device=raspberry-pi-5" not in link  # the size page's own first device
+    assert "(/?start=by+hand" in link
+
+
+def test_trust_is_told_as_the_command_tells_it(watched: AppTest, result: SearchResult) -> None:
+    watched.run()
+    assert f"**Verdict:** {trust_line(result)}" in [m.value.replace("\\", "") for m in watched.markdown]
+
+
+def test_curves_of_the_study_are_drawn(watched: AppTest, folder: Path) -> None:
+    writer = CurveWriter(folder / "runs" / "pi5-6mb")
+    for step in (100, 500, 1000):
+        writer.hear(10, 0, CurvePoint(step, 300 / step, 0), 1000)
+    watched.run()
+    charts = [json.loads(chart.proto.spec) for chart in fine(watched).get("plotly_chart")]
+    (drawn,) = [c for c in charts if c["layout"]["title"]["text"] == "Learning curves"]
+    assert [trace["name"] for trace in drawn["data"]] == ["trial 10"]
+
+
+def test_a_running_search_is_shown_with_its_steps_and_can_be_stopped(
+    watched: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = {"host": "<board>", "pid": 77, "started": "1"}
+    training = InTraining(
+        number=12,
+        seed=0,
+        rung=0,
+        step=250,
+        steps=1000,
+        loss=2.5,
+        tokens_per_s=1240.4,
+        model="<i>8x64</i>",
+        format="Q4_0",
+    )
+    live = Live(
+        state=State.RUNNING,
+        reason="",
+        owner=owner,
+        written_at_s=0.0,
+        trained=12,
+        wanted=20,
+        infeasible=2,
+        rungs=1,
+        done_steps=12_250,
+        total_steps=20_000,
+        eta_s=125.0,
+        tokens_per_s=1240.4,
+        best_trial=10,
+        in_training=(training,),
+    )
+    running = Activity(owner=owner, state=State.RUNNING, reason="", live=live)
+    stopped: list[tuple[str, str]] = []
+    monkeypatch.setattr(search_watch, "activity", lambda *told: running)
+    monkeypatch.setattr(search_watch, "stop", lambda *told: stopped.append(told))
+    watched.run()
+    assert figures(watched)["Trained"] == "12 of 20"
+    assert r"Running (process 77 on \<board\>)" in watched.info[0].value
+    # a progress bar has no class of its own in AppTest
+    (bar,) = watched.get("progress")
+    assert bar.proto.text == "12,250 of 20,000 steps, about 2m 05s left"
+    assert bar.proto.value == 61
+    assert "&lt;i&gt;8x64&lt;/i&gt;" in html(watched)
+    assert "<i>8x64" not in html(watched)
+    assert "250 of 1,000" in html(watched)
+    watched.button(key="search_stop").click().run()
+    assert stopped == [("pi5-6mb", STORAGE)]
+    assert "Asked to stop" in watched.info[0].value
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (State.STOPPED, "Stopped. Resume goes on"),
+        (State.KILLED, "Its process is gone."),
+        (State.EXHAUSTED, "Ended early"),
+        (None, "Not running"),
+    ],
+)
+def test_one_that_is_not_at_work_can_be_resumed(
+    watched: AppTest, monkeypatch: pytest.MonkeyPatch, state: State | None, says: str
+) -> None:
+    begun: list[tuple[Any, ...]] = []
+    now = Activity(owner=None, state=state, reason="", live=None)
+    monkeypatch.setattr(search_watch, "activity", lambda *told: now)
+    monkeypatch.setattr(search_watch, "launch", lambda *told: begun.append(told))
+    watched.run()
+    assert fine(watched).info[0].value.startswith(says)
+    watched.button(key="search_resume").click().run()
+    assert begun == [("pi5-6mb", ["resume", "--", "pi5-6mb"], STORAGE)]
+
+
+def test_a_failure_is_one_line(watched: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = Activity(owner=None, state=State.FAILED, reason="corpus: '<b>' has changed", live=None)
+    monkeypatch.setattr(search_watch, "activity", lambda *told: now)
+    assert [e.value for e in fine(watched.run()).error] == [r"corpus: '\<b\>' has changed"]
