@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.search_actions import models_of, show_state
 from explorer.search_studies import STUDY, known_studies, load, stored_studies, trust_of
 from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
 from explorer.tables import table_html
@@ -14,7 +15,7 @@ from reports.figures import FIGURE_CONFIG
 from reports.search_figures import curves_figure, curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.run.curves import read_curves
-from search.run.launch import Activity, activity, launch, log_tail, stop
+from search.run.launch import Activity, activity, log_tail
 from search.run.live import State
 from search.run.plan import rung_steps
 from search.run.standing import RungCount, rung_counts
@@ -28,15 +29,7 @@ if TYPE_CHECKING:
 
 REFRESH_S = 2.0
 _CHART, _TRIAL, _CONTROL = "search_frontier", "search_trial", "search_control"
-_STOPPING, _ERROR = "search_stopping", "search_watch_error"
 _NO_CONTROL = "none"
-
-_ENDED = {
-    State.DONE: "Done: all models that were asked for are trained.",
-    State.STOPPED: "Stopped. Resume goes on from where it was.",
-    State.EXHAUSTED: "Ended early: the space holds no more new models that fit the budget.",
-    State.KILLED: "Its process is gone. Resume goes on from the last checkpoints.",
-}
 
 
 def watch_view(storage: str) -> None:
@@ -61,58 +54,22 @@ def _watch(name: str, storage: str, was_busy: bool) -> None:
     now = activity(name, storage)
     if (now.owner is not None) != was_busy:
         st.rerun()  # the whole page: what is drawn again by itself has begun or ended
-    _show_state(name, storage, now)
+    found, problem = None, ""
     try:
-        config, result = load(name, storage)
+        found = load(name, storage)
     except SizerError as error:
-        if now.owner is None and now.state is not State.FAILED:
-            st.error(plain(str(error)))
-        _show_log(name, storage)
-        return
-    _show_rungs(config, result, now)
-    if result.trained:
-        _show_results(config, result, now, storage)
-    _show_log(name, storage)
-
-
-def _show_state(name: str, storage: str, now: Activity) -> None:
-    words, action = st.columns([4, 1], vertical_alignment="center")
-    with words:
-        _say_state(name, now)
-    if now.owner is not None:
-        action.button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
-    elif now.state is not State.DONE and name in stored_studies(storage):
-        action.button(
-            "Resume",
-            key="search_resume",
-            type="primary",
-            on_click=_resume,
-            args=(name, storage),
-            width="stretch",
-        )
-    if message := st.session_state.pop(_ERROR, None):
-        st.error(plain(message))
+        problem = str(error)
+    show_state(name, storage, now, None if found is None else models_of(*found, now.live))
     if now.live is not None and now.owner is not None and now.live.is_running:
         _show_progress(now.live)
-
-
-def _say_state(name: str, now: Activity) -> None:
-    if now.owner is not None:
-        process = f"process {now.owner['pid']} on {now.owner['host']}"
-        if st.session_state.get(_STOPPING) == (name, now.owner["pid"]):
-            st.info(plain(f"Asked to stop; ends after the current step ({process})."))
-        elif now.is_starting:
-            st.info(plain(f"Starting: reads its text and times this machine ({process})."))
-        elif now.state is State.RUNNING:
-            st.info(plain(f"Running ({process}). It goes on when this page is closed."))
-        else:
-            st.info(plain(f"Writes its report ({process})."))
-    elif now.state is State.FAILED:
-        st.error(plain(now.reason))
-    elif now.state is None:
-        st.info("Not running, as far as is written down here.")
-    else:
-        st.info(_ENDED[now.state])
+    if found is not None:
+        config, result = found
+        _show_rungs(config, result, now)
+        if result.trained:
+            _show_results(config, result, now, storage)
+    elif now.owner is None and now.state is not State.FAILED:
+        st.error(plain(problem))
+    _show_log(name, storage)
 
 
 def _show_progress(live: Live) -> None:
@@ -212,20 +169,3 @@ def _show_log(name: str, storage: str) -> None:
     if text := log_tail(name, storage):
         with st.expander("What it printed"):
             st.code(text, language=None, height=240)
-
-
-def _stop(name: str, storage: str) -> None:
-    try:
-        owner: Any = activity(name, storage).owner
-        stop(name, storage)
-    except SizerError as error:
-        st.session_state[_ERROR] = str(error)
-    else:
-        st.session_state[_STOPPING] = (name, owner["pid"]) if owner else None
-
-
-def _resume(name: str, storage: str) -> None:
-    try:
-        launch(name, ["resume", "--", name], storage)
-    except SizerError as error:
-        st.session_state[_ERROR] = str(error)

@@ -144,7 +144,7 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
         wait(lambda: last_point() > before)
         again = read_launch("long", STORAGE)
         assert again is not None
-        assert again.arguments == ("search", "resume", "--", "long")
+        assert again.arguments == ("search", "resume", "long")
         page.get_by_role("button", name="Stop").click()
         says(page, "Stopped. Resume goes on from where it was.")
     log = (folder / "runs" / "logs" / "long.log").read_text(encoding="utf-8")

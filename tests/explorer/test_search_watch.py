@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import search_watch
+from explorer import search_actions, search_watch
+from explorer.search_actions import resume_arguments
 from reports.deployment import deployed_estimate
 from reports.documents import frontier_document
 from reports.trust_text import trust_line
@@ -17,8 +18,9 @@ from search.run.curves import CurvePoint, CurveWriter
 from search.run.launch import Activity
 from search.run.live import InTraining, Live, State
 from search.store.results import SearchResult
+from sizer.errors import StudyError
 from sizer.units import format_bytes, format_count
-from tests.explorer.search_pages import STORAGE, figures, fine, html, search_page
+from tests.explorer.search_pages import STORAGE, command, figures, fine, html, search_page
 from tests.explorer.studies import store
 
 
@@ -56,7 +58,7 @@ def test_another_model(watched: AppTest, result: SearchResult) -> None:
     sized = deployed_estimate(result, result.records[6])
     assert figures(watched)["Parameters"] == format_count(sized.parameters.total)
     assert any(s.value == "Trial 6" for s in watched.subheader)
-    assert "sizer estimate --config pi5-6mb-6.json --format Q4_K_M" in watched.code[0].value
+    assert "sizer estimate --config pi5-6mb-6.json --format Q4_K_M" in watched.code[1].value
     link = next(m.value for m in watched.markdown if "Open in Size" in m.value)
     assert "device=raspberry-pi-5" not in link  # the size page's own first device
     assert "(/?start=by+hand" in link
@@ -110,8 +112,9 @@ def test_a_running_search_is_shown_with_its_steps_and_can_be_stopped(
     )
     running = Activity(owner=owner, state=State.RUNNING, reason="", live=live)
     stopped: list[tuple[str, str]] = []
-    monkeypatch.setattr(search_watch, "activity", lambda *told: running)
-    monkeypatch.setattr(search_watch, "stop", lambda *told: stopped.append(told))
+    for module in (search_watch, search_actions):
+        monkeypatch.setattr(module, "activity", lambda *told: running)
+    monkeypatch.setattr(search_actions, "stop", lambda *told: stopped.append(told))
     watched.run()
     assert figures(watched)["Trained"] == "12 of 20"
     assert r"Running (process 77 on \<board\>)" in watched.info[0].value
@@ -142,11 +145,107 @@ def test_one_that_is_not_at_work_can_be_resumed(
     begun: list[tuple[Any, ...]] = []
     now = Activity(owner=None, state=state, reason="", live=None)
     monkeypatch.setattr(search_watch, "activity", lambda *told: now)
-    monkeypatch.setattr(search_watch, "launch", lambda *told: begun.append(told))
+    monkeypatch.setattr(search_actions, "launch", lambda *told: begun.append(told))
     watched.run()
     assert fine(watched).info[0].value.startswith(says)
     watched.button(key="search_resume").click().run()
-    assert begun == [("pi5-6mb", ["resume", "--", "pi5-6mb"], STORAGE)]
+    assert begun == [("pi5-6mb", ["resume", "pi5-6mb"], STORAGE)]
+
+
+def told(state: State, *, wanted: int = 12) -> Activity:
+    """What the last process of the stored study told as it ended."""
+    live = Live(
+        state=state,
+        reason="",
+        owner={"host": "board", "pid": 77, "started": "1"},
+        written_at_s=0.0,
+        trained=12,
+        wanted=wanted,
+        infeasible=2,
+        rungs=1,
+        done_steps=12_000,
+        total_steps=12_000,
+        eta_s=None,
+        tokens_per_s=0.0,
+        best_trial=10,
+        in_training=(),
+    )
+    return Activity(owner=None, state=state, reason="", live=live)
+
+
+def models_field(page: AppTest) -> Any:
+    (field,) = [n for n in fine(page).number_input if n.label == "Models to train in all"]
+    return field
+
+
+def test_a_done_study_goes_on_with_more_models(watched: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(search_watch, "activity", lambda *_: told(State.DONE))
+    monkeypatch.setattr(search_actions, "launch", lambda *args: begun.append(args))
+    watched.run()
+    assert fine(watched).info[0].value.startswith("Done: all models that were asked for are trained.")
+    button = watched.button(key="search_resume")
+    assert button.label == "Go on with more"
+    # no more than there are: said, and nothing is begun
+    button.click().run()
+    assert [e.value for e in fine(watched).error] == [
+        "models: 12 are trained already; accepted: a number above that"
+    ]
+    assert not begun
+    models_field(watched).set_value(16).run()
+    assert command(watched) == "sizer search resume --trials=16 pi5-6mb"
+    assert not watched.error
+    watched.button(key="search_resume").click().run()
+    assert begun == [("pi5-6mb", ["resume", "--trials=16", "pi5-6mb"], STORAGE)]
+
+
+def test_a_number_typed_just_before_the_click_counts(
+    watched: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(search_watch, "activity", lambda *_: told(State.STOPPED))
+    monkeypatch.setattr(search_actions, "launch", lambda *args: begun.append(args))
+    watched.run()
+    models_field(watched).set_value(20)
+    watched.button(key="search_resume").click().run()
+    assert [arguments for _, arguments, _ in begun] == [["resume", "--trials=20", "pi5-6mb"]]
+
+
+def test_what_was_asked_for_last_is_gone_on_to(watched: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study itself remembers the 12 that it began with: resuming without a number would end at once."""
+    monkeypatch.setattr(search_watch, "activity", lambda *_: told(State.STOPPED, wanted=30))
+    watched.run()
+    field = models_field(watched)
+    assert (field.value, field.min) == (30, 12)
+    assert command(watched) == "sizer search resume --trials=30 pi5-6mb"
+    assert figures(watched)["Trained"] == "12 of 30"
+
+
+@pytest.mark.parametrize(
+    ("name", "models", "words"),
+    [
+        ("s", 12, ["resume", "s"]),
+        ("s", 13, ["resume", "--trials=13", "s"]),
+        ("-s", 12, ["resume", "--", "-s"]),
+        ("--json", 9, ["resume", "--trials=9", "--", "--json"]),
+    ],
+)
+def test_the_command_line_takes_the_arguments_as_they_are_meant(
+    name: str, models: int, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cli
+    from search.run import runner
+
+    assert resume_arguments(name, models, 12) == words
+    asked: list[tuple[str, int | None]] = []
+
+    def caught(name: str, *, trials: int | None, **_: Any) -> None:
+        asked.append((name, trials))
+        raise StudyError("caught")
+
+    monkeypatch.setattr(runner, "resume", caught)
+    assert cli.main(["search", *words]) == 2
+    assert asked == [(name, None if models == 12 else models)]
 
 
 def test_a_failure_is_one_line(watched: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
