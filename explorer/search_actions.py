@@ -1,4 +1,4 @@
-"""What can be done with the study that the search page watches: stop it, go on with it."""
+"""What can be done with the study that the search page watches: stop it, go on with it, forget it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import streamlit as st
 
 from reports.wording import plain
-from search.run.launch import Activity, activity, launch, stop
+from search.run.launch import Activity, activity, forget, launch, stop
 from search.run.live import State
 from search.run.standing import rung_counts
 from sizer.errors import InvalidQuantity, SizerError
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from search.run.live import Live
     from search.space.config import SearchConfig
     from search.store.results import SearchResult
 
+# The name of a study that was just forgotten: the page has to be drawn anew without it.
+FORGOTTEN = "search_forgotten"
 _STOPPING, _ERROR = "search_stopping", "search_watch_error"
 _MOST_MODELS = 100_000
 
@@ -50,10 +54,14 @@ def resume_arguments(name: str, models: int, first: int) -> list[str]:
     return ["resume", *more, *(["--"] if name.startswith("-") else []), name]
 
 
-def show_state(name: str, storage: str, now: Activity, models: Models | None) -> None:
+def show_state(
+    name: str, storage: str, now: Activity, models: Models | None, *, can_forget: bool = False
+) -> None:
     """Say what the study's process does, beside what can be done. `models`: None where no study is."""
-    can_resume = now.owner is None and models is not None
-    words, *actions = st.columns([3, 1, 1] if can_resume else [4, 1], vertical_alignment="bottom")
+    if now.owner is None and models is not None:
+        words, *actions = st.columns([3, 1, 1], vertical_alignment="bottom")  # a field's title stands above
+    else:
+        words, *actions = st.columns([4, 1], vertical_alignment="center")
     with words:
         _say_state(name, now)
     if now.owner is not None:
@@ -71,6 +79,8 @@ def show_state(name: str, storage: str, now: Activity, models: Models | None) ->
         )
         command = shlex.join(["sizer", "search", *resume_arguments(name, wanted, models.first)])
         st.code(command, language="sh", wrap_lines=True)
+    elif can_forget:
+        _draw_forget(name, storage, actions[0])
     if message := st.session_state.pop(_ERROR, None):
         st.error(plain(message))
 
@@ -90,6 +100,15 @@ def _draw_models(name: str, models: Models) -> tuple[int, str]:
         help=f"{models.trained} are trained. Asked for as the study began: {models.first}.",
     )
     return int(wanted), key
+
+
+def _draw_forget(name: str, storage: str, place: DeltaGenerator) -> None:
+    with place.popover("Forget", width="stretch"):
+        st.markdown(
+            "Removes the log of this search and the record of its start. It never became a study: nothing "
+            "that was trained is lost."
+        )
+        st.button("Forget it", key="search_forget", type="primary", on_click=_forget, args=(name, storage))
 
 
 def _say_state(name: str, now: Activity) -> None:
@@ -132,3 +151,12 @@ def _resume(name: str, storage: str, models: Models, field: str, needs_more: boo
         launch(name, resume_arguments(name, wanted, models.first), storage)
     except SizerError as error:
         st.session_state[_ERROR] = str(error)
+
+
+def _forget(name: str, storage: str) -> None:
+    try:
+        forget(name, storage)
+    except SizerError as error:
+        st.session_state[_ERROR] = str(error)
+    else:
+        st.session_state[FORGOTTEN] = name

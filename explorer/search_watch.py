@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.search_actions import models_of, show_state
-from explorer.search_studies import STUDY, known_studies, load, stored_studies, trust_of
+from explorer.search_actions import FORGOTTEN, models_of, show_state
+from explorer.search_studies import STUDY, known_studies, load, never_stored, stored_studies, trust_of
 from explorer.study_views import choose_on_frontier, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import curves_figure, curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.run.curves import read_curves
-from search.run.launch import Activity, activity, log_tail
+from search.run.launch import Activity, activity, log_tail, read_launch
 from search.run.live import State
 from search.run.plan import rung_steps
 from search.run.standing import RungCount, rung_counts
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
 REFRESH_S = 2.0
 _CHART, _TRIAL, _CONTROL = "search_frontier", "search_trial", "search_control"
 _NO_CONTROL = "none"
+_LAST_LINES = 20
 
 
 def watch_view(storage: str) -> None:
     """Draw the view; while the study's process is at work it is drawn anew every other second."""
+    if (forgotten := st.session_state.pop(FORGOTTEN, None)) is not None:
+        st.toast(plain(f"{forgotten} is forgotten."))
     names = known_studies(storage)
     if not names:
+        st.query_params.pop("study", None)
         st.info("There is no study yet: begin one under Start.")
         return
     if st.session_state.get(STUDY) not in names:
@@ -52,14 +57,16 @@ def watch_view(storage: str) -> None:
 
 def _watch(name: str, storage: str, was_busy: bool) -> None:
     now = activity(name, storage)
-    if (now.owner is not None) != was_busy:
+    if (now.owner is not None) != was_busy or FORGOTTEN in st.session_state:
         st.rerun()  # the whole page: what is drawn again by itself has begun or ended
     found, problem = None, ""
     try:
         found = load(name, storage)
     except SizerError as error:
         problem = str(error)
-    show_state(name, storage, now, None if found is None else models_of(*found, now.live))
+    models = None if found is None else models_of(*found, now.live)
+    failed = found is None and never_stored(name, storage)
+    show_state(name, storage, now, models, can_forget=failed)
     if now.live is not None and now.owner is not None and now.live.is_running:
         _show_progress(now.live)
     if found is not None:
@@ -69,7 +76,10 @@ def _watch(name: str, storage: str, was_busy: bool) -> None:
             _show_results(config, result, now, storage)
     elif now.owner is None and now.state is not State.FAILED:
         st.error(plain(problem))
-    _show_log(name, storage)
+    if failed:
+        _show_start(name, storage, now)
+    else:
+        _show_log(name, storage)
 
 
 def _show_progress(live: Live) -> None:
@@ -163,6 +173,18 @@ def _show_curves(
     )
     alt = f"Training loss by step of {len(curves)} runs"
     st.plotly_chart(curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
+
+
+def _show_start(name: str, storage: str, now: Activity) -> None:
+    """How a search was begun that never became a study, and what it printed last beside why it ended."""
+    begun = read_launch(name, storage)
+    if begun is not None:
+        st.caption("It was begun by this command:")
+        st.code(shlex.join(["sizer", *begun.arguments]), language="sh", wrap_lines=True)
+    lines = [line for line in log_tail(name, storage).splitlines() if line != f"error: {now.reason}"]
+    if any(map(str.strip, lines)):
+        st.caption("The last of what it printed:")
+        st.code("\n".join(lines[-_LAST_LINES:]), language=None, wrap_lines=True)
 
 
 def _show_log(name: str, storage: str) -> None:

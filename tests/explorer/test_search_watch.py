@@ -17,6 +17,7 @@ from reports.trust_text import trust_line
 from search.run.curves import CurvePoint, CurveWriter
 from search.run.launch import Activity
 from search.run.live import InTraining, Live, State
+from search.store.owner import this_process
 from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_count
@@ -252,3 +253,66 @@ def test_a_failure_is_one_line(watched: AppTest, monkeypatch: pytest.MonkeyPatch
     now = Activity(owner=None, state=State.FAILED, reason="corpus: '<b>' has changed", live=None)
     monkeypatch.setattr(search_watch, "activity", lambda *told: now)
     assert [e.value for e in fine(watched.run()).error] == [r"corpus: '\<b\>' has changed"]
+
+
+def write_launch(folder: Path, name: str, *, log: str, options: tuple[str, ...] = ()) -> None:
+    """What `launch` leaves of a search whose process is gone."""
+    logs = folder / "runs" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    owner = {**this_process(), "started": "1"}
+    begun = {"study": name, "owner": owner, "arguments": ["search", "run", *options, f"--study={name}"]}
+    (logs / f"{name}.json").write_text(json.dumps({**begun, "began_at_s": 1.0, "log_begins_bytes": 0}))
+    (logs / f"{name}.log").write_text(log)
+
+
+def test_a_search_that_never_became_a_study_says_why_and_is_forgotten(watched: AppTest, folder: Path) -> None:
+    printed = "".join(f"warning: <i>{n}</i>\n" for n in range(40)) + "error: corpus: '<b>' is empty\n"
+    write_launch(folder, "broken", log=printed, options=("--corpus=<b>", "--trials=2"))
+    watched.query_params["study"] = "broken"
+    watched.run()
+    assert [e.value for e in fine(watched).error] == [r"corpus: '\<b\>' is empty"]
+    assert watched.selectbox(key="search_study").value == "broken"
+    ran, last = (code.value for code in watched.code)
+    assert ran == "sizer search run '--corpus=<b>' --trials=2 --study=broken"
+    # the error itself is said once
+    assert last.splitlines() == [f"warning: <i>{n}</i>" for n in range(20, 40)]
+    assert not [b for b in watched.button if b.key == "search_resume"]
+    watched.button(key="search_forget").click().run()
+    assert not fine(watched).error
+    assert [t.value for t in watched.toast] == ["broken is forgotten."]
+    assert watched.selectbox(key="search_study").options == ["pi5-6mb"]
+    assert figures(watched)["Trained"] == "12 of 12"
+    assert watched.query_params["study"] == "pi5-6mb"
+    assert not list((folder / "runs" / "logs").iterdir())
+
+
+def test_the_last_one_forgotten_leaves_an_empty_page(page: AppTest, folder: Path) -> None:
+    write_launch(folder, "broken", log="error: budget: nothing fits\n")
+    page.query_params["study"] = "broken"
+    page.run()
+    assert [e.value for e in fine(page).error] == ["budget: nothing fits"]
+    assert len(page.code) == 1  # there is nothing in the log but that
+    page.button(key="search_forget").click().run()
+    assert [i.value for i in fine(page).info] == ["There is no study yet: begin one under Start."]
+    assert "study" not in page.query_params
+
+
+def test_what_is_written_down_of_a_study_cannot_be_forgotten(watched: AppTest, folder: Path) -> None:
+    write_launch(folder, "pi5-6mb", log="error: corpus: has changed\n")
+    watched.run()
+    assert [e.value for e in fine(watched).error] == ["corpus: has changed"]
+    assert not [b for b in watched.button if b.key == "search_forget"]
+    assert watched.button(key="search_resume")
+
+
+def test_one_stored_since_the_page_was_drawn_is_not_forgotten(
+    watched: AppTest, result: SearchResult, folder: Path
+) -> None:
+    write_launch(folder, "late", log="")
+    watched.query_params["study"] = "late"
+    watched.run()
+    assert [e.value for e in fine(watched).error] == ["ended before it trained anything"]
+    store(result, STORAGE, "late")
+    watched.button(key="search_forget").click().run()
+    assert "study: 'late' is stored" in fine(watched).error[-1].value
+    assert (folder / "runs" / "logs" / "late.json").is_file()
