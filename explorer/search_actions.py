@@ -77,8 +77,9 @@ def show_state(
             args=(name, storage, models, field, now.state is State.DONE),
             width="stretch",
         )
-        command = shlex.join(["sizer", "search", *resume_arguments(name, wanted, models.first)])
-        st.code(command, language="sh", wrap_lines=True)
+        if now.state is not State.DONE or wanted > models.trained:
+            command = shlex.join(["sizer", "search", *resume_arguments(name, wanted, models.first)])
+            st.code(command, language="sh", wrap_lines=True)
     elif can_forget:
         _draw_forget(name, storage, actions[0])
     if message := st.session_state.pop(_ERROR, None):

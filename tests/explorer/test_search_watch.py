@@ -187,6 +187,7 @@ def test_a_done_study_goes_on_with_more_models(watched: AppTest, monkeypatch: py
     assert fine(watched).info[0].value.startswith("Done: all models that were asked for are trained.")
     button = watched.button(key="search_resume")
     assert button.label == "Go on with more"
+    assert not [c for c in watched.code if "resume" in c.value]
     # no more than there are: said, and nothing is begun
     button.click().run()
     assert [e.value for e in fine(watched).error] == [
