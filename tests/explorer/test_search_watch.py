@@ -317,3 +317,14 @@ def test_one_stored_since_the_page_was_drawn_is_not_forgotten(
     watched.button(key="search_forget").click().run()
     assert "study: 'late' is stored" in fine(watched).error[-1].value
     assert (folder / "runs" / "logs" / "late.json").is_file()
+
+
+def test_a_study_that_cannot_be_read_is_not_forgotten_either(page: AppTest, folder: Path) -> None:
+    import optuna
+
+    write_launch(folder, "other", log="error: study: was not made by sizer\n")
+    optuna.create_study(study_name="other", storage=STORAGE)
+    page.query_params["study"] = "other"
+    page.run()
+    assert [e.value for e in fine(page).error] == ["study: was not made by sizer"]
+    assert not [b for b in page.button if b.key in ("search_forget", "search_resume")]
