@@ -227,8 +227,7 @@ def forget(study: str, storage: str) -> None:
 
 def log_file(study: str, storage: str) -> Path:
     """Where a search in the background prints."""
-    study_folder(study, storage)  # a name that is no path
-    return runs_folder(storage) / "logs" / f"{study}.log"
+    return _beside_logs(study, storage, ".log")
 
 
 def log_tail(study: str, storage: str) -> str:
@@ -244,7 +243,12 @@ def log_tail(study: str, storage: str) -> str:
 
 
 def _launch_file(study: str, storage: str) -> Path:
-    return log_file(study, storage).with_name(f"{study}.json")
+    return _beside_logs(study, storage, ".json")
+
+
+def _beside_logs(study: str, storage: str, suffix: str) -> Path:
+    study_folder(study, storage)  # a name that leads nowhere else; the command line takes one with a slash
+    return runs_folder(storage) / "logs" / f"{study}{suffix}"
 
 
 def _is_stored(study: str, storage: str) -> bool:

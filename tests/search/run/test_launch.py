@@ -85,6 +85,19 @@ def test_it_is_a_session_of_its_own_and_prints_into_the_log(
     assert read_launch("s", STORAGE) == begun
 
 
+@pytest.mark.parametrize("name", ["<b>x</b>", "a/b.c", "a b"])
+def test_a_stored_study_of_an_odd_name_is_gone_on_with(
+    folder: Path, program: Callable[[str], None], name: str
+) -> None:
+    """The form takes no such names, the command line does: a slash in one is a folder more."""
+    program("print('begun')")
+    begun = launch(name, ["resume", name], STORAGE)
+    assert read_launch(name, STORAGE) == begun
+    wait_until(lambda: not is_alive(dict(begun.owner)))
+    assert log_tail(name, STORAGE) == "begun\n"
+    assert activity(name, STORAGE).state is State.FAILED
+
+
 def test_one_that_has_told_nothing_is_starting_and_can_be_stopped(
     folder: Path, program: Callable[[str], None]
 ) -> None:
