@@ -171,7 +171,7 @@ def _show_curves(
         in_training={(run.number, run.seed) for run in running},
         rung_steps=rung_steps(config),
     )
-    alt = f"Training loss by step of {len(curves)} runs"
+    alt = f"Training loss by step of {info.subtitle}"
     st.plotly_chart(curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
 
 
