@@ -224,18 +224,22 @@ def resume_command(
     def go(hook: Any) -> tuple[SearchResult, Ending]:
         return runner.resume(name, storage=url, trials=trials, hook=hook)
 
-    _finish(go, url, json_output=json_output)
+    _finish(go, url, json_output=json_output, trials=trials)
 
 
-def _finish(go: Any, storage: str, *, json_output: bool) -> None:
-    """Run a search under a progress bar, then write its report and print its frontier."""
+def _finish(go: Any, storage: str, *, json_output: bool, trials: int | None = None) -> None:
+    """Run a search under a progress bar, then write its report and print its frontier.
+
+    `trials`: models asked for since the study began, which the study does not remember.
+    """
     from commands.progress import search_progress
     from search.run.loop import Ending
 
     with search_progress(console(stderr=True)) as hook:
         result, ending = go(hook)
     if ending is Ending.STOPPED:
-        notice(f"stopped; go on with: sizer search resume {result.study}")
+        more = "" if trials is None else f" --trials {trials}"
+        notice(f"stopped; go on with: sizer search resume {result.study}{more}")
         raise typer.Exit(130)
     if ending is Ending.EXHAUSTED:
         notice("the space holds no more new models that fit the budget; ended early")

@@ -40,6 +40,12 @@ def known_studies(storage: str) -> tuple[str, ...]:
     return tuple(sorted({*stored_studies(storage), *launched_studies(storage)}))
 
 
+def never_stored(study: str, storage: str) -> bool:
+    """Whether a study was begun in the background, and ended without coming to the storage."""
+    begun = study in launched_studies(storage) and study not in stored_studies(storage)
+    return begun and activity(study, storage).owner is None
+
+
 def taken_names(storage: str) -> tuple[str, ...]:
     """Names that a new study cannot have."""
     begun = (name for name in launched_studies(storage) if activity(name, storage).owner is not None)

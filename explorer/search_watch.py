@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.search_studies import STUDY, known_studies, load, stored_studies, trust_of
+from explorer.search_actions import FORGOTTEN, models_of, show_state
+from explorer.search_studies import STUDY, known_studies, load, never_stored, stored_studies, trust_of
 from explorer.study_views import choose_on_frontier, show_downloads, show_export, show_model, show_trust
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import watched_curves_figure, watched_curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.run.curves import read_curves
-from search.run.launch import Activity, activity, launch, log_tail, stop
+from search.run.launch import Activity, activity, log_tail, read_launch
 from search.run.live import State
 from search.run.plan import rung_steps
 from search.run.standing import RungCount, rung_counts
@@ -28,21 +30,17 @@ if TYPE_CHECKING:
 
 REFRESH_S = 2.0
 _CHART, _TRIAL, _CONTROL = "search_frontier", "search_trial", "search_control"
-_STOPPING, _ERROR = "search_stopping", "search_watch_error"
 _NO_CONTROL = "none"
-
-_ENDED = {
-    State.DONE: "Done: all models that were asked for are trained.",
-    State.STOPPED: "Stopped. Resume goes on from where it was.",
-    State.EXHAUSTED: "Ended early: the space holds no more new models that fit the budget.",
-    State.KILLED: "Its process is gone. Resume goes on from the last checkpoints.",
-}
+_LAST_LINES = 20
 
 
 def watch_view(storage: str) -> None:
     """Draw the view; while the study's process is at work it is drawn anew every other second."""
+    if (forgotten := st.session_state.pop(FORGOTTEN, None)) is not None:
+        st.toast(plain(f"{forgotten} is forgotten."))
     names = known_studies(storage)
     if not names:
+        st.query_params.pop("study", None)
         st.info("There is no study yet: begin one under Start.")
         return
     if st.session_state.get(STUDY) not in names:
@@ -59,60 +57,29 @@ def watch_view(storage: str) -> None:
 
 def _watch(name: str, storage: str, was_busy: bool) -> None:
     now = activity(name, storage)
-    if (now.owner is not None) != was_busy:
+    if (now.owner is not None) != was_busy or FORGOTTEN in st.session_state:
         st.rerun()  # the whole page: what is drawn again by itself has begun or ended
-    _show_state(name, storage, now)
+    found, problem = None, ""
     try:
-        config, result = load(name, storage)
+        found = load(name, storage)
     except SizerError as error:
-        if now.owner is None and now.state is not State.FAILED:
-            st.error(plain(str(error)))
-        _show_log(name, storage)
-        return
-    _show_rungs(config, result, now)
-    if result.trained:
-        _show_results(config, result, now, storage)
-    _show_log(name, storage)
-
-
-def _show_state(name: str, storage: str, now: Activity) -> None:
-    words, action = st.columns([4, 1], vertical_alignment="center")
-    with words:
-        _say_state(name, now)
-    if now.owner is not None:
-        action.button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
-    elif now.state is not State.DONE and name in stored_studies(storage):
-        action.button(
-            "Resume",
-            key="search_resume",
-            type="primary",
-            on_click=_resume,
-            args=(name, storage),
-            width="stretch",
-        )
-    if message := st.session_state.pop(_ERROR, None):
-        st.error(plain(message))
+        problem = str(error)
+    models = None if found is None else models_of(*found, now.live)
+    failed = found is None and never_stored(name, storage)
+    show_state(name, storage, now, models, can_forget=failed)
     if now.live is not None and now.owner is not None and now.live.is_running:
         _show_progress(now.live)
-
-
-def _say_state(name: str, now: Activity) -> None:
-    if now.owner is not None:
-        process = f"process {now.owner['pid']} on {now.owner['host']}"
-        if st.session_state.get(_STOPPING) == (name, now.owner["pid"]):
-            st.info(plain(f"Asked to stop; ends after the current step ({process})."))
-        elif now.is_starting:
-            st.info(plain(f"Starting: reads its text and times this machine ({process})."))
-        elif now.state is State.RUNNING:
-            st.info(plain(f"Running ({process}). It goes on when this page is closed."))
-        else:
-            st.info(plain(f"Writes its report ({process})."))
-    elif now.state is State.FAILED:
-        st.error(plain(now.reason))
-    elif now.state is None:
-        st.info("Not running, as far as is written down here.")
+    if found is not None:
+        config, result = found
+        _show_rungs(config, result, now)
+        if result.trained:
+            _show_results(config, result, now, storage)
+    elif now.owner is None and now.state is not State.FAILED:
+        st.error(plain(problem))
+    if failed:
+        _show_start(name, storage, now)
     else:
-        st.info(_ENDED[now.state])
+        _show_log(name, storage)
 
 
 def _show_progress(live: Live) -> None:
@@ -207,28 +174,23 @@ def _show_curves(
         in_training={(run.number, run.seed) for run in running},
         rung_steps=rung_steps(config),
     )
-    alt = f"Training loss by step of {len(curves)} runs"
+    alt = f"Training loss by step of {info.subtitle}"
     st.plotly_chart(watched_curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
+
+
+def _show_start(name: str, storage: str, now: Activity) -> None:
+    """How a search was begun that never became a study, and what it printed last beside why it ended."""
+    begun = read_launch(name, storage)
+    if begun is not None:
+        st.caption("It was begun by this command:")
+        st.code(shlex.join(["sizer", *begun.arguments]), language="sh", wrap_lines=True)
+    lines = [line for line in log_tail(name, storage).splitlines() if line != f"error: {now.reason}"]
+    if any(map(str.strip, lines)):
+        st.caption("The last of what it printed:")
+        st.code("\n".join(lines[-_LAST_LINES:]), language=None, wrap_lines=True)
 
 
 def _show_log(name: str, storage: str) -> None:
     if text := log_tail(name, storage):
         with st.expander("What it printed"):
             st.code(text, language=None, height=240)
-
-
-def _stop(name: str, storage: str) -> None:
-    try:
-        owner: Any = activity(name, storage).owner
-        stop(name, storage)
-    except SizerError as error:
-        st.session_state[_ERROR] = str(error)
-    else:
-        st.session_state[_STOPPING] = (name, owner["pid"]) if owner else None
-
-
-def _resume(name: str, storage: str) -> None:
-    try:
-        launch(name, ["resume", "--", name], storage)
-    except SizerError as error:
-        st.session_state[_ERROR] = str(error)

@@ -13,7 +13,6 @@ from typing import Any
 
 from explorer.controls import Control, Number, from_text
 from explorer.size_controls import (
-    BY_HAND,
     CACHE,
     CONTEXT,
     COUNT,
@@ -179,17 +178,3 @@ def estimate_inputs(values: Values) -> dict[str, Any]:
         "workload": Workload.within(values[CONTEXT.key], values[CACHE.key]),
         "device": None if values[DEVICE.key] == NO_DEVICE else device(values[DEVICE.key]),
     }
-
-
-__all__ = [
-    "BY_HAND",
-    "Values",
-    "chosen_architecture",
-    "deployment_of",
-    "estimate_inputs",
-    "query_of",
-    "slider_values",
-    "start_of",
-    "usual_format",
-    "values_of",
-]

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +21,8 @@ from sizer.errors import InvalidFile
 if TYPE_CHECKING:
     import pandas as pd
 
+    _MakeFrame = Callable[[SearchResult], pd.DataFrame]
+
 PAGE_NAME = "report.html"
 NO_PARQUET = "no Parquet files: pyarrow is not installed (pip install 'sizer[parquet]')"
 
@@ -31,16 +34,16 @@ def frontier_json(result: SearchResult) -> str:
 
 def study_files(result: SearchResult) -> dict[str, Callable[[], bytes]]:
     """What makes each file that stands beside a report, by its name; Parquet only with pyarrow."""
-    frames: dict[str, Callable[[SearchResult], pd.DataFrame]] = {
+    frames: dict[str, _MakeFrame] = {
         "frontier": frontier_frame,
         "trials": trials_frame,
         "runs": runs_frame,
     }
     files: dict[str, Callable[[], bytes]] = {"frontier.json": lambda: frontier_json(result).encode()}
     for name, frame in frames.items():
-        files[f"{name}.csv"] = lambda frame=frame: frame(result).to_csv(index=False).encode()  # type: ignore[misc]
+        files[f"{name}.csv"] = partial(_csv, frame, result)
         if has_parquet():
-            files[f"{name}.parquet"] = lambda frame=frame: _parquet(frame(result))  # type: ignore[misc]
+            files[f"{name}.parquet"] = partial(_parquet, frame, result)
     config = result.config
     if config is not None:
         files[TOML_NAME] = lambda: search_toml(config, result.corpus_digest).encode()
@@ -52,9 +55,13 @@ def has_parquet() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _csv(frame: _MakeFrame, result: SearchResult) -> bytes:
+    return frame(result).to_csv(index=False).encode()
+
+
+def _parquet(frame: _MakeFrame, result: SearchResult) -> bytes:
     out = BytesIO()
-    frame.to_parquet(out, index=False)
+    frame(result).to_parquet(out, index=False)
     return out.getvalue()
 
 

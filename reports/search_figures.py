@@ -104,7 +104,7 @@ def watched_curves_info(
         named=tuple(named),
         top=_top((*named, *others), longest),
         rung_ends=ends,
-        subtitle=f"{len(curves)} runs{dotted}",
+        subtitle=f"{len(curves)} run{'' if len(curves) == 1 else 's'}{dotted}",
         notice="" if curves else "No learning curve has been written yet.",
     )
 

@@ -1,4 +1,4 @@
-"""`sizer search status`: what it says of a search under way in whatever process."""
+"""`sizer search status`: what it says of a search under way in any process; and how to go on with one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from search.run import runner
 from search.run.live import State, Watch
+from search.run.loop import Ending
 from search.store.results import SearchResult
 from tests.explorer.studies import store
 from tests.search.run.test_live import PROGRESS, ignore
@@ -45,3 +47,18 @@ def test_a_search_under_way(study: Any) -> None:
     watch.ended(State.DONE.value)
     told = study("search", "status", "pi5-6mb", "--json").json
     assert (told["state"], told["process"], told["live"]) == ("done", None, None)
+
+
+@pytest.mark.parametrize(("options", "says"), [((), "pi5-6mb"), (("--trials", "30"), "pi5-6mb --trials 30")])
+def test_a_search_that_was_stopped_says_how_to_go_on_to_as_many_models(
+    sizer: Any,
+    result: SearchResult,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    says: str,
+) -> None:
+    """The study remembers how many it began with, not how many were asked for since."""
+    monkeypatch.setattr(runner, "resume", lambda *_, **__: (result, Ending.STOPPED))
+    ran = sizer("search", "resume", "pi5-6mb", *options)
+    assert ran.code == 130
+    assert ran.err.splitlines()[-1] == f"stopped; go on with: sizer search resume {says}"

@@ -153,8 +153,9 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
     style(figure, title=scale.title, subtitle=info.subtitle)
     figure.update_layout(
         height=540,
-        margin={"l": 80, "r": 30, "t": 110, "b": 70},  # title, subtitle and, below them, the legend
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        margin={"l": 80, "r": 30, "t": 95, "b": 70},
+        # below the axis: above it would lie over the subtitle of a narrow figure
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top"},
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

@@ -1,4 +1,4 @@
-"""Searches in the background: begun apart from whoever asks for them, found again, asked to stop.
+"""Searches in the background: begun apart from whoever asks for them, found again, asked to stop, forgotten.
 
 A search begun here is a process of its own session: it goes on when the page, the server or the terminal
 that began it closes. What it prints goes to runs/logs/NAME.log. Which process it is stands beside the log,
@@ -25,6 +25,7 @@ from typing import Any
 
 from search.run.live import Live, State, read_live, replace_file
 from search.store.folders import STORAGE_VARIABLE, runs_folder, study_folder
+from search.store.kept import sqlite_path
 from search.store.owner import is_alive, is_here, process
 from sizer.errors import StudyError
 
@@ -204,10 +205,29 @@ def stop(study: str, storage: str) -> None:
     _interrupt(owner)
 
 
+def forget(study: str, storage: str) -> None:
+    """Remove the log and the record of a search begun in the background that never came to be a study.
+
+    StudyError for one that is at work, or is stored, or of a storage that does not say what it holds: what is
+    written down of a study is never removed here.
+    """
+    if study not in launched_studies(storage):
+        raise StudyError(f"study: {study[:80]!r} was not begun in the background; there is nothing to forget")
+    at_work = activity(study, storage).owner
+    if at_work is not None:
+        raise StudyError(f"study: {study!r} is being run by process {at_work['pid']}; stop it or wait")
+    if _is_stored(study, storage):
+        raise StudyError(f"study: {study!r} is stored; only searches that never became a study are forgotten")
+    try:
+        log_file(study, storage).unlink(missing_ok=True)
+        _launch_file(study, storage).unlink(missing_ok=True)  # last: it is by this that the search is known
+    except OSError as error:
+        raise StudyError(f"study: {study!r} cannot be forgotten: {error.strerror or error}") from None
+
+
 def log_file(study: str, storage: str) -> Path:
     """Where a search in the background prints."""
-    study_folder(study, storage)  # a name that is no path
-    return runs_folder(storage) / "logs" / f"{study}.log"
+    return _beside_logs(study, storage, ".log")
 
 
 def log_tail(study: str, storage: str) -> str:
@@ -223,7 +243,20 @@ def log_tail(study: str, storage: str) -> str:
 
 
 def _launch_file(study: str, storage: str) -> Path:
-    return log_file(study, storage).with_name(f"{study}.json")
+    return _beside_logs(study, storage, ".json")
+
+
+def _beside_logs(study: str, storage: str, suffix: str) -> Path:
+    study_folder(study, storage)  # a name that leads nowhere else; the command line takes one with a slash
+    return runs_folder(storage) / "logs" / f"{study}{suffix}"
+
+
+def _is_stored(study: str, storage: str) -> bool:
+    """Whether a storage holds a study; StudyError where it cannot be asked."""
+    from search.store.study import list_studies  # optuna is heavy: beginning and watching do without
+
+    path = sqlite_path(storage)
+    return (path is None or path.exists()) and study in list_studies(storage)
 
 
 def _program() -> tuple[str, str]:

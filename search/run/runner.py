@@ -63,7 +63,7 @@ def run(
 
 
 def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -> tuple[SearchResult, Ending]:
-    """Go on with a study; finished runs are kept, interrupted ones go on. `trials` raises their number.
+    """Go on with a study; finished runs are kept, interrupted ones go on. `trials`: how many in all.
 
     Raises StudyError when the study is not there, its corpus is no longer the same text, or another process
     is running it.

@@ -26,8 +26,8 @@ class RungCount(NamedTuple):
 def rung_counts(
     config: SearchConfig, records: Sequence[TrialRecord], *, wanted: int = 0
 ) -> tuple[RungCount, ...]:
-    """Where a study stands, first rung first. `wanted`: models asked for since, by `resume --trials`."""
-    config = replace(config, trials=max(config.trials, wanted))
+    """Where a study stands, first rung first. `wanted`: models asked for since, if any, by `--trials`."""
+    config = replace(config, trials=wanted or config.trials)
     runs = [
         (run, run.status is TrialStatus.COMPLETE)
         for record in records

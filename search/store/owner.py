@@ -28,10 +28,6 @@ def is_here(owner: Mapping[str, Any]) -> bool:
 _ENDED = "Z"
 
 
-# What the kernel calls a process that has ended and whose parent has not asked how.
-_ENDED = "Z"
-
-
 def _process_start(pid: int) -> str | None:
     """Start time of a process in the kernel's ticks, so that a re-used number is not taken for it."""
     try:

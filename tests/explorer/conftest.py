@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -38,3 +39,11 @@ def studies(monkeypatch: pytest.MonkeyPatch, result: SearchResult) -> dict[str, 
     held = {result.study: result}
     monkeypatch.setitem(sys.modules, "search.store.study", FakeStudies(held))
     return held
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIZER_STORAGE", raising=False)
+    return tmp_path

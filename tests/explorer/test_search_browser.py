@@ -104,6 +104,17 @@ def test_a_search_from_the_form_to_its_frontier(
         size.get_by_role("heading", name="Size a model").wait_for()
         size.get_by_test_id("stMetric").first.wait_for()
         assert metric(size, "Parameters") == format_count(points[-1]["num_parameters"])
+        size.close()
+        # a model more: typed and clicked, without leaving the field first
+        page.get_by_label("Models to train in all", exact=True).fill("4")
+        page.get_by_role("button", name="Go on with more").click()
+        says(page, "Running")
+        says(page, "Done: all models that were asked for are trained.")
+        assert metric(page, "Trained") == "4 of 4"
+        assert page.get_by_label("Models to train in all", exact=True).input_value() == "4"
+    again = read_launch("tiny", STORAGE)
+    assert again is not None
+    assert again.arguments == ("search", "resume", "--trials=4", "tiny")
 
 
 def test_a_search_outlives_the_page_and_stops_and_goes_on(
@@ -144,8 +155,33 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
         wait(lambda: last_point() > before)
         again = read_launch("long", STORAGE)
         assert again is not None
-        assert again.arguments == ("search", "resume", "--", "long")
+        assert again.arguments == ("search", "resume", "long")
         page.get_by_role("button", name="Stop").click()
         says(page, "Stopped. Resume goes on from where it was.")
     log = (folder / "runs" / "logs" / "long.log").read_text(encoding="utf-8")
     assert log.count("stopped; go on with: sizer search resume long") == 2
+
+
+def test_a_search_of_a_text_that_is_too_short_says_why_and_is_forgotten(
+    page: Page,  # noqa: F811
+    root: Path,
+    folder: Path,
+) -> None:
+    (folder / "short.txt").write_text("<b>", encoding="utf-8")
+    with served(root / "app.py", folder, folder / "server.log") as address:
+        page.set_default_timeout(_PATIENCE_MS)
+        page.goto(f"{address}/search")
+        field = page.get_by_label("Text to train on", exact=True)
+        field.fill("short.txt")
+        field.press("Enter")
+        page.get_by_text("--corpus=short.txt").wait_for()
+        page.get_by_role("button", name="Start the search").click()
+        says(page, "its 3 bytes of text are too few")
+        assert page.get_by_test_id("stCode").inner_text().strip() == (
+            "sizer search run --corpus=short.txt --study=search-1"
+        )
+        page.get_by_role("button", name="Forget", exact=True).click()
+        page.get_by_role("button", name="Forget it").click()
+        says(page, "There is no study yet")
+        assert launched_studies(STORAGE) == ()
+        assert sorted(path.name for path in folder.iterdir()) == ["runs", "server.log", "short.txt"]

@@ -51,6 +51,7 @@ def test_no_curve_says_so() -> None:
 
 def test_one_point_is_drawn() -> None:
     info = watched_curves_info([Curve(0, 0, (CurvePoint(1, 5.5, 0),))], chosen=0)
+    assert info.subtitle == "1 run"
     assert watched_curves_figure(info).data[0].mode == "lines+markers"
 
 

@@ -20,6 +20,7 @@ from search.run.launch import (
     Forecasting,
     activity,
     check_new_name,
+    forget,
     launch,
     launched_studies,
     log_file,
@@ -28,8 +29,9 @@ from search.run.launch import (
     stop,
 )
 from search.run.live import State, Watch, read_live
+from search.space.config import SearchConfig
 from search.store.owner import is_alive, process, this_process
-from search.store.study import load_result
+from search.store.study import create_study, load_result
 from sizer.errors import StudyError
 from tests.search.run.test_live import PROGRESS, ignore
 
@@ -81,6 +83,19 @@ def test_it_is_a_session_of_its_own_and_prints_into_the_log(
     assert begun.arguments == ("search", "run", "--study=s")
     assert launched_studies(STORAGE) == ("s",)
     assert read_launch("s", STORAGE) == begun
+
+
+@pytest.mark.parametrize("name", ["<b>x</b>", "a/b.c", "a b"])
+def test_a_stored_study_of_an_odd_name_is_gone_on_with(
+    folder: Path, program: Callable[[str], None], name: str
+) -> None:
+    """The form takes no such names, the command line does: a slash in one is a folder more."""
+    program("print('begun')")
+    begun = launch(name, ["resume", name], STORAGE)
+    assert read_launch(name, STORAGE) == begun
+    wait_until(lambda: not is_alive(dict(begun.owner)))
+    assert log_tail(name, STORAGE) == "begun\n"
+    assert activity(name, STORAGE).state is State.FAILED
 
 
 def test_one_that_has_told_nothing_is_starting_and_can_be_stopped(
@@ -208,6 +223,61 @@ def test_a_record_of_something_else_is_none(folder: Path, text: str) -> None:
     log_file("s", STORAGE).with_suffix(".json").write_text(text)
     assert read_launch("s", STORAGE) is None
     assert activity("s", STORAGE).state is None
+
+
+def logs(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "runs" / "logs").iterdir())
+
+
+def test_one_that_never_became_a_study_is_forgotten_and_nothing_else(
+    folder: Path, program: Callable[[str], None]
+) -> None:
+    program(FAILS)
+    for name in ("s", "s.2"):
+        launch(name, ["run"], STORAGE)
+    wait_until(lambda: all(activity(name, STORAGE).owner is None for name in ("s", "s.2")))
+    forget("s", STORAGE)
+    assert launched_studies(STORAGE) == ("s.2",)
+    assert logs(folder) == ["s.2.json", "s.2.log"]
+    with pytest.raises(StudyError, match="'s' was not begun in the background"):
+        forget("s", STORAGE)
+    log_file("s.2", STORAGE).unlink()
+    forget("s.2", STORAGE)
+    assert logs(folder) == []
+
+
+def test_one_at_work_is_not_forgotten(folder: Path, program: Callable[[str], None]) -> None:
+    program(SLEEPS)
+    begun = launch("s", ["run"], STORAGE)
+    with pytest.raises(StudyError, match=f"is being run by process {begun.owner['pid']}"):
+        forget("s", STORAGE)
+    assert logs(folder) == ["s.json", "s.log"]
+
+
+def test_a_study_that_is_stored_is_not_forgotten(folder: Path, program: Callable[[str], None]) -> None:
+    program(FAILS)
+    launch("s", ["run"], STORAGE)
+    wait_until(lambda: activity("s", STORAGE).owner is None)
+    create_study(SearchConfig(), name="s", storage=STORAGE, settings={}, corpus={})
+    with pytest.raises(StudyError, match="'s' is stored"):
+        forget("s", STORAGE)
+    (folder / "runs" / "sizer.db").write_bytes(b"no database" * 100)  # nor where that cannot be known
+    with pytest.raises(StudyError, match="cannot be used"):
+        forget("s", STORAGE)
+    assert logs(folder) == ["s.json", "s.log"]
+
+
+@pytest.mark.parametrize("name", ["../s", "", "..", "/etc/hosts", "t/s", "s.json", "*", "a\0b"])
+def test_nothing_is_removed_by_a_name_that_is_not_in_the_list(folder: Path, name: str) -> None:
+    log = log_file("t", STORAGE)
+    (log.parent / "t").mkdir(parents=True)
+    files = [log.parent / "t" / "s", log.parents[1] / "s", log.parent / "t"]
+    kept = [path.with_name(f"{path.name}{end}") for path in files for end in (".json", ".log")]
+    for path in kept:
+        path.write_text("{}")
+    with pytest.raises(StudyError, match="was not begun in the background"):
+        forget(name, STORAGE)
+    assert all(path.is_file() for path in kept)
 
 
 def forecast_of(*options: str) -> Forecasting:

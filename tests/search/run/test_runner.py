@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from search.law.pareto import frontier
-from search.proxy.checkpoint import load_checkpoint
 from search.proxy.scaled import scaled_proxy
 from search.proxy.train import train_proxy
-from search.proxy.training import Training
 from search.run import runner
 from search.run.loop import Ending, Progress
-from search.space.config import SearchConfig
-from search.store.results import SearchResult, TrialStatus
+from search.store.results import TrialStatus
 from search.store.study import load_result
 from sizer.errors import InvalidFile, NoFit, StudyError, UnknownName
 from sizer.tensors import tensor_specs
+from tests.search.run.small_searches import quiet, small_config, write_text
 from tests.search_runs import TEXT
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    file = tmp_path / "text.py"
-    file.write_text(TEXT, encoding="utf-8")
-    return file
+    return write_text(tmp_path)
 
 
 @pytest.fixture
@@ -37,30 +29,9 @@ def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/runs/sizer.db"
 
 
-def _config(corpus: Path, **changes: object) -> SearchConfig:
-    tiny = SearchConfig(
-        max_size_bytes=120_000,
-        trials=3,
-        steps=6,
-        batch_size=2,
-        seq_len=32,
-        val_chunks=4,
-        corpus=str(corpus),
-        min_hidden_size=32,
-        head_dims=(32,),
-        max_executed_layers=3,
-        final_seeds=1,
-    )
-    return replace(tiny, **changes)  # type: ignore[arg-type]
-
-
-def _quiet(progress: Progress) -> None:
-    """A hook that shows nothing."""
-
-
 def test_a_search_trains_what_fits_and_says_how_it_went(corpus: Path, storage: str) -> None:
     seen: list[Progress] = []
-    result, ending = runner.run(_config(corpus), name="s", storage=storage, hook=seen.append)
+    result, ending = runner.run(small_config(corpus), name="s", storage=storage, hook=seen.append)
     assert ending is Ending.DONE
     trained = result.trained
     assert len(trained) == 3
@@ -83,11 +54,11 @@ def test_candidates_over_budget_are_never_trained(
 
     monkeypatch.setattr("search.run.executors.train_proxy", never)
     monkeypatch.setattr("search.run.loop.MAX_MISSES_IN_A_ROW", 8)
-    config = _config(corpus, min_decode_tokens_per_s=1e9)
+    config = small_config(corpus, min_decode_tokens_per_s=1e9)
     with pytest.raises(
         NoFit, match=r"budget: 8 proposals in a row do not fit; the last: decode .* < 1e\+09 tokens/s"
     ):
-        runner.run(config, name="s", storage=storage, hook=_quiet)
+        runner.run(config, name="s", storage=storage, hook=quiet)
     statuses = {r.status for r in load_result("s", storage).records}
     assert statuses == {TrialStatus.INFEASIBLE}
 
@@ -100,11 +71,11 @@ def test_a_proposal_that_cannot_fill_its_share_is_never_trained(
 
     monkeypatch.setattr("search.run.executors.train_proxy", never)
     monkeypatch.setattr("search.run.loop.MAX_MISSES_IN_A_ROW", 4)
-    config = _config(corpus, max_size_bytes=5_000_000, max_hidden_size=32, min_size_fraction=0.8)
+    config = small_config(corpus, max_size_bytes=5_000_000, max_hidden_size=32, min_size_fraction=0.8)
     with pytest.raises(
         NoFit, match=r"the last: file: no shape of 2 to 3 layers and a width of 32 to 32 comes"
     ):
-        runner.run(config, name="s", storage=storage, hook=_quiet)
+        runner.run(config, name="s", storage=storage, hook=quiet)
 
 
 def test_an_interrupted_search_goes_on_without_repeating(
@@ -120,11 +91,11 @@ def test_an_interrupted_search_goes_on_without_repeating(
 
     monkeypatch.setattr("search.run.executors.train_proxy", counted)
     with pytest.raises(KeyboardInterrupt):
-        runner.run(_config(corpus), name="s", storage=storage, hook=_quiet)
+        runner.run(small_config(corpus), name="s", storage=storage, hook=quiet)
     first = load_result("s", storage)
     assert len(first.trained) == 1
     monkeypatch.setattr("search.store.study.is_alive", lambda owner: False)
-    result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
+    result, ending = runner.resume("s", storage=storage, trials=None, hook=quiet)
     assert ending is Ending.DONE
     assert len(result.trained) == 3
     assert result.records[0] == first.records[0]
@@ -134,15 +105,15 @@ def test_an_interrupted_search_goes_on_without_repeating(
 
 
 def test_resume_can_ask_for_more(corpus: Path, storage: str) -> None:
-    runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=_quiet)
-    result, _ = runner.resume("s", storage=storage, trials=2, hook=_quiet)
+    runner.run(small_config(corpus, trials=1), name="s", storage=storage, hook=quiet)
+    result, _ = runner.resume("s", storage=storage, trials=2, hook=quiet)
     assert len(result.trained) == 2
 
 
 def test_the_same_seed_proposes_and_scores_the_same(corpus: Path, tmp_path: Path) -> None:
     def scores(name: str, seed: int) -> list[tuple[object, float | None]]:
-        config = _config(corpus, seed=seed, trials=2)
-        result, _ = runner.run(config, name=name, storage=f"sqlite:///{tmp_path}/{name}.db", hook=_quiet)
+        config = small_config(corpus, seed=seed, trials=2)
+        result, _ = runner.run(config, name=name, storage=f"sqlite:///{tmp_path}/{name}.db", hook=quiet)
         return [(r.candidate, r.proxy.val_bits_per_byte if r.proxy else None) for r in result.records]
 
     assert scores("a", 0) == scores("b", 0)
@@ -153,7 +124,7 @@ def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
     corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.run.loop.MAX_MISSES_IN_A_ROW", 5)
-    config = _config(
+    config = small_config(
         corpus,
         trials=50,
         formats=("Q8_0",),
@@ -162,180 +133,25 @@ def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
         max_executed_layers=2,
         max_hidden_size=32,
     )
-    result, ending = runner.run(config, name="s", storage=storage, hook=_quiet)
+    result, ending = runner.run(config, name="s", storage=storage, hook=quiet)
     assert ending is Ending.EXHAUSTED
     assert 1 <= len(result.trained) < 50
     assert len({r.candidate for r in result.trained}) == len(result.trained)
-    again, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
+    again, ending = runner.resume("s", storage=storage, trials=None, hook=quiet)
     assert (ending, again.records) == (Ending.EXHAUSTED, result.records)
 
 
 def test_a_corpus_that_changed_is_refused(corpus: Path, storage: str) -> None:
-    runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=_quiet)
+    runner.run(small_config(corpus, trials=1), name="s", storage=storage, hook=quiet)
     corpus.write_text(TEXT + "one more line", encoding="utf-8")
     with pytest.raises(StudyError, match="corpus: .* has changed since the study began"):
-        runner.resume("s", storage=storage, trials=3, hook=_quiet)
+        runner.resume("s", storage=storage, trials=3, hook=quiet)
 
 
 def test_a_missing_corpus_makes_no_study(tmp_path: Path, storage: str) -> None:
     with pytest.raises(InvalidFile, match="corpus"):
-        runner.run(_config(tmp_path / "none.txt"), name="s", storage=storage, hook=_quiet)
+        runner.run(small_config(tmp_path / "none.txt"), name="s", storage=storage, hook=quiet)
     assert not (tmp_path / "runs").exists()
-
-
-def _rungs(corpus: Path, **changes: object) -> SearchConfig:
-    """Six models to 2 steps, some of them to 4 and 8, finalists cooled down; ties get a second seed."""
-    ladder = {"trials": 6, "steps": 8, "eta": 2.0, "lowest_rung_steps": 1, "final_seeds": 2, "size_bins": 2}
-    return _config(corpus, **{**ladder, **changes})
-
-
-def _scores(result: SearchResult) -> dict[int, list[tuple[int, int, int, float | None]]]:
-    """Of every trained trial: rung, seed, steps and score of each of its runs."""
-    return {
-        r.number: [(run.rung, run.seed, run.steps, run.val_bits_per_byte) for run in r.runs]
-        for r in result.records
-        if r.runs
-    }
-
-
-def test_a_search_in_rungs_trains_fewer_for_longer(
-    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts: list[tuple[int, int, int]] = []
-    real = Training.advance
-
-    def advance(self: Training, *rest: Any) -> Any:
-        starts.append((self.config.seed, self.step, self.config.steps))
-        return real(self, *rest)
-
-    monkeypatch.setattr(Training, "advance", advance)
-    seen: list[Progress] = []
-    config = replace(_rungs(corpus), formats=("Q4_0", "Q6_K", "Q8_0"))  # no cool-downs aside
-    result, ending = runner.run(config, name="s", storage=storage, hook=seen.append)
-    assert ending is Ending.DONE
-    runs = [run for r in result.records for run in r.runs]
-    by_rung = {rung: sum(run.rung == rung and run.seed == 0 for run in runs) for rung in range(3)}
-    assert by_rung[0] == 6
-    assert 6 > by_rung[1] >= by_rung[2] >= 1
-    # each rung goes on where the one before ended, and the last gets a tenth more steps of falling rate
-    assert {(first, last) for seed, first, last in starts if seed == 0} == {(0, 2), (2, 4), (4, 9)}
-    assert all(first == 0 and last == 9 for seed, first, last in starts if seed == 1)
-    assert len(starts) == len(runs)
-    assert {r.number for r in frontier(result)} <= {r.number for r in result.records if len(r.runs) >= 3}
-    assert all(r.proxy and r.proxy.rung == 2 for r in frontier(result))
-    assert not list(Path(storage.removeprefix("sqlite:///")).parent.rglob("*.npz"))
-    tokens = sum((last - first) * 2 * 32 for _, first, last in starts)
-    assert sum(r.proxy.trained_tokens for r in result.trained if r.proxy) == tokens
-    assert seen[-1].done_steps == tokens // 64
-    assert load_result("s", storage) == result
-
-
-def test_every_rung_survives_a_kill(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight, _ = runner.run(
-        _rungs(corpus), name="s", storage=f"sqlite:///{tmp_path}/whole/sizer.db", hook=_quiet
-    )
-    storage = f"sqlite:///{tmp_path}/broken/sizer.db"
-    real, calls, total = train_proxy, 0, 0
-
-    def killed(*rest: Any, **named: Any) -> Any:
-        nonlocal calls, total
-        calls += 1
-        if calls % 2 == 0:
-            raise KeyboardInterrupt
-        total += 1
-        return real(*rest, **named)
-
-    monkeypatch.setattr("search.run.executors.train_proxy", killed)
-    monkeypatch.setattr("search.store.study.is_alive", lambda owner: False)
-    with pytest.raises(KeyboardInterrupt):
-        runner.run(_rungs(corpus), name="s", storage=storage, hook=_quiet)
-    for _ in range(60):
-        try:
-            result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
-            break
-        except KeyboardInterrupt:
-            continue
-    assert ending is Ending.DONE
-    assert _scores(result) == _scores(straight)
-    assert total == sum(len(r.runs) for r in result.records)
-
-
-def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
-    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop = False
-
-    def hook(progress: Progress) -> None:
-        nonlocal stop
-        stop = progress.rung == 2 and progress.step > 0
-
-    @contextmanager
-    def signals() -> Iterator[Callable[[], bool]]:
-        yield lambda: stop
-
-    monkeypatch.setattr("search.proxy.training.REPORT_EVERY", 1)
-    monkeypatch.setattr(runner, "stop_on_signal", signals)
-    _, ending = runner.run(_rungs(corpus, steps=40), name="s", storage=storage, hook=hook)
-    assert ending is Ending.STOPPED
-    folder = Path(storage.removeprefix("sqlite:///")).parent
-    (kept,) = [path for path in folder.rglob("*.npz") if _step_of(path) not in (10, 20)]
-    assert 20 < _step_of(kept) < 40
-    firsts: list[int] = []
-    real = Training.advance
-
-    def advance(self: Training, *rest: Any) -> Any:
-        firsts.append(self.step)
-        return real(self, *rest)
-
-    monkeypatch.setattr(Training, "advance", advance)
-    step, stop = _step_of(kept), False
-    runner.resume("s", storage=storage, trials=None, hook=_quiet)
-    assert firsts[0] == step
-
-
-def test_stopping_while_a_run_is_scored_aside_stores_nothing(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Asked to stop after the rung's own steps, before its score: nothing is known yet, nothing failed."""
-    stop = False
-    real = Training.end_aside
-
-    def end_aside(self: Training, *rest: Any) -> Any:
-        nonlocal stop
-        stop = True
-        return real(self, *rest)
-
-    @contextmanager
-    def signals() -> Iterator[Callable[[], bool]]:
-        yield lambda: stop
-
-    config = _rungs(corpus, formats=("Q8_0", "TQ1_0"), trials=2)
-    straight, _ = runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/whole/sizer.db", hook=_quiet)
-    monkeypatch.setattr(Training, "end_aside", end_aside)
-    monkeypatch.setattr(runner, "stop_on_signal", signals)
-    storage = f"sqlite:///{tmp_path}/stopped/sizer.db"
-    result, ending = runner.run(config, name="s", storage=storage, hook=_quiet)
-    assert ending is Ending.STOPPED
-    assert not result.records
-    monkeypatch.undo()
-    result, ending = runner.resume("s", storage=storage, trials=None, hook=_quiet)
-    assert ending is Ending.DONE
-    assert _scores(result) == _scores(straight)
-
-
-def _step_of(path: Path) -> int:
-    return int(load_checkpoint(path)[1]["step"])
-
-
-@pytest.mark.slow
-def test_two_workers_train_the_same_whatever_ends_first(corpus: Path, tmp_path: Path) -> None:
-    config = _rungs(corpus, workers=2, trials=12)
-    results = [
-        runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/{name}/sizer.db", hook=_quiet)[0]
-        for name in ("a", "b")
-    ]
-    assert len(results[0].trained) == 12
-    assert _scores(results[0]) == _scores(results[1])
 
 
 def test_a_study_is_run_by_one_process_at_a_time(corpus: Path, storage: str) -> None:
@@ -344,13 +160,13 @@ def test_a_study_is_run_by_one_process_at_a_time(corpus: Path, storage: str) -> 
             with pytest.raises(
                 StudyError, match=r"study: 's' is being run by process \d+; wait until it ends"
             ):
-                runner.resume("s", storage=storage, trials=None, hook=_quiet)
+                runner.resume("s", storage=storage, trials=None, hook=quiet)
 
-    runner.run(_config(corpus, trials=1), name="s", storage=storage, hook=hook)
+    runner.run(small_config(corpus, trials=1), name="s", storage=storage, hook=hook)
 
 
 def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: str) -> None:
-    config = _config(
+    config = small_config(
         corpus,
         runtime="bitnet.cpp",
         formats=("I2_S", "TL1"),
@@ -360,7 +176,7 @@ def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: st
         lowest_rung_steps=10,
         steps=30,
     )
-    result, ending = runner.run(config, name="b", storage=storage, hook=_quiet)
+    result, ending = runner.run(config, name="b", storage=storage, hook=quiet)
     assert ending is Ending.DONE
     proxies = [record.proxy for record in result.finalists]
     assert proxies
@@ -370,11 +186,11 @@ def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: st
         # 10 steps with 1 aside, then up to 30 and 3 of cool-down
         assert (proxy.trained_tokens, proxy.aside_tokens) == ((33 + 1) * 64, 64)
     with pytest.raises(UnknownName, match="format to score proxies in 'fp16'"):
-        runner.run(replace(config, runtime="mlx", formats=("fp16",)), name="m", storage=storage, hook=_quiet)
+        runner.run(replace(config, runtime="mlx", formats=("fp16",)), name="m", storage=storage, hook=quiet)
 
 
 def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: Path, storage: str) -> None:
-    config = _config(
+    config = small_config(
         corpus,
         trials=2,
         vocab_size=1000,
@@ -383,7 +199,7 @@ def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: P
         proxy_width_scale=0.5,
         proxy_vocab_size=256,
     )
-    result, ending = runner.run(config, name="p", storage=storage, hook=_quiet)
+    result, ending = runner.run(config, name="p", storage=storage, hook=quiet)
     assert ending is Ending.DONE
     assert (result.settings["proxy_width_scale"], result.settings["proxy_vocab_size"]) == (0.5, 256)
     for record in result.trained:
@@ -397,13 +213,13 @@ def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: P
 
 
 def test_a_finalist_that_was_kept_teaches(corpus: Path, storage: str, tmp_path: Path) -> None:
-    kept = _config(corpus, trials=1, keep_finalists=True, formats=("Q8_0",))
-    runner.run(kept, name="first", storage=storage, hook=_quiet)
+    kept = small_config(corpus, trials=1, keep_finalists=True, formats=("Q8_0",))
+    runner.run(kept, name="first", storage=storage, hook=quiet)
     (teacher,) = (tmp_path / "runs" / "first" / "finalists").glob("*.npz")
     plain = replace(kept, keep_finalists=False)
     scores = []
     for name, config in (("alone", plain), ("taught", replace(plain, teacher=str(teacher), seed=0))):
-        result, _ = runner.run(config, name=name, storage=storage, hook=_quiet)
+        result, _ = runner.run(config, name=name, storage=storage, hook=quiet)
         assert not (tmp_path / "runs" / name / "finalists").exists()
         (record,) = result.trained
         assert record.proxy is not None
@@ -411,7 +227,7 @@ def test_a_finalist_that_was_kept_teaches(corpus: Path, storage: str, tmp_path: 
     assert scores[0] != scores[1]
     wrong = replace(plain, teacher=str(teacher), vocab_size=300)
     with pytest.raises(InvalidFile, match="teacher: .* must have a vocabulary of 300, got 256"):
-        runner.run(wrong, name="wrong", storage=storage, hook=_quiet)
+        runner.run(wrong, name="wrong", storage=storage, hook=quiet)
     assert load_result("alone", storage).trained
     with pytest.raises(StudyError):
         load_result("wrong", storage)  # refused before it began

@@ -53,6 +53,15 @@ def test_more_trials_asked_for_since() -> None:
     assert rung_counts(CONFIG, trials(12), wanted=20)[0].expected == 20
 
 
+def test_fewer_trials_asked_for_since() -> None:
+    """What is left are the later rungs of those that are trained."""
+    made = trials(6)
+    first, second, _ = rung_counts(CONFIG, made, wanted=6)
+    assert (first.done, first.expected) == (6, 6)
+    assert second.expected == len(stage(CONFIG, made).cohort)
+    assert rung_counts(CONFIG, made, wanted=3)[0].expected == 6
+
+
 def test_every_stage_of_a_search_counts_what_the_plan_trains() -> None:
     """Go through the plan to its end: what is expected of a rung under way is what the plan then trains."""
     records, seen = trials(12), []
