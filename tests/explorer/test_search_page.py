@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import search.store.study
 from explorer import search_start, search_watch
-from explorer.search_compare import compared_rows
+from explorer.search_compare import compared_rows, differences
 from explorer.search_request import Form, base_config, request
 from explorer.search_studies import next_name
 from explorer.study_views import trust_html
@@ -31,6 +31,7 @@ from search.trust.trust import beside_control
 from sizer.errors import SizerError, StudyError
 from sizer.units import format_bytes, format_count
 from tests.explorer.studies import store
+from tests.worked_study import study_of_proxies
 
 STORAGE = "sqlite:///runs/sizer.db"
 
@@ -297,6 +298,22 @@ def test_a_study_is_shown_as_stored(watched: AppTest, result: SearchResult) -> N
     assert shown["Parameters"] == format_count(best["num_parameters"])
 
 
+def test_a_study_of_proxies_is_ranked_by_what_is_carried_over(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, found = study_of_proxies()
+    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    store(study, STORAGE)
+    page.query_params["view"], page.query_params["study"] = "Watch", study.study
+    shown = figures(page.run())
+    assert shown["Best bits per byte, carried over"] == "2.4000"
+    assert page.selectbox(key="search_trial").value == 3
+    (chart,) = [json.loads(c.proto.spec) for c in page.get("plotly_chart")][:1]
+    assert chart["layout"]["yaxis"]["title"]["text"].startswith("predicted bits per byte of the model")
+    assert any("the frontier would be trials 1, 2." in caption.value for caption in page.caption)
+    assert any("which do not rank here" in str(m.value) for m in page.markdown)
+
+
 def test_another_model(watched: AppTest, result: SearchResult) -> None:
     watched.run()
     watched.selectbox(key="search_trial").set_value(6).run()
@@ -469,6 +486,16 @@ def test_studies_side_by_side(page: AppTest, result: SearchResult, result_of: Ca
     (chart,) = [json.loads(c.proto.spec) for c in page.get("plotly_chart")]
     assert [trace["name"] for trace in chart["data"]] == ["pi5-6mb", "small"]
     assert page.query_params["studies"] == ["pi5-6mb", "small"]
+
+
+def test_scores_carried_over_beside_others_are_said_to_be(
+    result: SearchResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, found = study_of_proxies()
+    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    assert "Scores of proxies are carried over" in differences([study, result])[-1]
+    assert "by a law each" in differences([study, study])[-1]
+    assert not differences([result, result])
 
 
 def test_rows_of_the_comparison(result: SearchResult, result_of: Callable[..., SearchResult]) -> None:
