@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from search.law.carry import carried
 from search.law.law import LawPrediction
+from search.law.pareto import front
 from search.law.shapes import LawRow, ShapeFeatures, features_of
 from search.proxy.scaled import scaled_proxy
 from search.trust.ranking import kendall
@@ -94,6 +95,28 @@ def taus(found: Sequence[Trained]) -> tuple[float, float, float]:
     )
     by_proxy, by_law, by_counting = (kendall(values, scores) or 0.0 for values in others)
     return by_proxy, by_law, by_counting
+
+
+class Fronts(NamedTuple):
+    """Names of the models on the frontier of weights and score."""
+
+    true: frozenset[str]  # by the models' own scores
+    by_proxy: frozenset[str]
+    by_law: frozenset[str]
+
+
+def fronts(found: Sequence[Trained]) -> Fronts:
+    """The frontier that the models have, and those that their proxies' scores and the law's foresee."""
+    weights = [_features(one.model).parameters for one in found]
+
+    def on_front(scores: Sequence[float]) -> frozenset[str]:
+        return frozenset(found[i].model.name for i in front(list(zip(weights, scores, strict=True))))
+
+    return Fronts(
+        true=on_front([one.model_bits for one in found]),
+        by_proxy=on_front([one.proxy_bits for one in found]),
+        by_law=on_front([one.carried.value for one in found]),
+    )
 
 
 def train_all(path: Path) -> None:

@@ -165,8 +165,9 @@ to the end, models of one size come out little better than by counting (tau 0.2 
 
 **The proxies' own order** is worth less than the order carried over. No table holds models and their
 proxies at one scale; of the few, small ones trained here for it (last section) the order carried over
-agrees with the models' own better than counting weights does, that of the proxies' scores worse. The loss
-carried over is far too good there, inside a range that is as wide.
+agrees with the models' own better than counting weights does, that of the proxies' scores worse. So a
+frontier is that of the scores carried over (`search/law/scores.py`). The loss carried over is far too good
+there, inside a range that is as wide.
 
 **Not tested.** Other vocabularies and formats than the models', and more than one seed."""
 
@@ -204,12 +205,15 @@ _TRAINED = """\
 width, trained alike by the search's own trainer: {steps:,} steps of {batch} x {seq} bytes of `builtin`,
 in 16 bits, one seed (`python benchmarks/proxies.py`). Bits per byte. Kendall's tau with the models' own
 scores: proxies' scores {by_proxy:.2f}, carried over {by_law:.2f}, counting weights {by_counting:.2f}.
-Inside the range: {inside} of {count}; bias {bias:+.3f}."""
+Inside the range: {inside} of {count}; bias {bias:+.3f}. The frontier of weights and the models' own scores
+has {on_front} of them. The frontier by the scores carried over has {law_right} of these and {law_wrong}
+others, that by the proxies' scores {proxy_right} and {proxy_wrong} others."""
 
 
 def _trained() -> list[str]:
     found = proxies.trained()
     by_proxy, by_law, by_counting = proxies.taus(found)
+    fronts = proxies.fronts(found)
     inside = [one.carried.low <= one.model_bits <= one.carried.high for one in found]
     text = _TRAINED.format(
         count=len(found),
@@ -220,6 +224,11 @@ def _trained() -> list[str]:
         by_law=by_law,
         by_counting=by_counting,
         inside=sum(inside),
+        on_front=len(fronts.true),
+        law_right=len(fronts.by_law & fronts.true),
+        law_wrong=len(fronts.by_law - fronts.true),
+        proxy_right=len(fronts.by_proxy & fronts.true),
+        proxy_wrong=len(fronts.by_proxy - fronts.true),
         bias=float(np.mean([one.carried.value - one.model_bits for one in found])),
     )
     rows = [

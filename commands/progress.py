@@ -67,7 +67,8 @@ def _note(progress: SearchProgress) -> str:
         parts.append(f"{progress.tokens_per_s / 1000:.1f}k tokens/s")
     best = progress.best
     if best is not None and best.proxy is not None:
-        parts.append(f"best {best.proxy.val_bits_per_byte:.3f} bits/byte (trial {best.number})")
+        whose = "best" if best.scaled is None else "best proxy"
+        parts.append(f"{whose} {best.proxy.val_bits_per_byte:.3f} bits/byte (trial {best.number})")
     if progress.infeasible:
         parts.append(f"{progress.infeasible} over budget")
     return "  ".join(parts)

@@ -129,8 +129,9 @@ def _status(result: SearchResult) -> dict[str, Any]:
 
 def _proxies(result: SearchResult) -> dict[str, Any]:
     """How proxies were scaled, and what the frontier's best is expected to score itself."""
-    from reports.proxies import are_scaled, carried, carried_text, scale_text
+    from reports.proxies import carried_text, scale_text
     from search.law.pareto import frontier
+    from search.law.scores import are_scaled, carried
 
     if not are_scaled(result):
         return {}
@@ -169,11 +170,11 @@ def frontier_command(
 def print_frontier(result: SearchResult) -> None:
     """The frontier as a table, and under it how far to trust it."""
     from reports.frontier_text import frontier_table
-    from reports.proxies import proxy_notes
+    from reports.proxies import frontier_notes
     from reports.trust_text import trust_line
 
     out(frontier_table(result))
-    for note in proxy_notes(result)[:3]:  # the report has all
+    for note in frontier_notes(result):  # the report has more
         print(f"proxies:  {note}")
     if result.trained:
         print(f"trust:    {trust_line(result)}")

@@ -10,6 +10,7 @@ from explorer.search_studies import load, stored_studies
 from explorer.study_views import show_export, show_model
 from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
+from reports.proxies import ranks_carried
 from reports.search_figures import MOST_STUDIES, fronts_figure, fronts_info
 from reports.trust_text import trained_tokens
 from reports.wording import budget_texts, plain
@@ -87,7 +88,7 @@ def _show(results: list[SearchResult], storage: str) -> None:
         "dominates, up to one corner for all; larger is better. It compares searches of one budget, one "
         "text and as many tokens."
     )
-    for note in _differences(results):
+    for note in differences(results):
         st.warning(plain(note))
     chosen = _clicked(event, results)
     if chosen is None:
@@ -100,7 +101,7 @@ def _show(results: list[SearchResult], storage: str) -> None:
     show_export(result, record, storage, key="search_compared_export")
 
 
-def _differences(results: list[SearchResult]) -> list[str]:
+def differences(results: list[SearchResult]) -> list[str]:
     """Why the studies cannot be compared in earnest."""
     notes = []
     if len({r.corpus_digest for r in results}) > 1:
@@ -111,6 +112,17 @@ def _differences(results: list[SearchResult]) -> list[str]:
             f"{r.study}: {', '.join((r.device or 'no device', *budget_texts(r)))}" for r in results
         )
         notes.append(f"They had different budgets ({budgets}).")
+    carried = [r.study for r in results if ranks_carried(r)]
+    if len(carried) == len(results):
+        notes.append(
+            "Their scores are carried over to the models by a law each: between the studies stand both laws' "
+            "errors. Hypervolume is of what was trained."
+        )
+    elif carried:
+        notes.append(
+            f"Scores of {', '.join(carried)} are carried over to the models by the law, those of the others "
+            "are of what was trained, as is all hypervolume."
+        )
     return notes
 
 

@@ -15,6 +15,7 @@ from explorer.tables import table_html
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import watched_curves_figure, watched_curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
+from search.law.scores import RankedBy, ranking
 from search.run.curves import read_curves
 from search.run.launch import Activity, activity, log_tail, read_launch
 from search.run.live import State
@@ -26,7 +27,7 @@ from sizer.units import format_seconds
 if TYPE_CHECKING:
     from search.run.live import Live
     from search.space.config import SearchConfig
-    from search.store.results import SearchResult, TrialRecord
+    from search.store.results import SearchResult
 
 REFRESH_S = 2.0
 _CHART, _TRIAL, _CONTROL = "search_frontier", "search_trial", "search_control"
@@ -115,8 +116,10 @@ def _show_rungs(config: SearchConfig, result: SearchResult, now: Activity) -> No
     tiles[0].metric("Trained", f"{trained.done + trained.lost} of {trained.expected}")
     tiles[1].metric("Over the budget", over)
     tiles[2].metric("Diverged or failed", sum(count.lost for count in counts))
-    best = min((_bits(record) for record in result.finalists), default=None)
-    tiles[3].metric("Best bits per byte", NOT_KNOWN if best is None else f"{best:.4f}")
+    ranked = ranking(result)
+    best = min((ranked.scores[record.number].bits_per_byte for record in ranked.records), default=None)
+    by_law = ", carried over" if ranked.by is RankedBy.CARRIED_OVER else ""
+    tiles[3].metric(f"Best bits per byte{by_law}", NOT_KNOWN if best is None else f"{best:.4f}")
     rows = [_rung_row(count) for count in counts]
     st.html(table_html(("rung", "steps", "models done", "lost", "other seeds"), rows))
     where = (result.device or "no device", *budget_texts(result), f"corpus {result.corpus}")
@@ -131,12 +134,6 @@ def _rung_row(count: RungCount) -> tuple[str, ...]:
         str(count.lost),
         str(count.more_seeds),
     )
-
-
-def _bits(record: TrialRecord) -> float:
-    assert record.proxy is not None, record.number
-    assert record.proxy.val_bits_per_byte is not None, record.number
-    return record.proxy.val_bits_per_byte
 
 
 def _show_results(config: SearchConfig, result: SearchResult, now: Activity, storage: str) -> None:

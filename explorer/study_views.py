@@ -17,8 +17,9 @@ from explorer.tables import table_html
 from reports.deployment import deployed_estimate
 from reports.exports import NO_PARQUET, has_parquet
 from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
+from reports.proxies import frontier_notes, ranked_text, ranks_carried, score_cells
 from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_rows
-from reports.wording import plain, score_text, shape_text
+from reports.wording import plain, shape_text
 from search.store.folders import study_folder
 from sizer.errors import SizerError, StudyError
 from sizer.hf_config import config_from_architecture
@@ -35,7 +36,7 @@ def choose_on_frontier(result: SearchResult, *, chart: str, trial: str) -> Trial
 
     `chart` and `trial` are the widgets' keys, so that several pages can each have theirs.
     """
-    info = frontier_info(result)
+    info, carried = frontier_info(result), ranks_carried(result)
     by_number = {record.number: record for record in result.trained}
     on_front = [point.trial for point in info.front]
     event: Any = st.plotly_chart(
@@ -44,8 +45,11 @@ def choose_on_frontier(result: SearchResult, *, chart: str, trial: str) -> Trial
         on_select="rerun",
         selection_mode="points",
         config=FIGURE_CONFIG,
-        alt=f"Validation bits per byte against file size, {len(on_front)} models on the frontier",
+        alt=f"{'Carried-over' if carried else 'Validation'} bits per byte against file size, "
+        f"{len(on_front)} models on the frontier",
     )
+    if carried:
+        st.caption(plain(" ".join(frontier_notes(result))))
     clicked = [point["customdata"] for point in event["selection"]["points"] if "customdata" in point]
     number, before = _number(clicked[0]) if clicked else None, f"{chart}_clicked"
     if number in by_number and number != st.session_state.get(before):
@@ -58,7 +62,9 @@ def choose_on_frontier(result: SearchResult, *, chart: str, trial: str) -> Trial
         "Model (or click a point above)",
         order,
         key=trial,
-        format_func=lambda n: f"trial {n}: {_line(by_number[n])}" + ("" if n in on_front else " (dominated)"),
+        format_func=lambda n: (
+            f"trial {n}: {_line(result, by_number[n])}" + ("" if n in on_front else " (dominated)")
+        ),
     )
     return by_number[number]
 
@@ -70,7 +76,7 @@ def show_model(result: SearchResult, record: TrialRecord, *, key: str) -> None:
     st.subheader(f"Trial {record.number}", divider="gray")
     seeds = f"seed {proxy.seed}" if proxy.seeds == 1 else f"mean of {proxy.seeds} seeds"
     st.markdown(
-        f"**{score_text(record)} bits per byte** ({_exact(record)}) after {proxy.steps:,} steps, "
+        f"**{plain(ranked_text(result, record))}** ({_exact(record)}) after {proxy.steps:,} steps, "
         f"{format_count(proxy.trained_tokens)} tokens and {format_seconds(proxy.wall_s)} of training, {seeds}"
     )
     try:
@@ -181,11 +187,9 @@ def _number(customdata: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _line(record: TrialRecord) -> str:
-    a = record.candidate.architecture
-    return (
-        f"{shape_text(a)}, {record.candidate.format}, {format_bytes(record.file_bytes)}, {score_text(record)}"
-    )
+def _line(result: SearchResult, record: TrialRecord) -> str:
+    a, score = record.candidate.architecture, score_cells(result, record)[0]
+    return f"{shape_text(a)}, {record.candidate.format}, {format_bytes(record.file_bytes)}, {score}"
 
 
 def _exact(record: TrialRecord) -> str:

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.proxies import carried, proxies_document, proxy_document
+from reports.proxies import proxies_document, proxy_document
 from search.law.pareto import frontier
+from search.law.scores import RankedBy, carried, ranking
 from search.store.results import SearchResult, TrialRecord
 
 FRONTIER_SCHEMA = "sizer.frontier/1"
 
-# Both are minimised; search.law.pareto.objectives returns them in this order.
-OBJECTIVES = ("file_bytes", "val_bits_per_byte")
+# Keys of a point, both minimised: those of a study that trained its models themselves.
+OBJECTIVES = ("file_bytes", RankedBy.TRAINED.value)
 
 
 def frontier_document(result: SearchResult) -> dict[str, Any]:
     """The frontier of a study as plain JSON values, in the layout of schema sizer.frontier/1.
 
-    `trained_tokens` and `wall_s` are sums over every trial that was trained, diverged ones included.
+    `objectives` name the score that ranks: for scaled proxies that could be carried over the models' own,
+    whose range stands in the point beside what the proxy scored. `trained_tokens` and `wall_s` are sums over
+    every trial that was trained, diverged ones included.
     """
     # a repeated candidate carries the score of an earlier trial: nothing was trained for it
     trained = [r.proxy for r in result.records if r.proxy is not None and r.repeats is None]
-    found = carried(result)
+    found, objectives = carried(result), [OBJECTIVES[0], ranking(result).by.value]
     return {
         "schema": FRONTIER_SCHEMA,
         "study": result.study,
         "device": result.device,
         "runtime": result.runtime,
         "budget": dict(result.budget),
-        "objectives": list(OBJECTIVES),
-        "directions": ["minimize"] * len(OBJECTIVES),
+        "objectives": objectives,
+        "directions": ["minimize"] * len(objectives),
         "proxies": proxies_document(result, found),
         "points": [_point(r) | proxy_document(r, result.runtime, found) for r in frontier(result)],
         "trained_tokens": sum(proxy.trained_tokens for proxy in trained),

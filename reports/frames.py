@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports.proxies import carried
+from reports.proxies import proxies_front
 from reports.wording import shape_text
 from search.law.pareto import frontier
+from search.law.scores import are_scaled, carried, ranking
 from search.store.results import SearchResult, TrialRecord
 
 if TYPE_CHECKING:
@@ -78,12 +79,16 @@ _TRIAL_COLUMNS = (
     "violations",
 )
 
+# Of scaled proxies, behind `on_frontier`: the column that ranks, and the frontier by what was trained.
+_RANKED_COLUMNS = ("ranked_by", "on_frontier_by_proxy")
+
 
 def trials_frame(result: SearchResult) -> pd.DataFrame:
     """Every trial of a study, infeasible and diverged ones included, in the order of their numbers.
 
     `proxy_` columns are of the scaled proxy trained in a model's place, `model_` ones what its score means
-    for the model; both are empty where the model itself was trained.
+    for the model; both are empty where the model itself was trained. A study of proxies has two more columns:
+    `ranked_by` names the one that `on_frontier` goes by, `on_frontier_by_proxy` goes by what was trained.
     """
     on_front = {record.number for record in frontier(result)}
     found = carried(result)
@@ -94,7 +99,12 @@ def trials_frame(result: SearchResult) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=list(_TRIAL_COLUMNS))
     types = {name: "Int64" for name in _OPTIONAL_INTEGERS} | {name: "float64" for name in _OPTIONAL_FLOATS}
-    return frame.astype(types | {"on_frontier": "bool"})
+    frame = frame.astype(types | {"on_frontier": "bool"})
+    if are_scaled(result):
+        place = _TRIAL_COLUMNS.index("on_frontier") + 1
+        frame.insert(place, _RANKED_COLUMNS[1], frame["trial"].isin(proxies_front(result)))
+        frame.insert(place, _RANKED_COLUMNS[0], ranking(result).by.value)
+    return frame
 
 
 def frontier_frame(result: SearchResult) -> pd.DataFrame:

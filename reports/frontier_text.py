@@ -9,34 +9,27 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reports.proxies import CARRIED_COLUMN, are_scaled, carried, carried_text
-from reports.wording import NOT_KNOWN, decode_text, score_text, shape_text
+from reports.proxies import CARRIED_COLUMN, carried_text, ranks_carried, score_cells, score_columns
+from reports.wording import NOT_KNOWN, decode_text, shape_text
 from search.law.pareto import frontier
+from search.law.scores import are_scaled, carried
 from search.store.results import SearchResult
 from sizer.units import format_bytes, format_count
 
-FRONTIER_COLUMNS = (
-    "trial",
-    "shape",
-    "format",
-    "file",
-    "parameters",
-    "decode tokens/s (range)",
-    "bits per byte ± se",
-    "steps",
-)
+_COLUMNS = ("trial", "shape", "format", "file", "parameters", "decode tokens/s (range)")
 _LEFT_COLUMNS = ("shape", "format")
 
 
 def frontier_columns(result: SearchResult) -> tuple[str, ...]:
-    """FRONTIER_COLUMNS, and for a study of scaled proxies what they say of the models."""
-    return (*FRONTIER_COLUMNS, CARRIED_COLUMN) if are_scaled(result) else FRONTIER_COLUMNS
+    """Headings of the frontier, with the score that ranks before any other of a study of scaled proxies."""
+    beside = (CARRIED_COLUMN,) if are_scaled(result) and not ranks_carried(result) else ()
+    return (*_COLUMNS, *score_columns(result), "steps", *beside)
 
 
 def frontier_cells(result: SearchResult) -> tuple[tuple[str, ...], ...]:
     """The frontier as text, one row per model, in the order of `frontier_columns`; smallest file first."""
     rows = _cells(result)
-    if not are_scaled(result):
+    if not are_scaled(result) or ranks_carried(result):
         return rows
     found = carried(result)
     predictions = {} if found is None else found.predictions
@@ -52,7 +45,7 @@ def _cells(result: SearchResult) -> tuple[tuple[str, ...], ...]:
             format_bytes(record.file_bytes),
             format_count(record.num_parameters),
             decode_text(record.decode_tokens_per_s),
-            score_text(record),
+            *score_cells(result, record),
             f"{record.proxy.steps:,}" if record.proxy else NOT_KNOWN,
         )
         for record in frontier(result)

@@ -28,6 +28,7 @@ from reports.page_parts import (
     tiles,
     whole_page,
 )
+from reports.proxies import frontier_notes, ranked_text, ranks_carried
 from reports.study_sections import (
     SHAPES,
     reproduce_section,
@@ -36,7 +37,7 @@ from reports.study_sections import (
     trials_section,
     trust_section,
 )
-from reports.wording import budget_texts, score_text, shape_text
+from reports.wording import budget_texts, shape_text
 from search.law.pareto import Cost, frontier
 from search.store.results import SearchResult, TrialRecord, TrialStatus
 from sizer.errors import SizerError
@@ -168,13 +169,23 @@ def _frontier(result: SearchResult) -> str:
         caption="Models that no other beats on both file size and accuracy, smallest first",
         text_columns=("shape", "format"),
     )
-    bars = quiet(
+    beside = quiet(frontier_notes(result)[-1]) if ranks_carried(result) else ""
+    return section("Frontier", one, figures[0], quiet(_bars(result)), beside, rows, *figures[1:])
+
+
+def _bars(result: SearchResult) -> str:
+    if ranks_carried(result):
+        return (
+            "Upright bars are the 80 % ranges of what the law of the proxies carries over to the models. "
+            "Errors of neighbours go together, so that bars which overlap say little of the order, and "
+            "nothing is marked as tied. Bars across are the range of a predicted speed."
+        )
+    return (
         "Upright bars are standard errors over the validation chunks. All models share the chunks, so that a "
         "difference is surer than the bars look: models are tied (dotted) if their paired difference is less "
         "than two standard errors. Bars across are the range of a predicted speed. Models stopped earlier "
         "are hidden, as their shorter training says nothing of how good they are; the legend shows them."
     )
-    return section("Frontier", one, figures[0], bars, rows, *figures[1:])
 
 
 def _models(result: SearchResult) -> str:
@@ -190,9 +201,7 @@ def _models(result: SearchResult) -> str:
 
 def _model(result: SearchResult, title: str, record: TrialRecord) -> str:
     shape = f"{shape_text(record.candidate.architecture)} in {record.candidate.format}"
-    heading = f"<h3>{title}: trial {record.number}</h3>\n" + quiet(
-        f"{shape}, {score_text(record)} bits per byte"
-    )
+    heading = f"<h3>{title}: trial {record.number}</h3>\n" + quiet(f"{shape}, {ranked_text(result, record)}")
     try:
         sized = deployed_estimate(result, record)
     except SizerError as error:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reports.wording import NOT_KNOWN, scales_text
-from search.law.pareto import front, frontier
+from reports.wording import NOT_KNOWN, scales_text, score_text
+from search.law.pareto import frontier
+from search.law.scores import (
+    RankedBy,
+    are_scaled,
+    carried,
+    carried_ranking,
+    ranking,
+    trained_ranking,
+)
 from search.proxy.scaled import deviations, split_blocks
 from search.store.results import SearchResult, TrialRecord
 from sizer.architecture import Architecture
@@ -15,21 +23,45 @@ if TYPE_CHECKING:
     from search.law.carry import CarriedOver
     from search.law.law import LawPrediction
 
-CARRIED_COLUMN = "model itself (80 % range)"
+SCORE_COLUMN = "bits per byte ± se"
+CARRIED_COLUMN = "bits per byte carried over (80 % range)"
+PROXY_COLUMN = "of its proxy ± se"
+SCORE_AXIS = "validation bits per byte (lower is better)"
+CARRIED_AXIS = "predicted bits per byte of the model,<br>carried over by the law (lower is better)"
 
 
-def are_scaled(result: SearchResult) -> bool:
-    """Whether anything was trained in the place of a study's models."""
-    return any(record.scaled is not None for record in result.records)
+def ranks_carried(result: SearchResult) -> bool:
+    """Whether a study's models are ranked by what the law carries over from their proxies."""
+    return ranking(result).by is RankedBy.CARRIED_OVER
 
 
-def carried(result: SearchResult) -> CarriedOver | None:
-    """What the study's proxies say of its models; None without proxies, or of too few."""
-    if not are_scaled(result):
-        return None
-    from search.law.carry import carried_over  # brings numpy, which other studies need not wait for
+def score_columns(result: SearchResult) -> tuple[str, ...]:
+    """Headings of a model's scores, the one that ranks first."""
+    return (CARRIED_COLUMN, PROXY_COLUMN) if ranks_carried(result) else (SCORE_COLUMN,)
 
-    return carried_over(result)
+
+def score_cells(result: SearchResult, record: TrialRecord) -> tuple[str, ...]:
+    """A model's scores as text, in the order of `score_columns`."""
+    own = score_text(record)
+    return (_carried_cell(result, record), own) if ranks_carried(result) else (own,)
+
+
+def ranked_text(result: SearchResult, record: TrialRecord) -> str:
+    """A model's score in words: what it was trained to, behind what is carried over where that ranks."""
+    own = score_text(record)
+    if not ranks_carried(result):
+        return f"{own} bits per byte"
+    return f"{_carried_cell(result, record)} bits per byte carried over by the law, {own} of its proxy"
+
+
+def _carried_cell(result: SearchResult, record: TrialRecord) -> str:
+    found = carried(result)
+    return carried_text(None if found is None else found.predictions.get(record.number))
+
+
+def of_proxies(result: SearchResult) -> str:
+    """What subtitles add where the scores drawn are not the models' own."""
+    return " · of scaled proxies" if are_scaled(result) else ""
 
 
 def proxy_text(proxy: Architecture, num_parameters: int | None) -> str:
@@ -39,10 +71,10 @@ def proxy_text(proxy: Architecture, num_parameters: int | None) -> str:
 
 
 def carried_text(prediction: LawPrediction | None) -> str:
-    """A carried-over score with its range, such as "1.62 (1.41 to 1.83)"."""
+    """A carried-over score with its range, such as "1.623 (1.412 to 1.834)"."""
     if prediction is None:
         return NOT_KNOWN
-    return f"{prediction.value:.2f} ({prediction.low:.2f} to {prediction.high:.2f})"
+    return f"{prediction.value:.3f} ({prediction.low:.3f} to {prediction.high:.3f})"
 
 
 def scale_text(result: SearchResult) -> str:
@@ -51,24 +83,40 @@ def scale_text(result: SearchResult) -> str:
     return scales_text(width, vocabulary)
 
 
-def proxy_notes(result: SearchResult) -> tuple[str, ...]:
-    """Sentences on what the scores of a study of proxies are of; none for another."""
+def frontier_notes(result: SearchResult) -> tuple[str, ...]:
+    """What stands under every frontier of a study of proxies, a sentence or two a note; none for another.
+
+    What was trained, what ranks, and which models the frontier would hold by the other score.
+    """
     if not are_scaled(result):
         return ()
-    notes = [f"Scores are of scaled proxies ({scale_text(result)}) trained in the place of the models."]
-    found = carried(result)
+    found, ranked = carried(result), ranks_carried(result)
+    notes = [
+        f"Scaled proxies ({scale_text(result)}) were trained in the place of the models."
+        if ranked
+        else f"Scores are of scaled proxies ({scale_text(result)}) trained in the place of the models."
+    ]
     if found is None:
         notes.append(
             "Nothing is carried over to the models: that takes 4 scored proxies of 2 widths or more."
         )
     else:
         agreement = "" if found.agreement is None else f" (tau {found.agreement:.2f} with the proxies' order)"
+        ranks = ", and ranks the models" if ranked else ""
         notes.append(
             f"What a model itself would score after {found.steps:,} steps on the same text, in the proxies' "
-            f"vocabulary, is carried over by the law of {found.proxies} proxies{_fitted(found)}{agreement}. "
-            "Errors of neighbours go together: ranges that overlap are not ties."
+            f"vocabulary, is carried over by the law of {found.proxies} proxies{_fitted(found)}{agreement}"
+            f"{ranks}. Errors of neighbours go together: ranges that overlap are not ties."
         )
-        notes.append(f"{_by_carried(result, found)}.")
+        notes.append(f"{_by_the_other(result, found)}.")
+    return tuple(notes)
+
+
+def proxy_notes(result: SearchResult) -> tuple[str, ...]:
+    """Sentences on what the scores of a study of proxies are of; none for another."""
+    if not are_scaled(result):
+        return ()
+    notes = [*frontier_notes(result)]
     changed = sum(bool(_deviations(record)) for record in result.trained)
     if changed:
         notes.append(f"{changed} of {len(result.trained)} proxies have a ratio that their model has not.")
@@ -80,19 +128,24 @@ def proxy_notes(result: SearchResult) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def proxies_front(result: SearchResult) -> tuple[int, ...]:
+    """Trials of the frontier by the scores of what was trained, smallest file first."""
+    return tuple(record.number for record in frontier(result, by=trained_ranking(result)))
+
+
 def carried_front(result: SearchResult, found: CarriedOver) -> tuple[int, ...]:
-    """Trials whose file and carried-over score no other beats, smallest file first."""
-    known = [record for record in result.trained if record.number in found.predictions]
-    points = [(record.file_bytes, found.predictions[record.number].value) for record in known]
-    kept = sorted(front(points), key=lambda place: points[place])
-    return tuple(known[place].number for place in kept)
+    """Trials of the frontier by the scores carried over, smallest file first."""
+    return tuple(record.number for record in frontier(result, by=carried_ranking(result, found)))
 
 
-def _by_carried(result: SearchResult, found: CarriedOver) -> str:
-    kept, shown = carried_front(result, found), {record.number for record in frontier(result)}
-    if set(kept) == shown:
-        return "By the scores carried over the frontier has the same models"
-    return f"By the scores carried over the frontier would be trials {', '.join(map(str, kept))}"
+def _by_the_other(result: SearchResult, found: CarriedOver) -> str:
+    if ranks_carried(result):
+        whose, others = "the proxies' own scores", proxies_front(result)
+    else:
+        whose, others = "the scores carried over", carried_front(result, found)
+    if set(others) == {record.number for record in frontier(result)}:
+        return f"By {whose} the frontier has the same models"
+    return f"By {whose} the frontier would be trials {', '.join(map(str, others))}"
 
 
 def _fitted(found: CarriedOver) -> str:
@@ -112,7 +165,10 @@ def _split_blocks(record: TrialRecord, runtime: str) -> tuple[int, ...]:
 
 
 def proxies_document(result: SearchResult, found: CarriedOver | None) -> dict[str, Any] | None:
-    """How proxies were scaled and what the law they are carried over by rests on; None without any."""
+    """How proxies were scaled, which score ranks and what the law behind it rests on; None without any.
+
+    Both frontiers are listed by trial, that of the proxies' own scores and that of the scores carried over.
+    """
     if not are_scaled(result):
         return None
     law = None
@@ -125,23 +181,32 @@ def proxies_document(result: SearchResult, found: CarriedOver | None) -> dict[st
             "frontier": list(carried_front(result, found)),
         }
     names = ("width_scale", "vocab_size")
-    return {**{name: result.settings.get(f"proxy_{name}") for name in names}, "carried_over": law}
+    return {
+        **{name: result.settings.get(f"proxy_{name}") for name in names},
+        "ranked_by": ranking(result).by.value,
+        "frontier": list(proxies_front(result)),
+        "carried_over": law,
+    }
 
 
 def proxy_document(record: TrialRecord, runtime: str, found: CarriedOver | None) -> dict[str, Any]:
     """Keys of a point of the frontier: what was trained in the model's place, and the score carried over."""
-    if record.scaled is None:
-        return {"proxy": None, "model_val_bits_per_byte": None}
-    assert record.proxy is not None, record.number
     prediction = None if found is None else found.predictions.get(record.number)
     return {
-        "proxy": {
-            **record.scaled.to_dict(),
-            "num_parameters": record.proxy.num_parameters,
-            "deviations": list(_deviations(record)),
-            "split_blocks": list(_split_blocks(record, runtime)),
-        },
+        "proxy": _trained_document(record, runtime),
         "model_val_bits_per_byte": None
         if prediction is None
         else {"value": prediction.value, "low": prediction.low, "high": prediction.high},
+    }
+
+
+def _trained_document(record: TrialRecord, runtime: str) -> dict[str, Any] | None:
+    if record.scaled is None:
+        return None
+    assert record.proxy is not None, record.number
+    return {
+        **record.scaled.to_dict(),
+        "num_parameters": record.proxy.num_parameters,
+        "deviations": list(_deviations(record)),
+        "split_blocks": list(_split_blocks(record, runtime)),
     }

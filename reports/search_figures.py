@@ -10,8 +10,10 @@ import plotly.graph_objects as go
 
 from reports.figures import style
 from reports.palette import BLUE, GREEN, GREY, VERMILION
-from reports.wording import score_text, shape_text
+from reports.proxies import CARRIED_AXIS, SCORE_AXIS, ranked_text, ranks_carried
+from reports.wording import shape_text
 from search.law.pareto import frontier
+from search.law.scores import ranking
 from search.run.curves import Curve
 from search.store.results import SearchResult
 from sizer.units import format_bytes
@@ -25,6 +27,7 @@ MOST_STUDIES = len(_COLOURS)
 # Every run falls steeply at first; what is above its loss there is left out of the picture.
 _STEEP_SHARE = 0.02
 _X_MARGIN = 0.06
+_MIXED_AXIS = "bits per byte, of some studies carried over<br>by the law (lower is better)"
 
 
 class CurveLine(NamedTuple):
@@ -67,6 +70,7 @@ class FrontsInfo(NamedTuple):
     size_range_bytes: tuple[float, float]
     subtitle: str
     notice: str
+    score_axis: str  # what the upright axis says
 
 
 def watched_curves_info(
@@ -134,11 +138,13 @@ def fronts_info(results: Sequence[SearchResult]) -> FrontsInfo:
     low, high = min(sizes, default=0.0), max(sizes, default=1e6)
     margin = _X_MARGIN * (high - low) or 0.2 * high
     same = len({r.corpus_digest for r in results}) <= 1
+    carried = {ranks_carried(result) for result in results if result.trained}
     return FrontsInfo(
         fronts=fronts,
         size_range_bytes=(low - margin, high + margin),
         subtitle="on one text" if same else "on different texts: the scores cannot be compared",
         notice="" if fronts else "No model of these studies has been trained yet.",
+        score_axis=CARRIED_AXIS if carried == {True} else _MIXED_AXIS if True in carried else SCORE_AXIS,
     )
 
 
@@ -151,7 +157,7 @@ def fronts_figure(info: FrontsInfo) -> go.Figure:
     figure.update_layout(height=480, clickmode="event+select")
     figure.update_xaxes(title="deployed file size (bytes)", tickformat="~s", ticksuffix="B")
     figure.update_xaxes(range=list(info.size_range_bytes))
-    figure.update_yaxes(title="validation bits per byte (lower is better)", tickformat=".3~f")
+    figure.update_yaxes(title=info.score_axis, tickformat=".3~f")
     return figure
 
 
@@ -194,7 +200,9 @@ def _curve(line: CurveLine, *, width: float, opacity: float) -> go.Scatter:
 
 
 def _front(result: SearchResult) -> Front:
-    records = frontier(result)
+    ranked = ranking(result)
+    records = frontier(result, by=ranked)
+    scores = [ranked.scores[record.number] for record in records]
     study = escape(result.study)
     hovers = []
     for r in records:
@@ -202,13 +210,13 @@ def _front(result: SearchResult) -> Front:
         hovers.append(
             f"<b>{study}, trial {r.number}</b><br>{escape(shape_text(r.candidate.architecture))}<br>"
             f"{escape(r.candidate.format)}, {format_bytes(r.file_bytes)} file<br>"
-            f"{score_text(r)} bits per byte after {r.proxy.steps:,} steps"
+            f"{ranked_text(result, r)} after {r.proxy.steps:,} steps"
         )
     return Front(
         study=study,
         sizes=tuple(r.file_bytes for r in records),
-        bits=tuple(r.proxy.val_bits_per_byte or 0.0 for r in records if r.proxy),
-        errors=tuple(r.proxy.val_bits_per_byte_sd or 0.0 for r in records if r.proxy),
+        bits=tuple(score.bits_per_byte for score in scores),
+        errors=tuple(score.error for score in scores),
         hovers=tuple(hovers),
         points=tuple((result.study, r.number) for r in records),
     )

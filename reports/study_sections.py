@@ -20,12 +20,13 @@ from reports.page_parts import (
     side_by_side,
     table,
 )
+from reports.proxies import score_cells, score_columns
 from reports.reproduce import TOML_NAME, reproduce_commands, search_toml, version_texts
 from reports.rung_text import OUTCOME_COLUMNS, RUNG_COLUMNS, outcome_cells, rung_cells
 from reports.study_figures import compared_cohort, shape_figures
 from reports.trust_notes import trust_notes
 from reports.trust_text import TAU_ROW, trust_columns, trust_line, trust_rows
-from reports.wording import NOT_KNOWN, rate_text, score_text, shape_text
+from reports.wording import NOT_KNOWN, rate_text, shape_text
 from search.law.importance import importances
 from search.law.pareto import frontier
 from search.store.results import SearchResult, TrialRecord
@@ -46,8 +47,6 @@ _TRIAL_COLUMNS = (
     "file",
     "parameters",
     "decode tokens/s",
-    "bits per byte ± se",
-    "remark",
 )
 
 
@@ -140,8 +139,8 @@ def trials_section(result: SearchResult) -> str:
     return section(
         "All trials",
         table(
-            _TRIAL_COLUMNS,
-            [_trial_cells(record) for record in records],
+            (*_TRIAL_COLUMNS, *score_columns(result), "remark"),
+            [_trial_cells(result, record) for record in records],
             caption=f"{len(records)} trials{bold}",
             text_columns=("shape", "format", "status", "remark"),
             wide_columns=("remark",),
@@ -150,7 +149,7 @@ def trials_section(result: SearchResult) -> str:
     )
 
 
-def _trial_cells(record: TrialRecord) -> tuple[str, ...]:
+def _trial_cells(result: SearchResult, record: TrialRecord) -> tuple[str, ...]:
     reasons = list(record.violations)
     if record.repeats is not None:
         reasons.append(f"same as trial {record.repeats}")
@@ -162,7 +161,7 @@ def _trial_cells(record: TrialRecord) -> tuple[str, ...]:
         format_bytes(record.file_bytes),
         format_count(record.num_parameters),
         rate_text(record.decode_tokens_per_s.value) if record.decode_tokens_per_s else NOT_KNOWN,
-        score_text(record),
+        *score_cells(result, record),
         "; ".join(reasons),
     )
 

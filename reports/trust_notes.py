@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports.proxies import proxy_notes
 from reports.trust_text import trust_line
+from search.law.scores import RankedBy, ranking
 from search.store.results import SearchResult, TrialRecord, TrialStatus
 from search.trust.ties import comparisons
 from sizer.units import format_count
@@ -58,6 +59,11 @@ def _seeds(trained: tuple[TrialRecord, ...]) -> str:
 
 
 def _ties(result: SearchResult) -> str:
+    if ranking(result).by is RankedBy.CARRIED_OVER:
+        return (
+            "How surely neighbours on the frontier differ is not known: the law's ranges are of one model "
+            "each, and no models are marked as tied."
+        )
     found = comparisons(result)
     neighbours = [c for c in found if c.on_front]
     if not neighbours:

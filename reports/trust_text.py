@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from search.law.scores import RankedBy, are_scaled, ranking
 from search.store.results import SearchResult
 from search.trust.ranking import Interval
 from search.trust.trust import SCHEMA, RungTrust, beside_control, chosen, rung_trust
@@ -19,14 +20,19 @@ TAU_ROW = "tau of those pairs"
 
 
 def trust_line(result: SearchResult) -> str:
-    """One line: the verdict and the tau it rests on."""
+    """One line: the verdict, the tau it rests on, and whether it is of another score than ranks."""
     best = chosen(rung_trust(result))
+    of = (
+        ""
+        if ranking(result).by is RankedBy.TRAINED
+        else "; of the proxies' own scores, which do not rank here"
+    )
     if best is None:
-        return _NOTHING
+        return f"{_NOTHING}{of}"
     r = best.report
     return (
         f"{r.verdict} (tau {_interval(r.tau_10pct)} over {r.pairs} pairs of one size; "
-        f"{best.early_steps:,} against {best.late_steps:,} steps)"
+        f"{best.early_steps:,} against {best.late_steps:,} steps){of}"
     )
 
 
@@ -47,6 +53,8 @@ def trust_document(
     if best is not None:
         main = best.to_dict()
     document = {**main, "study": result.study, "rungs": [report.to_dict() for report in reports]}
+    if are_scaled(result):
+        document["ranked_by"] = ranking(result).by.value  # all of the document is of what was trained
     if control is not None:
         ours, theirs = beside_control(result, control)
         document["control"] = {

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from reports.proxies import frontier_notes
 from search.run import runner
 from search.run.live import State, Watch
 from search.run.loop import Ending
 from search.store.results import SearchResult
 from tests.explorer.studies import store
 from tests.search.run.test_live import PROGRESS, ignore
+from tests.worked_study import CARRIED_FRONT, study_of_proxies
 
 STORAGE = "sqlite:///runs/sizer.db"
 
@@ -62,3 +64,18 @@ def test_a_search_that_was_stopped_says_how_to_go_on_to_as_many_models(
     ran = sizer("search", "resume", "pi5-6mb", *options)
     assert ran.code == 130
     assert ran.err.splitlines()[-1] == f"stopped; go on with: sizer search resume {says}"
+
+
+def test_proxies_are_ranked_by_what_is_carried_over(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxies, found = study_of_proxies()
+    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    store(proxies, STORAGE)
+    told = study("search", "status", proxies.study, "--json").json
+    assert told["on_frontier"] == len(CARRIED_FRONT)
+    assert told["best_model_itself"] == "2.400 (2.272 to 2.528)"
+    points = study("search", "frontier", proxies.study, "--json").json["points"]
+    assert [point["trial"] for point in points] == CARRIED_FRONT
+    table, *notes = study("search", "frontier", proxies.study).out.split("\nproxies:  ")
+    assert "carried over" in table
+    assert [note.splitlines()[0] for note in notes] == list(frontier_notes(proxies))
+    assert notes[-1].splitlines()[1].endswith("of the proxies' own scores, which do not rank here")

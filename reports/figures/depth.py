@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import SYMBOLS, blank, style
 from reports.palette import GREY, GROUPS
+from reports.proxies import of_proxies
 from search.store.results import SearchResult
 from search.trust.cohorts import Cohort
 from search.trust.rungs import RungEntry, size_bins
@@ -95,7 +96,7 @@ def depth_info(result: SearchResult, cohort: Cohort | None) -> DepthInfo:
     return DepthInfo(
         groups=tuple(groups),
         subtitle=f"study {escape(result.study)} · {sum(len(g.points) for g in groups)} models after "
-        f"{cohort.steps:,} steps · the number beside a point is its width",
+        f"{cohort.steps:,} steps · the number beside a point is its width{of_proxies(result)}",
         notice="",
     )
 

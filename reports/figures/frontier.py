@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 
 from reports.figures.style import SYMBOLS, axis_range, blank, round_ticks, style
 from reports.palette import BLUE, GREY, VERMILION
-from reports.proxies import proxy_text
+from reports.proxies import CARRIED_AXIS, SCORE_AXIS, proxy_text, ranked_text
 from reports.wording import decode_text, rate_text, score_text, shape_text
 from search.law.pareto import Cost, cost_of, frontier
+from search.law.scores import RankedBy, Ranking, ranking
 from search.store.results import SearchResult, TrialRecord
 from search.trust.ties import comparisons
 from sizer.units import format_bytes, format_bytes_binary, format_count
@@ -64,8 +65,8 @@ class FrontierPoint(NamedTuple):
     cost: float
     cost_low: float  # of a predicted speed; for bytes all three are the same
     cost_high: float
-    val_bits_per_byte: float
-    standard_error: float
+    val_bits_per_byte: float  # by the score that ranks
+    standard_error: float  # or half of the range of a score carried over
     decode_tokens_per_s: float | None
     format: str
     hover: str
@@ -86,17 +87,23 @@ class FrontierInfo(NamedTuple):
     subtitle: str
     labels: bool  # trial numbers beside the frontier's points
     notice: str  # shown in place of points; empty when there are some
+    score_axis: str  # what the upright axis says
 
 
 def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
-    """Decisions about the figure of one cost against validation bits per byte."""
-    on_front = frontier(result, cost)
+    """Decisions about the figure of one cost against bits per byte, by the score that ranks."""
+    ranked = ranking(result)
+    on_front = frontier(result, cost, by=ranked)
     numbers = {record.number for record in on_front}
-    front = tuple(_point(record, cost, on_frontier=True) for record in on_front)
-    finalists = {record.number for record in result.finalists}
+    compared = {record.number for record in ranked.records}
     others = [r for r in result.trained if r.number not in numbers and cost_of(r, cost) is not None]
-    dominated = tuple(_point(r, cost, on_frontier=False) for r in others if r.number in finalists)
-    stopped = tuple(_point(r, cost, on_frontier=False) for r in others if r.number not in finalists)
+
+    def drawn(records: Iterable[TrialRecord], remark: str = "") -> tuple[FrontierPoint, ...]:
+        return tuple(_point(r, cost, ranked, _hover(result, r, remark)) for r in records)
+
+    front = drawn(on_front, ", on the frontier")
+    dominated = drawn(r for r in others if r.number in compared)
+    stopped = drawn(r for r in others if r.number not in compared)
     points = (*front, *dominated)
     by_trial = {point.trial: point for point in points}
     ties = tuple((by_trial[c.first], by_trial[c.second]) for c in comparisons(result, cost) if c.tied)
@@ -120,10 +127,12 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
                 *((f"{len(stopped)} stopped earlier (see the legend)",) if stopped else ()),
                 *((f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'} (dotted)",) if ties else ()),
                 *_hidden_limit(cost, limit if shown is None else None),
+                *(("bars: 80 % ranges",) if ranked.by is RankedBy.CARRIED_OVER else ()),
             )
         ),
         labels=len(front) <= _MOST_LABELS,
         notice="" if points else _nothing(result, cost),
+        score_axis=CARRIED_AXIS if ranked.by is RankedBy.CARRIED_OVER else SCORE_AXIS,
     )
 
 
@@ -161,16 +170,14 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
         hovermode="closest",
     )
     figure.update_xaxes(title=scale.axis_title, range=list(info.cost_range), **scale.ticks)
-    figure.update_yaxes(title="validation bits per byte (lower is better)", tickformat=".3~f")
+    figure.update_yaxes(title=info.score_axis, tickformat=".3~f")
     if info.colour_ticks_tokens_per_s:
         figure.update_layout(coloraxis=_colour_axis(info.colour_ticks_tokens_per_s))
     return figure
 
 
-def _point(record: TrialRecord, cost: Cost, *, on_frontier: bool) -> FrontierPoint:
-    proxy, decode, value = record.proxy, record.decode_tokens_per_s, cost_of(record, cost)
-    assert proxy is not None, record.number
-    assert proxy.val_bits_per_byte is not None, record.number
+def _point(record: TrialRecord, cost: Cost, ranked: Ranking, hover: str) -> FrontierPoint:
+    decode, value, score = record.decode_tokens_per_s, cost_of(record, cost), ranked.scores[record.number]
     assert value is not None, record.number
     speed = decode if cost is Cost.DECODE else None
     return FrontierPoint(
@@ -178,12 +185,16 @@ def _point(record: TrialRecord, cost: Cost, *, on_frontier: bool) -> FrontierPoi
         cost=value,
         cost_low=speed.low if speed else value,
         cost_high=speed.high if speed else value,
-        val_bits_per_byte=proxy.val_bits_per_byte,
-        standard_error=proxy.val_bits_per_byte_sd or 0.0,
+        val_bits_per_byte=score.bits_per_byte,
+        standard_error=score.error,
         decode_tokens_per_s=decode.value if decode else None,
         format=record.candidate.format,
-        hover=hover_text(record, ", on the frontier" if on_frontier else ""),
+        hover=hover,
     )
+
+
+def _hover(result: SearchResult, record: TrialRecord, remark: str) -> str:
+    return hover_text(record, remark, score=ranked_text(result, record))
 
 
 def _of_proxy(record: TrialRecord) -> tuple[str, ...]:
@@ -192,8 +203,8 @@ def _of_proxy(record: TrialRecord) -> tuple[str, ...]:
     return (f"of a proxy: {proxy_text(record.scaled, record.proxy.num_parameters)}",)
 
 
-def hover_text(record: TrialRecord, remark: str = "") -> str:
-    """What a figure tells of a trained model that is pointed at, as safe HTML."""
+def hover_text(record: TrialRecord, remark: str = "", *, score: str = "") -> str:
+    """What a figure tells of a trained model that is pointed at, as safe HTML; `score` as words say it."""
     decode = record.decode_tokens_per_s
     steps = f" after {record.proxy.steps:,} steps" if record.proxy else ""
     lines = (
@@ -201,7 +212,7 @@ def hover_text(record: TrialRecord, remark: str = "") -> str:
         escape(shape_text(record.candidate.architecture)),
         f"{escape(record.candidate.format)}, {format_bytes(record.file_bytes)} file, "
         f"{format_count(record.num_parameters)} parameters",
-        f"{score_text(record)} bits per byte{steps}",
+        f"{score or f'{score_text(record)} bits per byte'}{steps}",
         *_of_proxy(record),
         f"{format_bytes_binary(record.memory_bytes)} memory",
         f"decode {decode_text(decode)} tokens/s" if decode else "decode speed not known (no device)",

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREEN, GREY
+from reports.proxies import of_proxies
 from search.law.pareto import frontier
 from search.law.shapes import stored_bits_per_weight, trial_features
 from search.store.results import ProxyResult, SearchResult, TrialRecord
@@ -67,7 +68,8 @@ def ladder_info(result: SearchResult, cohort: Cohort | None) -> LadderInfo:
         points=tuple(points),
         bars=_bars(best, result.runtime, asked),
         shape=f"trial {best.number}",
-        subtitle=f"study {escape(result.study)} · {len(points)} models after {cohort.steps:,} steps",
+        subtitle=f"study {escape(result.study)} · {len(points)} models after {cohort.steps:,} steps"
+        f"{of_proxies(result)}",
         notice="",
     )
 

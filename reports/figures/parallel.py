@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREY, VERMILION
+from reports.proxies import of_proxies
 from reports.wording import rate_text
 from search.law.pareto import frontier
 from search.law.shapes import trial_features
@@ -109,7 +110,7 @@ def parallel_info(result: SearchResult, cohort: Cohort | None) -> ParallelInfo:
         lines=tuple(sorted(lines, key=lambda line: (line.on_frontier, line.trial == best))),
         best=best,
         subtitle=f"study {escape(result.study)} · {len(lines)} models after {cohort.steps:,} steps · "
-        f"the frontier's in blue, trial {best}, the most accurate of these, dashed",
+        f"the frontier's in blue, trial {best}, the most accurate of these, dashed{of_proxies(result)}",
         notice="",
     )
 

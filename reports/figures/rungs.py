@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREY
+from reports.proxies import of_proxies
 from reports.wording import shape_text
 from search.law.pareto import frontier
 from search.store.results import SearchResult, TrialRecord
@@ -152,7 +153,8 @@ def _apart(ends: Sequence[int]) -> tuple[int, ...]:
 
 
 def _subtitle(result: SearchResult, lines: Sequence[TrainingLine], remark: str) -> str:
-    return f"study {escape(result.study)} · {len(lines)} models, the frontier's in blue · {remark}"
+    drawn = f"{len(lines)} models, the frontier's in blue"
+    return f"study {escape(result.study)} · {drawn} · {remark}{of_proxies(result)}"
 
 
 def _hover(record: TrialRecord) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import hypot, log
 from statistics import fmean, stdev
 
@@ -27,6 +28,9 @@ from search.trust.ranking import kendall
 # Steps from which the law's own range holds, and what is allowed for before, as a share of the gain foreseen.
 LONG_STEPS = 8_000
 SHORT_SHARE = 0.3
+
+# Every table, figure and note of a study asks anew; as many studies as are compared at a time are kept.
+_KEPT_STUDIES = 8
 
 # A longer rung teaches the law only from so many models on: before, the shorter one with more says more.
 _ENOUGH_ROWS = 8
@@ -74,12 +78,21 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
 
     After as many steps as the finalists had: where too few came so far to fit a law to, that of a shorter
     rung is moved by what those that came so far have gained since. None of another study, of fewer proxies
-    than MIN_ROWS, and where all are of one width.
+    than MIN_ROWS, and where all are of one width. Models too narrow for a proxy, trained themselves, teach
+    the law and are predicted like the others.
     """
-    records = [record for record in result.trained if record.scaled is not None]
+    if not any(record.scaled is not None for record in result.trained):
+        return None
+    return _carried_over(result.trained, result.finalists, result.runtime)
+
+
+@lru_cache(maxsize=_KEPT_STUDIES)
+def _carried_over(
+    records: tuple[TrialRecord, ...], finalists: tuple[TrialRecord, ...], runtime: str
+) -> CarriedOver | None:
     rung = _rung(records)
     runs = {record.number: run for record in records if (run := _run_at(record, rung)) is not None}
-    features = {r.number: trial_features(r, runtime=result.runtime) for r in records}
+    features = {r.number: trial_features(r, runtime=runtime) for r in records}
     if len(runs) < MIN_ROWS or len({features[number].width for number in runs}) < 2:
         return None
     rows = [
@@ -93,9 +106,9 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
         if record.number in runs
     ]
     steps = max(run.steps for run in runs.values())
-    models = [model_features(record, runtime=result.runtime) for record in records]
+    models = [model_features(record, runtime=runtime) for record in records]
     values = carried(rows, [features[r.number] for r in records], models, steps=steps)
-    end, shift, of_shift = _longer(result, runs)
+    end, shift, of_shift = _longer(finalists, runs)
     predictions = {
         record.number: LawPrediction(value=found.value + shift, sd=hypot(found.sd, of_shift))
         for record, found in zip(records, values, strict=True)
@@ -109,9 +122,9 @@ def carried_over(result: SearchResult) -> CarriedOver | None:
     )
 
 
-def _longer(result: SearchResult, runs: Mapping[int, ProxyResult]) -> tuple[int, float, float]:
+def _longer(records: Sequence[TrialRecord], runs: Mapping[int, ProxyResult]) -> tuple[int, float, float]:
     """Finalists' steps, by how much their scores changed since these runs, and one model's deviation."""
-    finalists = [(r.proxy, runs[r.number]) for r in result.finalists if r.proxy and r.number in runs]
+    finalists = [(r.proxy, runs[r.number]) for r in records if r.proxy and r.number in runs]
     if not finalists:
         return 0, 0.0, 0.0
     steps = max(late.steps for late, _ in finalists)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum, unique
 
+from search.law.scores import Ranking, ranking
 from search.store.results import SearchResult, TrialRecord
 
 
@@ -27,7 +28,7 @@ def front(points: Sequence[Sequence[float]]) -> tuple[int, ...]:
 
 
 def objectives(record: TrialRecord) -> tuple[float, float]:
-    """Deployed file bytes and validation bits per byte of a trained record, both to be minimised."""
+    """Deployed file bytes and bits per byte of what was trained, both to be minimised: what a search sees."""
     assert record.proxy is not None, record.number
     assert record.proxy.val_bits_per_byte is not None, record.number
     return (record.file_bytes, record.proxy.val_bits_per_byte)
@@ -49,18 +50,22 @@ def cost_of(record: TrialRecord, cost: Cost) -> float | None:
     return float(record.file_bytes if cost is Cost.FILE else record.memory_bytes)
 
 
-def frontier(result: SearchResult, cost: Cost = Cost.FILE) -> tuple[TrialRecord, ...]:
+def frontier(
+    result: SearchResult, cost: Cost = Cost.FILE, *, by: Ranking | None = None
+) -> tuple[TrialRecord, ...]:
     """Trained records that no other beats on both cost and accuracy, cheapest first (fastest first).
 
-    Of a search in rungs only those that came to the last one so far: a shorter run is no worse model.
-    Records without a known cost take no part.
+    Accuracy is the score that ranks the study, or `by`. Of a search in rungs only models that came to the
+    last one so far count: a shorter run is no worse model. Where scores are carried over from scaled proxies
+    all count. Records without a known cost take no part.
     """
-    trained = [r for r in result.finalists if cost_of(r, cost) is not None]
-    points = [_minimised(r, cost) for r in trained]
-    return tuple(trained[i] for i in sorted(front(points), key=points.__getitem__))
+    ranked = by or ranking(result)
+    known = [r for r in ranked.records if cost_of(r, cost) is not None]
+    points = [_minimised(r, cost, ranked) for r in known]
+    return tuple(known[i] for i in sorted(front(points), key=points.__getitem__))
 
 
-def _minimised(record: TrialRecord, cost: Cost) -> tuple[float, float]:
-    value, bits = cost_of(record, cost), objectives(record)[1]
+def _minimised(record: TrialRecord, cost: Cost, ranked: Ranking) -> tuple[float, float]:
+    value, bits = cost_of(record, cost), ranked.scores[record.number].bits_per_byte
     assert value is not None, record.number
     return (-value if cost is Cost.DECODE else value, bits)

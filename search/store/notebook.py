@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.law.pareto import frontier
+from search.law.scores import RankedBy, Ranking, ranking
 from search.store.results import SearchResult, TrialRecord
 from sizer.html_table import html_table
 from sizer.units import format_bytes, format_count, format_rate
@@ -14,24 +15,28 @@ _COLUMNS = (
     "file",
     "parameters",
     "decode tokens/s",
-    "bits per byte ± se",
 )
+_SCORES = {
+    RankedBy.TRAINED: ("bits per byte ± se",),
+    RankedBy.CARRIED_OVER: ("bits per byte carried over (80 % range)", "of its proxy ± se"),
+}
 
 
 def frontier_table_html(result: SearchResult) -> str:
     """The frontier, smallest file first, as an HTML table; names are escaped."""
     where = f" on {result.device}" if result.device else ""
-    front = frontier(result)
+    ranked = ranking(result)
+    front = frontier(result, by=ranked)
     return html_table(
-        _COLUMNS,
-        [_cells(record) for record in front],
+        (*_COLUMNS, *_SCORES[ranked.by]),
+        [_cells(record, ranked) for record in front],
         caption=f"Study {result.study}{where}: {len(front)} of {len(result.trained)} trained models are on "
         "the frontier of file size and accuracy",
         text_columns=("layers x width", "format"),
     )
 
 
-def _cells(record: TrialRecord) -> tuple[str, ...]:
+def _cells(record: TrialRecord, ranked: Ranking) -> tuple[str, ...]:
     a, proxy, decode = record.candidate.architecture, record.proxy, record.decode_tokens_per_s
     assert proxy is not None, record.number
     assert proxy.val_bits_per_byte is not None, record.number
@@ -41,7 +46,9 @@ def _cells(record: TrialRecord) -> tuple[str, ...]:
         if decode
         else "-"
     )
-    error = proxy.val_bits_per_byte_sd
+    error, score = proxy.val_bits_per_byte_sd, ranked.scores[record.number]
+    low, high = score.bits_per_byte - score.error, score.bits_per_byte + score.error
+    carried = f"{score.bits_per_byte:.3f} ({low:.3f} to {high:.3f})"
     return (
         str(record.number),
         f"{a.num_layers} x {a.hidden_size}{shared}",
@@ -49,5 +56,6 @@ def _cells(record: TrialRecord) -> tuple[str, ...]:
         format_bytes(record.file_bytes),
         format_count(record.num_parameters),
         speed,
+        *((carried,) if ranked.by is RankedBy.CARRIED_OVER else ()),
         f"{proxy.val_bits_per_byte:.4f}{'' if error is None else f' ± {error:.4f}'}",
     )

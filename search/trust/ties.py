@@ -8,6 +8,7 @@ from math import hypot
 from typing import NamedTuple
 
 from search.law.pareto import Cost, cost_of, frontier, objectives
+from search.law.scores import RankedBy, ranking
 from search.store.results import SearchResult, TrialRecord
 from search.trust.finalists import CLEAR, compare
 
@@ -32,11 +33,15 @@ def comparisons(result: SearchResult, cost: Cost = Cost.FILE) -> tuple[Compariso
     """Each model on the front against the next, then each near it against the member that beats it.
 
     A dominated model is near if the most accurate member of the front that costs no more is tied with it.
+    None where scores carried over rank: chunks say nothing of the law's errors, which neighbours share.
     """
-    members = frontier(result, cost)
+    ranked = ranking(result)
+    if ranked.by is RankedBy.CARRIED_OVER:
+        return ()
+    members = frontier(result, cost, by=ranked)
     numbers = {record.number for record in members}
     found = [compared(a, b, on_front=True) for a, b in pairwise(members)]
-    for record in result.finalists:
+    for record in ranked.records:
         if record.number not in numbers and cost_of(record, cost) is not None:
             against = compared(_beaten_by(record, members, cost), record, on_front=False)
             found += [against] if against.tied else []

@@ -181,7 +181,8 @@ def chosen(reports: Sequence[RungTrust]) -> RungTrust | None:
 def beside_control(result: SearchResult, control: SearchResult) -> tuple[float, float]:
     """Hypervolume of two studies' finalists (log bytes x bits per byte), measured from one corner.
 
-    Only meaningful for the same budget, text and trained tokens; the caller says how many each had.
+    Only meaningful for the same budget, text and trained tokens; the caller says how many each had. By the
+    scores of what was trained: what two laws carry over has two laws' errors.
     """
     ours, theirs = side_by_side((result, control))
     return ours, theirs

@@ -16,6 +16,7 @@ from reports.deployment import deployed_estimate
 from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_bytes_binary, format_count
+from tests.worked_study import CARRIED_FRONT, study_of_proxies
 
 Studies = dict[str, SearchResult]
 
@@ -184,3 +185,26 @@ def test_explorer_imports_neither_torch_nor_optuna(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_scaled_proxies_are_ranked_by_what_is_carried_over(
+    page: AppTest, studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, found = study_of_proxies()
+    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    studies.clear()
+    studies[study.study] = study
+    shown = figures(page.run())
+    assert shown["On the frontier"] == str(len(CARRIED_FRONT))
+    menu = page.selectbox(key="trial")
+    assert menu.value == CARRIED_FRONT[-1]
+    assert menu.options[:3] == [
+        "trial 0: 2 x 256, 4/4 heads, Q4_0, 100 KB, 2.800 (2.672 to 2.928)",
+        "trial 2: 4 x 384, 6/6 heads, Q4_0, 300 KB, 2.700 (2.572 to 2.828)",
+        "trial 3: 5 x 448, 7/7 heads, Q4_0, 400 KB, 2.400 (2.272 to 2.528)",
+    ]
+    assert any("the frontier would be trials 1, 2." in caption.value for caption in page.caption)
+    headline = (
+        "**2.400 (2.272 to 2.528) bits per byte carried over by the law, 2.6000 ± 0.0100 of its proxy**"
+    )
+    assert any(str(text.value).startswith(headline) for text in page.markdown)

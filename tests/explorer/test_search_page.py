@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import search.store.study
 from explorer import search_start
-from explorer.search_compare import compared_rows
+from explorer.search_compare import compared_rows, differences
 from explorer.search_studies import next_name
 from explorer.study_views import trust_html
 from search.store.results import SearchResult
@@ -22,6 +22,7 @@ from search.trust.trust import beside_control
 from sizer.errors import StudyError
 from tests.explorer.search_pages import STORAGE, command, fine, html, search_page
 from tests.explorer.studies import store
+from tests.worked_study import study_of_proxies
 
 
 @pytest.fixture
@@ -183,6 +184,16 @@ def test_studies_side_by_side(page: AppTest, result: SearchResult, result_of: Ca
     (chart,) = [json.loads(c.proto.spec) for c in page.get("plotly_chart")]
     assert [trace["name"] for trace in chart["data"]] == ["pi5-6mb", "small"]
     assert page.query_params["studies"] == ["pi5-6mb", "small"]
+
+
+def test_scores_carried_over_beside_others_are_said_to_be(
+    result: SearchResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, found = study_of_proxies()
+    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    assert "Scores of proxies are carried over" in differences([study, result])[-1]
+    assert "by a law each" in differences([study, study])[-1]
+    assert not differences([result, result])
 
 
 def test_rows_of_the_comparison(result: SearchResult, result_of: Callable[..., SearchResult]) -> None:

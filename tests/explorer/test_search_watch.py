@@ -23,6 +23,7 @@ from sizer.errors import StudyError
 from sizer.units import format_bytes, format_count
 from tests.explorer.search_pages import STORAGE, command, figures, fine, html, search_page
 from tests.explorer.studies import store
+from tests.worked_study import study_of_proxies
 
 REPORT = "Report (HTML)"
 
@@ -53,6 +54,22 @@ def test_a_study_is_shown_as_stored(watched: AppTest, result: SearchResult) -> N
     assert watched.selectbox(key="search_trial").value == best["trial"]
     assert shown["File"] == format_bytes(best["file_bytes"])
     assert shown["Parameters"] == format_count(best["num_parameters"])
+
+
+def test_a_study_of_proxies_is_ranked_by_what_is_carried_over(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, found = study_of_proxies()
+    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    store(study, STORAGE)
+    page.query_params["view"], page.query_params["study"] = "Watch", study.study
+    shown = figures(page.run())
+    assert shown["Best bits per byte, carried over"] == "2.4000"
+    assert page.selectbox(key="search_trial").value == 3
+    (chart,) = [json.loads(c.proto.spec) for c in page.get("plotly_chart")][:1]
+    assert chart["layout"]["yaxis"]["title"]["text"].startswith("predicted bits per byte of the model")
+    assert any("the frontier would be trials 1, 2." in caption.value for caption in page.caption)
+    assert any("which do not rank here" in str(m.value) for m in page.markdown)
 
 
 def test_another_model(watched: AppTest, result: SearchResult) -> None:
