@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import permutations
 from math import ceil
 
@@ -81,7 +82,7 @@ def importances(result: SearchResult) -> Importances | None:
     cohort = longest_cohort(result, MIN_MODELS)
     if cohort is None:
         return None
-    rows = [
+    rows = tuple(
         LawRow(
             name=record.candidate.architecture.name,
             features=trial_features(record, runtime=result.runtime),
@@ -89,10 +90,16 @@ def importances(result: SearchResult) -> Importances | None:
             loss=run.val_bits_per_byte or 0.0,
         )
         for record, run in cohort.members[:: ceil(len(cohort.members) / MOST_MODELS)]
-    ]
+    )
+    return _importances(cohort.steps, rows)
+
+
+# A report asks for its figure, then for its words.
+@lru_cache(maxsize=4)
+def _importances(steps: int, rows: tuple[LawRow, ...]) -> Importances:
     law = fit_law(rows)
     return Importances(
-        steps=cohort.steps,
+        steps=steps,
         models=len(rows),
         features=feature_importances(law),
         error=law.leave_one_out_error,

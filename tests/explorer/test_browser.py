@@ -30,7 +30,7 @@ from sizer.estimate import estimate
 from sizer.registry import model
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 pytestmark = pytest.mark.browser
 
@@ -52,6 +52,10 @@ _SERVER_FLAGS = (
 _PATIENCE_S = 60
 _PATIENCE_MS = 1000 * _PATIENCE_S
 _BUSY_MS = 5 * _PATIENCE_MS  # of pages of several figures, on a machine that others use as well
+
+# A page opened by its own address first looks for its server below that address: two answers of 404 that
+# Streamlit's front end expects and that Chromium writes into the console all the same.
+_LOOKED_FOR = re.compile(r"/(?:size|compare|design|search|study|evidence)/_stcore/(?:health|host-config)$")
 
 # Runs app.py with a search.store.study that holds one pickled study: a browser talks to another process,
 # where a monkeypatch would not be seen.
@@ -117,7 +121,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A fresh page that notes every request that leaves this machine, and every script error."""
+    """A fresh page that notes every request that leaves this machine, and every error of its console."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(_PATIENCE_MS)
     outside: list[str] = []
@@ -125,6 +129,12 @@ def page(browser: Browser) -> Iterator[Page]:
     local = re.compile(r"(file|data|blob|about):|https?://127\.0\.0\.1[:/]|ws://127\.0\.0\.1[:/]")
     opened.on("request", lambda request: None if local.match(request.url) else outside.append(request.url))
     opened.on("pageerror", lambda error: errors.append(str(error)))
+
+    def told(message: ConsoleMessage) -> None:
+        if message.type == "error" and not _LOOKED_FOR.search(message.location["url"]):
+            errors.append(f"{message.text} ({message.location['url']})")
+
+    opened.on("console", told)
     yield opened
     opened.close()
     assert outside == []

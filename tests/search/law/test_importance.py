@@ -88,6 +88,10 @@ def test_a_study_names_its_longest_training_with_enough_models(result: SearchRes
     assert found.trustworthy == (found.error < found.error_of_mean)
 
 
+def test_it_is_worked_out_once_for_a_study(result: SearchResult) -> None:
+    assert importances(result) is importances(replace(result))
+
+
 def test_diverged_models_say_nothing(result: SearchResult) -> None:
     without = replace(result, records=tuple(r for r in result.records if r.number != 7))
     assert importances(without) == importances(result)
