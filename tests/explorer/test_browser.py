@@ -56,6 +56,8 @@ _BUSY_MS = 5 * _PATIENCE_MS  # of pages of several figures, on a machine that ot
 # A page opened by its own address first looks for its server below that address: two answers of 404 that
 # Streamlit's front end expects and that Chromium writes into the console all the same.
 _LOOKED_FOR = re.compile(r"/(?:size|compare|design|search|study|evidence)/_stcore/(?:health|host-config)$")
+# Tests stop their server while the page is still open.
+_SERVER_GONE = re.compile(r"net::ERR_(?:CONNECTION|EMPTY|SOCKET)|^WebSocket connection to ")
 
 # Runs app.py with a search.store.study that holds one pickled study: a browser talks to another process,
 # where a monkeypatch would not be seen.
@@ -131,8 +133,9 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.on("pageerror", lambda error: errors.append(str(error)))
 
     def told(message: ConsoleMessage) -> None:
-        if message.type == "error" and not _LOOKED_FOR.search(message.location["url"]):
-            errors.append(f"{message.text} ({message.location['url']})")
+        url = message.location["url"]
+        if message.type == "error" and not (_LOOKED_FOR.search(url) or _SERVER_GONE.search(message.text)):
+            errors.append(f"{message.text} ({url})")
 
     opened.on("console", told)
     yield opened
