@@ -36,13 +36,12 @@ run: $(VENV)/.installed
 browser:
 	@sh .ci/install-chromium
 
-# GOMP_SPINCOUNT: two searches side by side whose threads wait for each other at full speed take four times as long
 test: $(VENV)/.installed-test browser lint type
-	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m timing
 
 quick: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow and not timing and not browser" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not timing and not browser" --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
