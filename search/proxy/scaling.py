@@ -7,14 +7,15 @@ are those of muP (arXiv 2203.03466) for width and CompleteP (arXiv 2505.01618, a
 - what a block adds to the residual stream is scaled by 1 / executed layers. CompleteP multiplies the branch's
   output; here the factor sits in the initial deviation and the rate of the branch's last matrix, which under
   Adam is the same update, so the trained model stays a plain decoder that any runtime loads;
-- the embedding, which tied models also read as head, is in between: deviation and rate ~ width^-1/2.
+- the embedding, which tied models also read as head, is in between: deviation and rate ~ width^-1/2, and at
+  the base width it learns TABLE_RATE times as fast as hidden matrices, whose rows all move at every token.
 
 Norms and biases learn at the base rate. Everything is relative to a decoder of 2 layers of width 160.
 
-Measured at base rate 2e-3, batch 8 x 128, 500 steps, one seed, in validation bits per byte, with the branch
-factor at 2, 1, 1/2, 1/4, 1/8: 4 x 224 2.34 2.21 2.17 2.17 -; 8 x 160 - 2.26 2.21 2.20 -; 16 x 112 - - 2.26
-2.25 2.26; 2 x 320 - 2.18 2.16 - -. 24 x 96 at 200 steps: 2.96 with 1/3, 2.85 with the 1/12 it gets. Twice
-the rate costs 0.14 at 4 x 224 and 0.16 at 8 x 160; half of it gains 0.03 at 4 x 224.
+Rates of the tables and of everything, measured: docs/learning_rates.md. The branch factor, in validation bits
+per byte at base rate 2e-3 and TABLE_RATE 1, batch 8 x 128, 500 steps, one seed, with the factor at 2, 1, 1/2,
+1/4, 1/8: 4 x 224 2.34 2.21 2.17 2.17 -; 8 x 160 - 2.26 2.21 2.20 -; 16 x 112 - - 2.26 2.25 2.26; 2 x 320 -
+2.18 2.16 - -. 24 x 96 at 200 steps: 2.96 with 1/3, 2.85 with the 1/12 it gets.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from sizer.tensors import Group, Role, TensorSpec, tensor_specs
 
 BASE_WIDTH = 160
 BASE_LAYERS = 2
+# Rate of the embedding tables over the base rate, at the base width; docs/learning_rates.md has others.
+TABLE_RATE = 4.0
 # Feed-forward width over width at which the rate of the down projection is the base rate (Llama's 8/3).
 _BASE_MLP_RATIO = 8 / 3
 
@@ -47,7 +50,7 @@ def learning_rate_factor(spec: TensorSpec, architecture: Architecture) -> float:
     if len(spec.shape) == 1:
         return 1.0
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
-        return sqrt(BASE_WIDTH / architecture.hidden_size)
+        return TABLE_RATE * sqrt(BASE_WIDTH / architecture.hidden_size)
     base_fan_in = BASE_WIDTH * (_BASE_MLP_RATIO if spec.role is Role.DOWN else 1)
     factor = base_fan_in / spec.row_length
     return factor * _depth_factor(architecture) if spec.role in _LAST_IN_BRANCH else factor
