@@ -16,10 +16,7 @@ st.html(
     "<style>.stMainBlockContainer { padding: 4rem 3rem; }"
     # Streamlit's captions are too faint to read for many: less than 4.5 to 1
     "[data-testid=stCaptionContainer] { color: inherit; opacity: 0.85; }"
-    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; }"
-    # headline figures two abreast on a phone, which would put each on a line of its own
-    " [data-testid=stHorizontalBlock]:has([data-testid=stMetric]) > [data-testid=stColumn]"
-    " { flex: 1 1 calc(50% - 1rem); min-width: calc(50% - 1rem); } }</style>"
+    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; } }</style>"
 )
 chosen = st.navigation(
     [

@@ -36,7 +36,7 @@ _ARRIVALS = """
 window.arrived = {};
 const look = () => {
   const now = performance.now(), seen = window.arrived;
-  if (!seen.value && document.querySelector('[data-testid=stMetricValue]')) seen.value = now;
+  if (!seen.value && document.querySelector('.sizer-tiles, [data-testid=stMetricValue]')) seen.value = now;
   if (!seen.figures && document.querySelectorAll('.sizer-bars').length >= 5) seen.figures = now;
   requestAnimationFrame(look);
 };
@@ -91,7 +91,7 @@ def open_page(browser: Browser, address: str) -> Page:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(_PATIENCE_MS)
     page.goto(address)
-    page.get_by_test_id("stMetricValue").first.wait_for()
+    page.locator(".sizer-tiles, [data-testid=stMetricValue]").first.wait_for()
     page.wait_for_timeout(3 * _QUIET_MS)
     page.evaluate(_CHANGES)
     return page

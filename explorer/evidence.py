@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.controls import Choice, choice, take_address, write_address
 from explorer.tables import table_html
+from explorer.tiles import Tile, show_tiles
 from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import counts_frame, facts_frame, judged_frame, summary
 from reports.figures import FIGURE_CONFIG
@@ -87,11 +88,14 @@ def _show_judged(chosen: Sequence[Judged]) -> None:
         return
     frame = judged_frame(chosen)
     found = summary(frame)
-    tiles = st.columns(4)
-    tiles[0].metric("Measurements", f"{found['rows']:,.0f}")
-    tiles[1].metric("Median error", f"{found['median_error']:.1%}")
-    tiles[2].metric("90 % within", f"{found['within_90']:.1%}")
-    tiles[3].metric("Inside the range", f"{found['inside']:.0%}")
+    show_tiles(
+        [
+            Tile("Measurements", f"{found['rows']:,.0f}"),
+            Tile("Median error", f"{found['median_error']:.1%}"),
+            Tile("90 % within", f"{found['within_90']:.1%}"),
+            Tile("Inside the range", f"{found['inside']:.0%}"),
+        ]
+    )
     info = evidence_info(chosen)
     st.plotly_chart(
         evidence_figure(info), key="evidence", config=FIGURE_CONFIG, alt=f"{info.title}. {info.subtitle}"

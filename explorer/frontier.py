@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer.folder import storage_to_open
 from explorer.study_views import choose_on_frontier, show_downloads, show_model
+from explorer.tiles import Tile, show_tiles
 from reports.frames import trials_frame
 from reports.trust_notes import trust_notes
 from reports.wording import budget_texts, plain
@@ -92,13 +93,16 @@ def _show_counts(result: SearchResult) -> None:
     numbers = trials_frame(result)
     own = numbers[numbers["repeats_trial"].isna()]  # a repeat of an earlier candidate trained nothing
     counts = own["status"].value_counts()
-    tiles = st.columns(6)
-    tiles[0].metric("Trained", f"{len(result.trained)} of {result.trials_requested}")
-    tiles[1].metric("On the frontier", int(numbers["on_frontier"].sum()))
-    tiles[2].metric("Over the budget", int(counts.get("infeasible", 0)))
-    tiles[3].metric("Diverged", int(counts.get("diverged", 0)))
-    tiles[4].metric("Tokens", format_count(int(own["trained_tokens"].sum())))
-    tiles[5].metric("Training time", format_seconds(float(own["wall_s"].sum())))
+    show_tiles(
+        [
+            Tile("Trained", f"{len(result.trained)} of {result.trials_requested}"),
+            Tile("On the frontier", str(numbers["on_frontier"].sum())),
+            Tile("Over the budget", str(counts.get("infeasible", 0))),
+            Tile("Diverged", str(counts.get("diverged", 0))),
+            Tile("Tokens", format_count(int(own["trained_tokens"].sum()))),
+            Tile("Training time", format_seconds(float(own["wall_s"].sum()))),
+        ]
+    )
     where = " · ".join((result.device or "no device", *budget_texts(result), f"corpus {result.corpus}"))
     st.caption(plain(where))
 

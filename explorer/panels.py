@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from explorer.tables import table_html
+from explorer.tiles import Tile, show_tiles
 from reports.bars import BARS_STYLE, breakdown_html
 from reports.breakdowns import bytes_info, memory_info, parameters_info
 from reports.estimate_text import Section, estimate_sections
@@ -23,23 +24,34 @@ if TYPE_CHECKING:
 def show_headline(estimate: Estimate) -> None:
     """Parameters, file, memory, speed and energy as six figures, each with its range or remark below it."""
     parameters, file, memory = estimate.parameters, estimate.file, estimate.memory
-    tiles = [column.container(gap=None) for column in st.columns(6)]
-    tiles[0].metric("Parameters", format_count(parameters.total))
-    tiles[0].caption(f"{format_count(parameters.non_embedding)} outside embedding and head")
-    tiles[1].metric("File", format_bytes(file.total))
-    tiles[1].caption(f"{estimate.format}, {estimate.bits_per_weight:.2f} bits per weight")
-    tiles[2].metric("Memory", format_bytes_binary(memory.total_bytes))
-    tiles[2].caption(_memory_remark(estimate))
-    latency = estimate.latency
+    latency, energy = estimate.latency, estimate.energy
     decode = latency.decode_tokens_per_s if latency else None
     first = latency.time_to_first_token_s if latency else None
-    tiles[3].metric("Decode, tokens/s", rate_text(decode.value) if decode else NOT_KNOWN)
-    tiles[3].caption(_speed_remark(estimate, decode, rate_text))
-    tiles[4].metric("First token", format_seconds(first.value) if first else NOT_KNOWN)
-    tiles[4].caption(_speed_remark(estimate, first, format_seconds))
-    energy = estimate.energy
-    tiles[5].metric("Energy per token", energy_text(energy.value) if energy else NOT_KNOWN)
-    tiles[5].caption(_speed_remark(estimate, energy, energy_text))
+    show_tiles(
+        [
+            Tile(
+                "Parameters",
+                format_count(parameters.total),
+                f"{format_count(parameters.non_embedding)} outside embedding and head",
+            ),
+            Tile(
+                "File",
+                format_bytes(file.total),
+                f"{estimate.format}, {estimate.bits_per_weight:.2f} bits per weight",
+            ),
+            Tile(
+                "Memory",
+                format_bytes_binary(memory.total_bytes),
+                "no budget known"
+                if memory.budget_bytes is None
+                else fit_text(memory.total_bytes, memory.budget_bytes),
+                None if memory.budget_bytes is None else memory.fits,
+            ),
+            Tile("Decode, tokens/s", *_speed(estimate, decode, rate_text)),
+            Tile("First token", *_speed(estimate, first, format_seconds)),
+            Tile("Energy per token", *_speed(estimate, energy, energy_text)),
+        ]
+    )
 
 
 def show_breakdowns(estimate: Estimate, key: str) -> None:
@@ -79,15 +91,10 @@ def _section_html(section: Section) -> str:
     )
 
 
-def _memory_remark(estimate: Estimate) -> str:
-    memory = estimate.memory
-    if memory.budget_bytes is None:
-        return "no budget known"
-    colour = "green" if memory.fits else "red"
-    return f":{colour}[{fit_text(memory.total_bytes, memory.budget_bytes)}]"
-
-
-def _speed_remark(estimate: Estimate, prediction: Prediction | None, wording: Callable[[float], str]) -> str:
+def _speed(
+    estimate: Estimate, prediction: Prediction | None, wording: Callable[[float], str]
+) -> tuple[str, str]:
+    """A figure, and its range or why it is not known."""
     if prediction is not None:
-        return f"{range_text(prediction, wording)}, {prediction.basis.value}"
-    return "choose a device" if estimate.device is None else "nothing known of this device's speed"
+        return wording(prediction.value), f"{range_text(prediction, wording)}, {prediction.basis.value}"
+    return NOT_KNOWN, "choose a device" if estimate.device is None else "nothing known of this device's speed"

@@ -54,16 +54,18 @@ def resume_arguments(name: str, models: int, first: int) -> list[str]:
     return ["resume", *more, *(["--"] if name.startswith("-") else []), name]
 
 
-def show_state(
+def show_actions(
     name: str, storage: str, now: Activity, models: Models | None, *, can_forget: bool = False
-) -> None:
-    """Say what the study's process does, beside what can be done. `models`: None where no study is."""
+) -> DeltaGenerator:
+    """What can be done with the study, and the place beside it for what its process does.
+
+    Not for a fragment: a press while the server draws one anew is lost. `models`: None where no study is.
+    """
     if now.owner is None and models is not None:
         words, *actions = st.columns([3, 1, 1], vertical_alignment="bottom")  # a field's title stands above
     else:
         words, *actions = st.columns([4, 1], vertical_alignment="center")
-    with words:
-        _say_state(name, now)
+    place = words.empty()
     if now.owner is not None:
         actions[0].button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
     elif models is not None:
@@ -84,6 +86,7 @@ def show_state(
         _draw_forget(name, storage, actions[0])
     if message := st.session_state.pop(_ERROR, None):
         st.error(plain(message))
+    return place
 
 
 def _draw_models(name: str, models: Models) -> tuple[int, str]:
@@ -112,23 +115,24 @@ def _draw_forget(name: str, storage: str, place: DeltaGenerator) -> None:
         st.button("Forget it", key="search_forget", type="primary", on_click=_forget, args=(name, storage))
 
 
-def _say_state(name: str, now: Activity) -> None:
+def say_state(place: DeltaGenerator, name: str, now: Activity) -> None:
+    """Say in that place what the study's process does, or how the last one ended."""
     if now.owner is not None:
         process = f"process {now.owner['pid']} on {now.owner['host']}"
         if st.session_state.get(_STOPPING) == (name, now.owner["pid"]):
-            st.info(plain(f"Asked to stop; ends after the current step ({process})."))
+            place.info(plain(f"Asked to stop; ends after the current step ({process})."))
         elif now.is_starting:
-            st.info(plain(f"Starting: reads its text and times this machine ({process})."))
+            place.info(plain(f"Starting: reads its text and times this machine ({process})."))
         elif now.state is State.RUNNING:
-            st.info(plain(f"Running ({process}). It goes on when this page is closed."))
+            place.info(plain(f"Running ({process}). It goes on when this page is closed."))
         else:
-            st.info(plain(f"Writes its report ({process})."))
+            place.info(plain(f"Writes its report ({process})."))
     elif now.state is State.FAILED:
-        st.error(plain(now.reason))
+        place.error(plain(now.reason))
     elif now.state is None:
-        st.info("Not running, as far as is written down here.")
+        place.info("Not running, as far as is written down here.")
     else:
-        st.info(_ENDED[now.state])
+        place.info(_ENDED[now.state])
 
 
 def _stop(name: str, storage: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.search_actions import FORGOTTEN, models_of, show_state
+from explorer.search_actions import FORGOTTEN, models_of, say_state, show_actions
 from explorer.search_studies import STUDY, known_studies, load, never_stored, stored_studies, trust_of
 from explorer.study_views import choose_on_frontier, show_downloads, show_export, show_model, show_trust
 from explorer.tables import table_html
+from explorer.tiles import Tile, show_tiles
 from reports.figures import FIGURE_CONFIG
 from reports.search_figures import watched_curves_figure, watched_curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
@@ -25,6 +27,8 @@ from sizer.errors import SizerError
 from sizer.units import format_seconds
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from search.run.live import Live
     from search.space.config import SearchConfig
     from search.store.results import SearchResult
@@ -50,34 +54,38 @@ def watch_view(storage: str) -> None:
     name: str = st.selectbox("Study", names, key=STUDY, persist_state="session")
     st.query_params["study"] = name
     try:
-        busy = activity(name, storage).owner is not None
-        st.fragment(_watch, run_every=REFRESH_S if busy else None)(name, storage, busy)
+        now = activity(name, storage)
+        models, failed = None, False
+        if now.owner is None:
+            failed = never_stored(name, storage)
+            with suppress(SizerError):  # told below, where the study is drawn
+                models = models_of(*load(name, storage), now.live)
+        place = show_actions(name, storage, now, models, can_forget=failed)
+        is_busy = now.owner is not None
+        st.fragment(_watch, run_every=REFRESH_S if is_busy else None)(name, storage, place, was_busy=is_busy)
     except SizerError as error:
         st.error(plain(str(error)))
 
 
-def _watch(name: str, storage: str, was_busy: bool) -> None:
+def _watch(name: str, storage: str, place: DeltaGenerator, *, was_busy: bool) -> None:
     now = activity(name, storage)
-    if (now.owner is not None) != was_busy or FORGOTTEN in st.session_state:
+    if (now.owner is not None) != was_busy:
         st.rerun()  # the whole page: what is drawn again by itself has begun or ended
-    found, problem = None, ""
+    say_state(place, name, now)
+    if now.live is not None and now.owner is not None and now.live.is_running:
+        _show_progress(now.live)
+    found = None
     try:
         found = load(name, storage)
     except SizerError as error:
-        problem = str(error)
-    models = None if found is None else models_of(*found, now.live)
-    failed = found is None and never_stored(name, storage)
-    show_state(name, storage, now, models, can_forget=failed)
-    if now.live is not None and now.owner is not None and now.live.is_running:
-        _show_progress(now.live)
+        if now.owner is None and now.state is not State.FAILED:
+            st.error(plain(str(error)))
     if found is not None:
         config, result = found
         _show_rungs(config, result, now)
         if result.trained:
             _show_results(config, result, now, storage)
-    elif now.owner is None and now.state is not State.FAILED:
-        st.error(plain(problem))
-    if failed:
+    if found is None and never_stored(name, storage):
         _show_start(name, storage, now)
     else:
         _show_log(name, storage)
@@ -112,14 +120,17 @@ def _show_rungs(config: SearchConfig, result: SearchResult, now: Activity) -> No
     counts = rung_counts(config, result.records, wanted=wanted)
     over = sum(bool(record.violations) for record in result.records)
     trained = counts[0]
-    tiles = st.columns(4)
-    tiles[0].metric("Trained", f"{trained.done + trained.lost} of {trained.expected}")
-    tiles[1].metric("Over the budget", over)
-    tiles[2].metric("Diverged or failed", sum(count.lost for count in counts))
     ranked = ranking(result)
     best = min((ranked.scores[record.number].bits_per_byte for record in ranked.records), default=None)
     by_law = ", carried over" if ranked.by is RankedBy.CARRIED_OVER else ""
-    tiles[3].metric(f"Best bits per byte{by_law}", NOT_KNOWN if best is None else f"{best:.4f}")
+    show_tiles(
+        [
+            Tile("Trained", f"{trained.done + trained.lost} of {trained.expected}"),
+            Tile("Over the budget", str(over)),
+            Tile("Diverged or failed", str(sum(count.lost for count in counts))),
+            Tile(f"Best bits per byte{by_law}", NOT_KNOWN if best is None else f"{best:.4f}"),
+        ]
+    )
     rows = [_rung_row(count) for count in counts]
     st.html(table_html(("rung", "steps", "models done", "lost", "other seeds"), rows))
     where = (result.device or "no device", *budget_texts(result), f"corpus {result.corpus}")

@@ -1,12 +1,15 @@
-"""The page "Search" in an AppTest, and what it shows."""
+"""Pages in an AppTest, and what they show."""
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
 STORAGE = "sqlite:///runs/sizer.db"
+_TILE = re.compile(r'<dt>(.*?)</dt><dd class="value">(.*?)</dd>')
 
 
 def search_page(root: Path) -> AppTest:
@@ -28,4 +31,5 @@ def command(page: AppTest) -> str:
 
 
 def figures(page: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in fine(page).metric}
+    """Headline figures by label."""
+    return {unescape(label): unescape(value) for label, value in _TILE.findall(html(fine(page)))}

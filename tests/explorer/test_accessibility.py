@@ -99,7 +99,7 @@ _IS_OURS = """
 target => {
   const node = document.querySelector(target);
   return !!(node && node.closest('.stHtml, [data-testid=stMarkdown], [data-testid=stCaptionContainer],' +
-    '[data-testid=stPlotlyChart], [data-testid=stMetric], [data-testid=stHeading]'));
+    '[data-testid=stPlotlyChart], [data-testid=stHeading]'));
 }
 """
 

@@ -175,8 +175,8 @@ def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path) -> 
 
 def metric(page: Page, label: str) -> str:
     """Value of the headline figure with that label."""
-    tile = page.get_by_test_id("stMetric").filter(has_text=label)
-    return tile.get_by_test_id("stMetricValue").inner_text().strip()
+    tile = page.locator(".sizer-tiles > div").filter(has=page.locator("dt").get_by_text(label))
+    return tile.locator(".value").inner_text().strip()
 
 
 def wait_for_metric(page: Page, label: str, other_than: str) -> str:
@@ -213,7 +213,7 @@ def test_sizing_a_model(page: Page, root: Path, tmp_path: Path) -> None:
     with served(root / "app.py", root, tmp_path / "server.log") as address:
         page.goto(address)
         page.get_by_role("heading", name="Size a model").wait_for()
-        page.get_by_test_id("stMetric").first.wait_for()
+        page.locator(".sizer-tiles").first.wait_for()
         assert metric(page, "Parameters") == "134.5M"
         layers = page.get_by_test_id("stSlider").filter(has_text="Layers").get_by_role("slider")
         layers.focus()
@@ -226,7 +226,7 @@ def test_sizing_a_model(page: Page, root: Path, tmp_path: Path) -> None:
         page.locator(".sizer-bars").nth(4).wait_for()
         page.screenshot(path=tmp_path / "size.png")
         page.reload()
-        page.get_by_test_id("stMetric").first.wait_for()
+        page.locator(".sizer-tiles").first.wait_for()
         assert metric(page, "Parameters") == "131M"  # the address carries what was set
 
 
@@ -369,7 +369,7 @@ def test_designing_under_a_budget(page: Page, root: Path, tmp_path: Path) -> Non
             page.get_by_role("link", name="Open on Size").click()
         size = opened.value
         size.set_default_timeout(_BUSY_MS)
-        size.get_by_test_id("stMetric").first.wait_for()
+        size.locator(".sizer-tiles").first.wait_for()
         assert metric(size, "File") == file
         size.close()
 

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from sizer.device import load_devices
 from sizer.measure.judged import judged_measurements
 from sizer.registry import models
+from tests.explorer.app_pages import figures
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +19,6 @@ def page() -> AppTest:
     """The page as it opens; judging every measurement takes seconds, once."""
     root = Path(__file__).parents[2]
     return AppTest.from_file(str(root / "explorer" / "evidence.py"), default_timeout=600).run()
-
-
-def figures(page: AppTest) -> dict[str, str]:
-    assert not page.exception
-    return {metric.label: metric.value for metric in page.metric}
 
 
 def reset(page: AppTest) -> AppTest:

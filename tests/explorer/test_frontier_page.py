@@ -16,6 +16,7 @@ from reports.deployment import deployed_estimate
 from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_bytes_binary, format_count
+from tests.explorer.app_pages import figures, html
 from tests.worked_study import CARRIED_FRONT, study_of_proxies
 
 Studies = dict[str, SearchResult]
@@ -25,11 +26,6 @@ Studies = dict[str, SearchResult]
 def page(root: Path, studies: Studies) -> AppTest:
     """The page, not yet run: a test may first change what the storage holds."""
     return AppTest.from_file(str(root / "explorer" / "frontier.py"), default_timeout=30)
-
-
-def figures(page: AppTest) -> dict[str, str]:
-    assert not page.exception
-    return {metric.label: metric.value for metric in page.metric}
 
 
 def test_counts_of_the_study(page: AppTest) -> None:
@@ -105,7 +101,7 @@ def test_a_storage_elsewhere_is_neither_opened_nor_looked_at(
         "explorer was started in, such as sqlite:///runs/sizer.db, or the storage that it was started with "
         "(`sizer app --storage`)"
     ]
-    assert not page.metric
+    assert "<dl" not in html(page)
     # and what is typed is checked as a link is
     page.text_input(key="storage").set_value("").run()
     assert asked == ["sqlite:///runs/sizer.db"]

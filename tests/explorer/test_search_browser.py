@@ -114,7 +114,7 @@ def test_a_search_from_the_form_to_its_frontier(
             page.get_by_role("link", name="Open in Size a model").click()
         size = opened.value
         size.get_by_role("heading", name="Size a model").wait_for()
-        size.get_by_test_id("stMetric").first.wait_for()
+        size.locator(".sizer-tiles").first.wait_for()
         assert metric(size, "Parameters") == format_count(points[-1]["num_parameters"])
         size.close()
         # a model more: typed and clicked, without leaving the field first

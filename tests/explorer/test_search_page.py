@@ -20,7 +20,7 @@ from explorer.study_views import trust_html
 from search.store.results import SearchResult
 from search.trust.trust import beside_control
 from sizer.errors import StudyError
-from tests.explorer.search_pages import STORAGE, command, fine, html, search_page
+from tests.explorer.app_pages import STORAGE, command, fine, html, search_page
 from tests.explorer.studies import store
 from tests.worked_study import study_of_proxies
 

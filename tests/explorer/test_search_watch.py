@@ -21,7 +21,7 @@ from search.store.owner import this_process
 from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_count
-from tests.explorer.search_pages import STORAGE, command, figures, fine, html, search_page
+from tests.explorer.app_pages import STORAGE, command, figures, fine, html, search_page
 from tests.explorer.studies import store
 from tests.worked_study import study_of_proxies
 

@@ -50,7 +50,7 @@ def open_at(page: Page, address: str) -> None:  # noqa: F811
     """Open the page and wait for its figures, however busy the machine."""
     page.set_default_timeout(5 * 60_000)
     page.goto(address, wait_until="commit")
-    page.get_by_test_id("stMetric").first.wait_for()
+    page.locator(".sizer-tiles").first.wait_for()
 
 
 def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
@@ -62,7 +62,7 @@ def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[.
     page.get_by_text("'the pasted text' is not JSON").wait_for()
     box.fill(CONFIG)
     box.press("Control+Enter")
-    page.get_by_test_id("stMetric").first.wait_for()
+    page.locator(".sizer-tiles").first.wait_for()
     assert metric(page, "Parameters") == "457.2M"
     before = metric(page, "File")
     choose(page, "Format", "Q8_0")
@@ -97,7 +97,7 @@ def test_uploading(page: Page, address: str, tmp_path: Path) -> None:  # noqa: F
     uploader.wait_for(state="attached")
     content = (tmp_path / "pythia.json").read_bytes()
     uploader.set_input_files({"name": evil, "mimeType": "application/json", "buffer": content})
-    page.get_by_test_id("stMetric").first.wait_for()
+    page.locator(".sizer-tiles").first.wait_for()
     assert metric(page, "Parameters") == "70.43M"
     assert page.locator("img[src=x]").count() == 0
     assert page.get_by_text("<img src=x onerror=alert(1)>").first.is_visible()

@@ -178,9 +178,9 @@ def test_a_storage_outside_of_the_folder_is_refused(
         field.fill(storage)
         field.press("Enter")
         page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
-        assert page.get_by_test_id("stMetric").count() == 0
+        assert page.locator(".sizer-tiles").count() == 0
         page.goto(f"{address}/study?storage={storage}&study={STUDY}")
         page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
-        assert page.get_by_test_id("stMetric").count() == 0
+        assert page.locator(".sizer-tiles").count() == 0
     assert sorted(folder.parent.iterdir()) == before
     assert outside.read_bytes() == content
