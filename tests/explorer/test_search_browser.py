@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,17 +62,6 @@ def begin(page: Page, address: str, *, models: int, steps: int, name: str) -> No
 
 def says(page: Page, text: str) -> None:  # noqa: F811
     page.get_by_text(text).first.wait_for(timeout=_PATIENCE_MS)
-
-
-def press(page: Page, button: str, text: str) -> None:  # noqa: F811
-    """Press a button until the page says a text: a press just as the page draws itself anew can be lost."""
-    end = time.monotonic() + _PATIENCE_S
-    while not page.get_by_text(text).first.is_visible():
-        assert time.monotonic() < end, f"pressing {button} did not lead to {text!r}"
-        found = page.get_by_role("button", name=button)
-        if found.is_visible():
-            found.click()
-        page.wait_for_timeout(5000)
 
 
 def wait(done: Callable[[], Any]) -> None:
@@ -162,7 +150,8 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
         assert activity("long", STORAGE).state is State.STOPPED
         assert not is_alive(dict(begun.owner))
         before = last_point()
-        press(page, "Resume", "Running")
+        page.get_by_role("button", name="Resume").click()
+        says(page, "Running")
         wait(lambda: last_point() > before)
         again = read_launch("long", STORAGE)
         assert again is not None
