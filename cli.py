@@ -63,6 +63,9 @@ def build(wanted: str | None = None) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 it does not fit or nothing found, 2 bad input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    # before torch is loaded: threads that wait by turning keep cores from other programs, and from a second
+    # search so badly that each takes five times as long (benchmarks/side_by_side.py)
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         gc.disable()  # freshly imported modules hold nothing to collect, and looking takes milliseconds
         try:
