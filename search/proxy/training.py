@@ -223,13 +223,15 @@ class Training:
     ) -> Ending:
         """Train up to config.steps; a checkpoint is kept at the end, when stopped and every SAVE_EVERY_S."""
         config, began, saved = self.config, time.perf_counter(), time.perf_counter()
-        first, since_report = self.step, 0
+        first, since_report, loss_before_rounding = self.step, 0, 0.0
         ending = Ending.DONE
         while self.step < config.steps:
             if should_stop():
                 ending = Ending.STOPPED
                 break
             if self._is_time_to_round():
+                if since_report:
+                    loss_before_rounding = self._stepper.take_loss()
                 self._round_from_now_on()
                 self._watch = _Divergence()
             self.step += 1
@@ -237,7 +239,8 @@ class Training:
             self._stepper.step(self._batches.at(self.step).to(self.device), rate, self.step)
             since_report += 1
             if self.step == 1 or self.step % REPORT_EVERY == 0 or self.step == config.steps:
-                loss, since_report = self._stepper.take_loss() / since_report, 0
+                loss = (loss_before_rounding + self._stepper.take_loss()) / since_report
+                since_report, loss_before_rounding = 0, 0.0
                 now = time.perf_counter()
                 done = (self.step - first) * config.batch_size * config.seq_len
                 speed = done / (now - began)

@@ -24,7 +24,7 @@ CONFIG = TrainConfig(
     batch_size=4,
     seq_len=64,
     warmup_steps=5,
-    learning_rate=4e-3,
+    learning_rate=2e-3,
     val_chunks=24,
     dtype=Precision.FP32,
 )

@@ -48,7 +48,7 @@ def test_result_says_what_was_done(trained: tuple[ProxyResult, list[StepReport]]
     # Embedding 256*64; per layer q and o 64*64, k and v 32*64, three of 64*128, two norms; last norm.
     assert result.num_parameters == 256 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 128 + 2 * 64) + 64
     assert (result.steps, result.trained_tokens, result.seed) == (60, 60 * 4 * 64, 0)
-    assert (result.learning_rate, result.restarts, result.dtype, result.reason) == (4e-3, 0, "fp32", None)
+    assert (result.learning_rate, result.restarts, result.dtype, result.reason) == (2e-3, 0, "fp32", None)
     assert result.wall_s > 0
     assert result.tokens_per_s is not None
     assert result.tokens_per_s > 0
@@ -72,13 +72,23 @@ def test_ternary_costs_more_than_four_bits(
     scores = []
     for name in ("TQ2_0", "Q4_0", "F32"):
         result = train_proxy(
-            Candidate(architecture=wide, format=name), corpus, replace(CONFIG, steps=20, val_chunks=8)
+            Candidate(architecture=wide, format=name), corpus, replace(CONFIG, steps=40, val_chunks=8)
         )
         scores.append(result.val_bits_per_byte)
     ternary, four_bits, exact = scores
     assert ternary is not None
     assert ternary > (four_bits or 0) + 0.01
     assert four_bits == pytest.approx(exact, abs=0.05)
+
+
+def test_losses_are_told_whole_when_rounding_begins_between_two_reports(corpus: Corpus) -> None:
+    """Rounding begins at step 49, reports at 40 and 50: once the losses of eight steps were lost there."""
+    reports: list[StepReport] = []
+    wide = Candidate(architecture=replace(TINY, hidden_size=256, intermediate_size=256), format="TQ2_0")
+    result = train_proxy(wide, corpus, replace(CONFIG, val_chunks=8), on_step=reports.append)
+    assert result.status is TrialStatus.COMPLETE
+    assert [r.step for r in reports] == [1, 10, 20, 30, 40, 50, 60]
+    assert min(r.loss for r in reports) > 2.5
 
 
 def test_a_proxy_is_trained_in_its_models_place(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +152,7 @@ def test_a_restart_can_save_a_run(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(EagerStep, "take_loss", breaks_once)
     result = train_proxy(CANDIDATE, corpus, replace(CONFIG, steps=20, fused=False))
     assert result.status is TrialStatus.COMPLETE
-    assert (result.restarts, result.learning_rate, result.steps) == (1, 2e-3, 20)
+    assert (result.restarts, result.learning_rate, result.steps) == (1, 1e-3, 20)
 
 
 @pytest.mark.parametrize(
