@@ -18,7 +18,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search.law.pareto import objectives
@@ -39,6 +39,9 @@ _VERSIONS = "sizer_versions"
 
 # A locked database is waited for this long in all before the run gives up and keeps the result beside it.
 _LOCK_WAIT_S = 5.0
+# Tries to make the tables of a new storage, and what says that somebody else was making them.
+_CREATIONS = 4
+_MADE_AT_ONCE = ("UNIQUE constraint failed", "already exists")
 _ATTEMPTS = 4
 
 _T = TypeVar("_T")
@@ -112,6 +115,14 @@ def _open_storage(storage: str, *, create: bool) -> BaseStorage:
         if path is not None:
             # No pool: an idle connection of one process must not hold the file against another.
             options = {"connect_args": {"timeout": _LOCK_WAIT_S}, "poolclass": NullPool}
+        for _ in range(_CREATIONS - 1):
+            try:
+                return RDBStorage(storage, engine_kwargs=options)
+            except (IntegrityError, OperationalError) as error:
+                # another process makes the same tables at this moment: in a second they are there
+                if not any(words in str(error) for words in _MADE_AT_ONCE):
+                    raise
+                time.sleep(1.0)
         return RDBStorage(storage, engine_kwargs=options)
 
 

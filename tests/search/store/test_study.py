@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from search.space.config import SearchConfig
 from search.space.space import suggest
@@ -356,3 +357,21 @@ def test_a_study_from_before_a_field_existed_is_still_read(storage: str) -> None
     assert next_trial.distributions == trial.distributions
     assert (again.config.sampler, again.config.rungs, again.config.final_seeds) == ("tpe", 1, 1)
     assert _stored(again) == (record(0),)
+
+
+def test_another_process_makes_the_same_storage(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen with two searches begun at once: the later one's tables were there already, and it ended."""
+    tries: list[Any] = []
+    make = optuna.storages.RDBStorage
+
+    def second(*arguments: Any, **options: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) == 1:
+            make(*arguments, **options)
+            reason = sqlite3.IntegrityError("UNIQUE constraint failed: alembic_version.version_num")
+            raise IntegrityError("INSERT INTO alembic_version", {}, reason)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(studies, "RDBStorage", second)
+    _new(storage)
+    assert len(tries) == 2
