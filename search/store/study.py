@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -39,9 +40,7 @@ _VERSIONS = "sizer_versions"
 
 # A locked database is waited for this long in all before the run gives up and keeps the result beside it.
 _LOCK_WAIT_S = 5.0
-# Tries to make the tables of a new storage, and what says that somebody else was making them.
-_CREATIONS = 4
-_MADE_AT_ONCE = ("UNIQUE constraint failed", "already exists")
+_CREATIONS, _MADE_AT_ONCE = 4, re.compile("UNIQUE constraint failed|already exists")  # of a new storage
 _ATTEMPTS = 4
 
 _T = TypeVar("_T")
@@ -111,16 +110,15 @@ def _open_storage(storage: str, *, create: bool) -> BaseStorage:
             raise StudyError(f"storage: {str(path)!r} is not writable; accepted: a file you may write to")
     with _storage_errors(storage), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        options: dict[str, Any] = {}
-        if path is not None:
-            # No pool: an idle connection of one process must not hold the file against another.
-            options = {"connect_args": {"timeout": _LOCK_WAIT_S}, "poolclass": NullPool}
+        # No pool: an idle connection of one process must not hold the file against another.
+        of_file: dict[str, Any] = {"connect_args": {"timeout": _LOCK_WAIT_S}, "poolclass": NullPool}
+        options = of_file if path is not None else {}
         for _ in range(_CREATIONS - 1):
             try:
                 return RDBStorage(storage, engine_kwargs=options)
             except (IntegrityError, OperationalError) as error:
                 # another process makes the same tables at this moment: in a second they are there
-                if not any(words in str(error) for words in _MADE_AT_ONCE):
+                if not _MADE_AT_ONCE.search(str(error)):
                     raise
                 time.sleep(1.0)
         return RDBStorage(storage, engine_kwargs=options)
