@@ -27,6 +27,10 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidFile, InvalidQuantity
 from sizer.hf_config import config_from_architecture
 
+# Raised by whatever makes the same seed give other losses: runs of two revisions are never compared. 1 was
+# before embedding tables learned at 4 times the rate (docs/learning_rates.md).
+TRAINER_REVISION = 2
+
 COOLDOWN_SHARE = 0.2  # the last steps of a run that ends, over which the rate falls linearly to zero
 COMPILE_FROM_STEPS = 5000  # of a run on CUDA; shorter ones end before it has paid
 REPORT_EVERY = 10  # steps between reads of the loss: reading it waits for the step to end

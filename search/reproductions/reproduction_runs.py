@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.proxy.training import TrainConfig
+from search.proxy.training import TRAINER_REVISION, TrainConfig
 from search.reproductions.reproductions import Arm, Reproduction
 from search.store.records import proxy_from_dict, proxy_to_dict
 from search.store.results import ProxyResult
@@ -87,6 +87,7 @@ def _model(arm: Arm) -> dict[str, Any]:
 def setting_of(reproduction: Reproduction) -> dict[str, Any]:
     """What all arms' scores depend on beside the text, the steps and the seed."""
     return {
+        "trainer_revision": TRAINER_REVISION,
         "tokenizer": reproduction.tokenizer.value,
         "batch_size": reproduction.batch_size,
         "seq_len": reproduction.seq_len,

@@ -13,7 +13,7 @@ from search.proxy.accelerator import PROCESSOR, training_device
 from search.proxy.quantize import supported_formats
 from search.proxy.stepper import choose_engine
 from search.proxy.teacher import load_teacher
-from search.proxy.training import TrainConfig, precision_of, uses_written_out_steps
+from search.proxy.training import TRAINER_REVISION, TrainConfig, precision_of, uses_written_out_steps
 from search.run.executors import Executor, InProcess, WorkerPool
 from search.run.live import Watch
 from search.run.loop import Ending, Loop, ProgressHook
@@ -65,10 +65,11 @@ def run(
 def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -> tuple[SearchResult, Ending]:
     """Go on with a study; finished runs are kept, interrupted ones go on. `trials`: how many in all.
 
-    Raises StudyError when the study is not there, its corpus is no longer the same text, or another process
-    is running it.
+    Raises StudyError when the study is not there, was trained by another revision of the trainer, its corpus
+    is no longer the same text, or another process is running it.
     """
     study = open_study(name, storage)
+    _check_trainer(study)
     if trials is not None:
         study = replace(study, config=replace(study.config, trials=trials))
     corpus = corpus_of(study.config, storage)()
@@ -78,6 +79,17 @@ def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -
             f"{corpus.digest[:12]}, was {corpus_digest(study)[:12]}); accepted: the same text, or a new study"
         )
     return _run(study, corpus, hook)
+
+
+def _check_trainer(study: OpenStudy) -> None:
+    revision = study.settings.get("trainer_revision", 1)  # studies of the first had no such setting
+    if revision != TRAINER_REVISION:
+        began = study.result().versions.get("sizer", "unknown")
+        raise StudyError(
+            f"study: {study.name!r} was begun by revision {revision} of the trainer; this is revision "
+            f"{TRAINER_REVISION}, whose losses do not compare with its; accepted: a new study, or the sizer "
+            f"it was begun with ({began}); its frontier and report can be read as before"
+        )
 
 
 def check(config: SearchConfig) -> None:
@@ -114,6 +126,7 @@ def _settings(config: SearchConfig) -> dict[str, str | int | float]:
         "engine": "fused" if uses_written_out_steps(way) else "eager",
         "train_on": config.train_on,
         **{f"{name.replace(' ', '_')}_step_s": seconds for name, seconds in step_s.items()},
+        "trainer_revision": TRAINER_REVISION,
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
 

@@ -9,12 +9,29 @@ from typing import Any
 import pytest
 import torch
 
+from search.proxy.scaling import initial_deviation
+from search.proxy.stepper import update_rule
 from search.proxy.train import train_proxy
-from search.proxy.training import StepReport, Training, schedule
+from search.proxy.training import TRAINER_REVISION, StepReport, TrainConfig, Training, schedule
 from search.store.results import TrialStatus
 from search.text.corpus import Corpus
 from sizer.errors import InvalidQuantity
+from sizer.tensors import tensor_specs
 from tests.search.tiny_run import CANDIDATE, CONFIG, TINY, same
+
+_REVISION_2 = """\
+revision 2: rate 0.0015, decay 0.1, clip 1.0, of the rate at steps 1, 50, 81, 100 0.02 1 1 0.05
+Adam 0.9 0.95 1e-10
+token_embd 6.325 0.04
+attn_q 2.5 0.0625
+attn_k 2.5 0.0625
+attn_v 2.5 0.0625
+attn_output 1.25 0.007812
+ffn_gate 2.5 0.0625
+ffn_up 2.5 0.0625
+ffn_down 1.667 0.005524
+output 6.325 0.04
+"""
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,6 +40,23 @@ def test_schedule_by_hand() -> None:
     config = replace(CONFIG, steps=100, warmup_steps=4)
     rates = [schedule(step, config) for step in (1, 2, 4, 5, 80, 81, 91, 100)]
     assert rates == pytest.approx([0.25, 0.5, 1, 1, 1, 1, 0.5, 0.05])
+
+
+def test_what_decides_a_loss_changes_with_the_revision() -> None:
+    # where this fails as the trainer was changed on purpose: raise TRAINER_REVISION, then these
+    config = TrainConfig(steps=100)
+    told = f"revision {TRAINER_REVISION}: rate {config.learning_rate}, decay {config.weight_decay}, "
+    told += f"clip {config.grad_clip}, of the rate at steps 1, 50, 81, 100"
+    told += "".join(f" {schedule(step, config):.4g}" for step in (1, 50, 81, 100)) + "\n"
+    untied = replace(TINY, num_layers=4, tie_embeddings=False)
+    rule = update_rule(untied, weight_decay=config.weight_decay, clip=config.grad_clip)
+    told += f"Adam {rule.beta1} {rule.beta2} {rule.epsilon}\n"
+    told += "".join(
+        f"{spec.role.value} {rule.rate_of[spec.name]:.4g} {initial_deviation(spec, untied):.4g}\n"
+        for spec in tensor_specs(untied)
+        if spec.layer in (0, None) and len(spec.shape) > 1
+    )
+    assert told == _REVISION_2
 
 
 def test_rungs_keep_the_rate() -> None:

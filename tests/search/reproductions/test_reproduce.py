@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from search.proxy.train import train_proxy
+from search.proxy.training import TRAINER_REVISION
 from search.reproductions import reproduce, reproductions
 from search.reproductions.effort import Effort, effort_within, expected_seconds, within
 from search.reproductions.reproduction_runs import stored_runs
@@ -199,7 +200,7 @@ def test_workers_stopped_before_they_began_are_no_error(
 
 
 def test_other_steps_or_another_shape_are_other_runs(
-    tiny: None, trained: list[Any], sizer: Any, tmp_path: Path
+    tiny: None, trained: list[Any], sizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sizer(*COMMAND).code == 0
     assert sizer("search", "reproduce", "tiny", "--steps", "2").code == 0
@@ -213,6 +214,8 @@ def test_other_steps_or_another_shape_are_other_runs(
     found = stored_runs(replace(r, arms=(changed, r.arms[1])), folder, 3)
     assert {run.label for run in found} == {"narrow"}  # the other is of a model that is no longer asked for
     assert stored_runs(replace(r, val_chunks=9), folder, 3) == ()
+    monkeypatch.setattr("search.reproductions.reproduction_runs.TRAINER_REVISION", TRAINER_REVISION + 1)
+    assert stored_runs(r, folder, 3) == ()
 
 
 def test_runs_of_another_text_are_refused(tiny: None, sizer: Any) -> None:

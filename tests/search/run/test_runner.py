@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from search.proxy.scaled import scaled_proxy
 from search.proxy.train import train_proxy
+from search.proxy.training import TRAINER_REVISION
 from search.run import runner
 from search.run.loop import Ending, Progress
 from search.store.results import TrialStatus
-from search.store.study import load_result
+from search.store.study import load_result, open_study
 from sizer.errors import InvalidFile, NoFit, StudyError, UnknownName
 from sizer.tensors import tensor_specs
 from tests.search.run.small_searches import quiet, small_config, write_text
@@ -146,6 +148,23 @@ def test_a_corpus_that_changed_is_refused(corpus: Path, storage: str) -> None:
     corpus.write_text(TEXT + "one more line", encoding="utf-8")
     with pytest.raises(StudyError, match="corpus: .* has changed since the study began"):
         runner.resume("s", storage=storage, trials=3, hook=quiet)
+
+
+@pytest.mark.parametrize("revision", [None, TRAINER_REVISION + 1])
+def test_a_study_of_another_trainer_is_read_and_not_gone_on_with(
+    corpus: Path, storage: str, revision: int | None
+) -> None:
+    first, _ = runner.run(small_config(corpus, trials=1), name="s", storage=storage, hook=quiet)
+    study = open_study("s", storage)
+    assert study.settings["trainer_revision"] == TRAINER_REVISION
+    settings = {key: value for key, value in study.settings.items() if key != "trainer_revision"}
+    if revision is not None:
+        settings["trainer_revision"] = revision
+    study.optuna_study.set_user_attr("sizer_settings", json.dumps(settings))
+    told = rf"study: 's' was begun by revision {revision or 1} of the trainer; this is revision \d+"
+    with pytest.raises(StudyError, match=told):
+        runner.resume("s", storage=storage, trials=3, hook=quiet)
+    assert load_result("s", storage).records == first.records
 
 
 def test_a_missing_corpus_makes_no_study(tmp_path: Path, storage: str) -> None:
