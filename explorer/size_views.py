@@ -10,6 +10,8 @@ from explorer.copy_as import as_command, as_python
 from explorer.panels import show_assumptions, show_figures
 from explorer.tables import table_html
 from reports.bars import BARS_STYLE, stack_html
+from reports.curve_html import CURVE_STYLE, curve_html
+from reports.curves import context_curves, format_curves
 from reports.estimate_text import change_rows
 from reports.stacks import memory_stack_info, step_stack_info
 from reports.wording import binds_texts, plain
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from explorer.size_state import Values
-    from reports.curve_figures import Curve
+    from reports.curves import Curve
     from reports.stacks import StackInfo
     from sizer.estimate import Estimate
 
@@ -67,15 +69,11 @@ def show_views(sized: Estimate, values: Values) -> None:
         with changes:
             _show_changes(sized)
     elif context.open:
-        from reports.curve_figures import context_curves  # brings plotly, which the first view can do without
-
         with context:
-            _show_curves(context_curves(over_context(sized), sized), "context_curve")
+            _show_curves(context_curves(over_context(sized), sized), "context-curve")
     elif formats.open:
-        from reports.curve_figures import format_curves
-
         with formats:
-            _show_curves(format_curves(over_formats(sized), sized), "format_curve")
+            _show_curves(format_curves(over_formats(sized), sized), "format-curve")
     elif assumptions.open:
         with assumptions:
             show_assumptions(sized)
@@ -94,18 +92,10 @@ def _show_changes(sized: Estimate) -> None:
         st.caption("No width wastes bits: this format stores every row in its own blocks.")
 
 
-def _show_curves(curves: Iterable[Curve], key: str) -> None:
-    from reports.curve_figures import curve_figure
-    from reports.figures import FIGURE_CONFIG
-
+def _show_curves(curves: Iterable[Curve], name: str) -> None:
     columns = st.columns(2)
     for place, curve in enumerate(curves):
-        columns[place % 2].plotly_chart(
-            curve_figure(curve),
-            key=f"{key}_{place}",
-            config=FIGURE_CONFIG,
-            alt=f"{curve.title}, {curve.subtitle}",
-        )
+        columns[place].html(f"<style>{CURVE_STYLE}</style>{curve_html(curve, f'{name}-{place}')}")
 
 
 def _show_copies(sized: Estimate, values: Values) -> None:

@@ -16,7 +16,7 @@ import pytest
 from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from sizer.registry import models
 from sizer.tensors import count_parameters, tensor_specs
-from sizer.units import format_bytes, format_count
+from sizer.units import format_bytes, format_bytes_binary, format_count
 from tests.explorer.test_browser import (
     browser,  # noqa: F401
     choose,
@@ -84,6 +84,31 @@ def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[.
     document = sizer(*words[1:], "--json").json
     assert format_count(document["parameters"]["total"]) == "457.2M"
     assert format_bytes(document["weights"]["file_bytes"]) == file
+
+
+def test_curves_say_what_the_command_says(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
+    open_at(page, address)
+    page.get_by_role("tab", name="Context").click()
+    memory = page.locator(".sizer-curve").filter(has_text="Memory over context")
+    now, other = memory.locator("li.now"), memory.locator("li").last
+    told = [now.locator("span").inner_text(), other.locator("span").inner_text()]
+    for text, context in zip(told, ("2048", "8192"), strict=True):
+        options = ("SmolLM2-135M", "--format", "Q4_K_M", "--device", "raspberry-pi-5", "--json")
+        found = sizer("estimate", *options, "--context", context).json["memory"]
+        assert text == (
+            f"{int(context):,} tokens: {format_bytes_binary(found['total_bytes'])}, KV cache "
+            f"{format_bytes_binary(found['kv_cache_bytes'])}"
+        )
+    # a point says so under the pointer, and its drawing came through what the page lets through
+    for point in (now, other):
+        assert point.locator("span").evaluate("e => getComputedStyle(e).opacity") == "0"
+        point.hover()
+        assert point.locator("span").evaluate("e => getComputedStyle(e).opacity") == "1"
+    line = memory.locator(".plot > img")
+    assert line.evaluate("e => e.complete && e.naturalWidth > 0 && e.getBoundingClientRect().height > 200")
+    page.get_by_role("tab", name="Formats").click()
+    now = page.locator(".sizer-curve").filter(has_text="File over bits").locator("li.now span")
+    assert now.inner_text().startswith(f"Q4_K_M: {metric(page, 'File')}, ")
 
 
 def test_uploading(page: Page, address: str, tmp_path: Path) -> None:  # noqa: F811

@@ -19,6 +19,7 @@ from explorer.link import size_query
 from reports.wording import energy_text, rate_text
 from sizer.advice import alignment_advice, sensitivities
 from sizer.architecture import Architecture
+from sizer.curves import over_context, over_formats
 from sizer.device import device
 from sizer.errors import SizerError
 from sizer.estimate import Estimate, estimate
@@ -26,7 +27,7 @@ from sizer.registry import models
 from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.units import format_bytes, format_bytes_binary, format_count, format_seconds
 from sizer.workload import Workload
-from tests.explorer.app_pages import figures, html
+from tests.explorer.app_pages import figures, fine, html
 
 Sizer = Callable[..., Any]
 
@@ -347,17 +348,25 @@ def test_by_hand_goes_on_from_what_was_shown(page: AppTest) -> None:
 
 def test_changes_and_curves_are_those_of_the_calculator(page: AppTest, smollm2: Architecture) -> None:
     view(page, "Small changes")
-    html = "".join(str(block.proto.body) for block in page.get("html"))
+    drawn = html(page)
     sized = estimate(architecture=smollm2, format="Q4_K_M", device=device("raspberry-pi-5"))
     for change in sensitivities(sized):
-        assert f"<td class=left>{change.name}</td><td>+{format_count(change.parameters)}</td>" in html
+        assert f"<td class=left>{change.name}</td><td>+{format_count(change.parameters)}</td>" in drawn
     told_advice = "".join(str(block.value) for block in page.markdown).replace("\\", "")
     for advice in alignment_advice(sized):
         assert advice in told_advice
-    for name, charts in (("Context", 2), ("Formats", 2)):
-        view(page, name)
-        assert not page.exception
-        assert len(page.get("plotly_chart")) == charts
+    view(page, "Context")
+    drawn = html(fine(page))
+    for point in over_context(sized):
+        assert (
+            f"<span>{point.context_tokens:,} tokens: {format_bytes_binary(point.memory_bytes)}, KV" in drawn
+        )
+    view(page, "Formats")
+    drawn = html(fine(page))
+    for row in over_formats(sized):
+        assert f"<span>{row.format}: {format_bytes(row.file_bytes)}, {row.bits_per_weight:.2f} bits" in drawn
+        assert row.decode_tokens_per_s is not None
+        assert f"<span>{row.format}: {rate_text(row.decode_tokens_per_s.value)} tokens/s" in drawn
 
 
 def test_what_binds_is_said(page: AppTest) -> None:

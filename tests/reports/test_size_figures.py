@@ -6,7 +6,7 @@ from math import log10
 
 import pytest
 
-from reports.curve_figures import context_curves, curve_figure, format_curves
+from reports.curves import context_curves, format_curves
 from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import facts_frame, judged_frame, summary
 from reports.stacks import memory_stack_info, step_stack_info
@@ -78,9 +78,6 @@ def test_curves_over_context(sized: Estimate) -> None:
     assert memory.x[memory.marked or 0] == 2048
     assert memory.limit is None  # 5.2 GiB lie far outside the view
     assert decode.low[0] < decode.y[0] < decode.high[0]
-    figure = curve_figure(decode)
-    assert figure.layout.xaxis.type == "log"
-    assert figure.data[1].marker.symbol[decode.marked or 0] == "diamond"
     long = estimate(
         architecture=sized.architecture,
         format="Q4_K_M",
@@ -89,7 +86,6 @@ def test_curves_over_context(sized: Estimate) -> None:
     )
     (near, _) = context_curves(over_context(long), long)
     assert near.limit == long.memory.budget_bytes
-    assert curve_figure(near).layout.shapes[0].y0 == near.limit
 
 
 def test_curves_over_formats(sized: Estimate, smollm2: Architecture) -> None:
@@ -97,7 +93,6 @@ def test_curves_over_formats(sized: Estimate, smollm2: Architecture) -> None:
     assert file.hover[file.marked or 0].startswith("Q4_K_M: 105.5 MB")
     assert decode.low
     assert not decode.joined
-    assert curve_figure(decode).data[0].error_y.array[0] == decode.high[0] - decode.y[0]
     without = estimate(architecture=smollm2, format="Q4_K_M")
     assert len(format_curves(over_formats(without), without)) == 1
     assert len(context_curves(over_context(without), without)) == 1

@@ -153,23 +153,24 @@ def test_more_bits_mean_less_error(weights: Tensor) -> None:
 
 
 @pytest.mark.timing
-def test_a_million_weights_take_well_under_a_second(benchmark_seconds: Callable[[str], float]) -> None:
-    assert {name: s for name in ALL_TYPES if (s := benchmark_seconds(name)) > 0.9} == {}
+@pytest.mark.usefixtures("one_thread")  # several spin for the cores that other programs are at
+def test_a_million_weights_take_well_under_half_a_second(benchmark_seconds: Callable[[str], float]) -> None:
+    assert {name: s for name in ALL_TYPES if (s := benchmark_seconds(name)) > 0.5} == {}
 
 
 @pytest.fixture
 def benchmark_seconds() -> Callable[[str], float]:
-    """Seconds for 1M weights (0.13 at most on 2 idle cores); the fastest of 2."""
-    from time import perf_counter
+    """Seconds of the processor for 1M weights (0.13 at most); the fastest of 2."""
+    from time import process_time
 
     million = torch.randn(1024, 1024, generator=torch.Generator().manual_seed(0))
 
     def seconds(name: str) -> float:
         times = []
         for _ in range(2):
-            start = perf_counter()
+            start = process_time()
             fake_quantize(million, name)
-            times.append(perf_counter() - start)
+            times.append(process_time() - start)
         return min(times)
 
     return seconds
