@@ -158,10 +158,6 @@ def page(found: dict[Run, float], steps: int, seeds: int) -> str:
                 {"table_rate": scaling.TABLE_RATE, "base_rate": 1.0},
             ),
             "",
-            "docs/guided.md, docs/studies.db, docs/bits.md, the scores of docs/training.md and the "
-            "last section of docs/proxies.md were made at x 1, before this was measured; all are of bytes, "
-            "where x 4 is about even.",
-            "",
             "## Base rate",
             "",
             "Of everything, over the trainer's.",
