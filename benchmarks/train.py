@@ -1,6 +1,6 @@
 """Training speed beside a plain loop of the same models, and beside what this machine's matrix units reach.
 
-    python benchmarks/train.py [--steps 200] [--out docs/training.md]
+    python benchmarks/train.py [--steps 60] [--out docs/training.md]
 
 The plain loop is what one writes first: float32, torch's modules, scaled_dot_product_attention, AdamW as it
 comes. Both start from the same weights, see the same batches and use the same rates for each tensor, so their
@@ -298,7 +298,7 @@ def _processor() -> str:
 def main() -> None:
     """Measure every shape, print the page, write it where asked."""
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    arguments.add_argument("--steps", type=int, default=200)
+    arguments.add_argument("--steps", type=int, default=60)
     arguments.add_argument("--out", type=Path)
     chosen = arguments.parse_args()
     corpus, rows = load_corpus("builtin"), []
