@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.charts import show_figure
 from explorer.controls import Choice, choice, take_address, write_address
 from explorer.tables import table_html
 from explorer.tiles import Tile, show_tiles
 from reports.evidence_figures import evidence_figure, evidence_info
 from reports.evidence_frames import counts_frame, facts_frame, judged_frame, summary
-from reports.figures import FIGURE_CONFIG
 from sizer.device import load_devices
 from sizer.measure.judged import judged_measurements
 
@@ -97,9 +97,7 @@ def _show_judged(chosen: Sequence[Judged]) -> None:
         ]
     )
     info = evidence_info(chosen)
-    st.plotly_chart(
-        evidence_figure(info), key="evidence", config=FIGURE_CONFIG, alt=f"{info.title}. {info.subtitle}"
-    )
+    show_figure(evidence_figure(info), key="evidence", alt=f"{info.title}. {info.subtitle}")
     st.dataframe(frame.drop(columns="device_title"), hide_index=True, key="judged")
     st.download_button("These rows (CSV)", frame.to_csv(index=False), "sizer-evidence.csv", "text/csv")
 

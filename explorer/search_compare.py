@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from explorer.charts import show_figure
 from explorer.search_studies import load, stored_studies
 from explorer.study_views import show_export, show_model
 from explorer.tables import table_html
-from reports.figures import FIGURE_CONFIG
 from reports.proxies import ranks_carried
 from reports.search_figures import MOST_STUDIES, fronts_figure, fronts_info
 from reports.trust_text import trained_tokens
@@ -74,12 +74,11 @@ def compared_rows(results: list[SearchResult]) -> tuple[tuple[str, ...], ...]:
 def _show(results: list[SearchResult], storage: str) -> None:
     info = fronts_info(results)
     alt = f"Frontiers of {len(results)} studies: validation bits per byte against file size"
-    event: Any = st.plotly_chart(
+    event = show_figure(
         fronts_figure(info),
         key="search_fronts",
         on_select="rerun",
         selection_mode="points",
-        config=FIGURE_CONFIG,
         alt=alt,
     )
     st.html(table_html(HEAD, compared_rows(results), left=(0, 1)))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.charts import show_figure
 from explorer.search_actions import FORGOTTEN, models_of, say_state, show_actions
 from explorer.search_studies import STUDY, known_studies, load, never_stored, stored_studies, trust_of
 from explorer.study_views import choose_on_frontier, show_downloads, show_export, show_model, show_trust
 from explorer.tables import table_html
 from explorer.tiles import Tile, show_tiles
-from reports.figures import FIGURE_CONFIG
 from reports.search_figures import watched_curves_figure, watched_curves_info
 from reports.wording import NOT_KNOWN, budget_texts, plain, rate_text
 from search.law.scores import RankedBy, ranking
@@ -183,7 +183,7 @@ def _show_curves(
         rung_steps=rung_steps(config),
     )
     alt = f"Training loss by step of {info.subtitle}"
-    st.plotly_chart(watched_curves_figure(info), key="search_curves", config=FIGURE_CONFIG, alt=alt)
+    show_figure(watched_curves_figure(info), key="search_curves", alt=alt)
 
 
 def _show_start(name: str, storage: str, now: Activity) -> None:

@@ -6,17 +6,18 @@ import json
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.charts import show_figure
 from explorer.downloads import download_name, study_downloads
 from explorer.link import size_link, size_query
 from explorer.panels import show_breakdowns, show_details, show_headline
 from explorer.tables import table_html
 from reports.deployment import deployed_estimate
 from reports.exports import NO_PARQUET, has_parquet
-from reports.figures import FIGURE_CONFIG, frontier_figure, frontier_info
+from reports.figures import frontier_figure, frontier_info
 from reports.proxies import frontier_notes, ranked_text, ranks_carried, score_cells
 from reports.trust_text import TAU_ROW, control_line, trust_columns, trust_rows
 from reports.wording import plain, shape_text
@@ -39,12 +40,11 @@ def choose_on_frontier(result: SearchResult, *, chart: str, trial: str) -> Trial
     info, carried = frontier_info(result), ranks_carried(result)
     by_number = {record.number: record for record in result.trained}
     on_front = [point.trial for point in info.front]
-    event: Any = st.plotly_chart(
+    event = show_figure(
         frontier_figure(info),
         key=chart,
         on_select="rerun",
         selection_mode="points",
-        config=FIGURE_CONFIG,
         alt=f"{'Carried-over' if carried else 'Validation'} bits per byte against file size, "
         f"{len(on_front)} models on the frontier",
     )

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from html import escape, unescape
+from html import escape
 
 import plotly.graph_objects as go
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from reports.figures.style import FIGURE_CONFIG
+from reports.figures.style import FIGURE_CONFIG, words_apart
 from reports.page_assets import CONTENT_SECURITY_POLICY, SCRIPT, STYLE
 from sizer.html_table import html_table
-
-# Of a figure's upper margin, what its title and subtitle take: on a page these stand above it as text.
-_TITLE_PX = 56
-_LEAST_TOP_PX = 24
 
 
 def whole_page(title: str, body: str) -> str:
@@ -53,11 +49,7 @@ def figure_part(figure: go.Figure, name: str, *, level: int = 3, wide: bool = Fa
 
     A wide one is not squeezed into a narrow screen but scrolls sideways.
     """
-    title, subtitle = figure.layout.title.text or "", figure.layout.title.subtitle.text or ""
-    margin, height = figure.layout.margin.t or 0, figure.layout.height
-    top = max(_LEAST_TOP_PX, margin - _TITLE_PX)
-    drawn = go.Figure(figure)
-    drawn.update_layout(title=None, height=height - margin + top, margin={"t": top})
+    title, subtitle, drawn = words_apart(figure)
     html: str = plotly.io.to_html(
         drawn,
         config=FIGURE_CONFIG,
@@ -70,14 +62,9 @@ def figure_part(figure: go.Figure, name: str, *, level: int = 3, wide: bool = Fa
         label = f'aria-labelledby="title-{name}"'
         html = f'<div class="scroll wide" role="region" tabindex="0" {label}>{html}</div>'
     return (
-        f'<figure aria-labelledby="title-{name}"><h{level} id="title-{name}">{_plain(title)}</h{level}>\n'
-        f"<figcaption>{_plain(subtitle)}</figcaption>\n{html}</figure>\n"
+        f'<figure aria-labelledby="title-{name}"><h{level} id="title-{name}">{escape(title)}</h{level}>\n'
+        f"<figcaption>{escape(subtitle)}</figcaption>\n{html}</figure>\n"
     )
-
-
-def _plain(text: str) -> str:
-    """What plotly.js takes as escaped text, escaped for a page, whatever it holds."""
-    return escape(unescape(text))
 
 
 def side_by_side(parts: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.figures.frontier import FrontierInfo, FrontierPoint, frontier_figure, frontier_info
-from reports.figures.style import FIGURE_CONFIG, style
+from reports.figures.style import FIGURE_CONFIG, style, words_apart
 
 __all__ = [
     "FIGURE_CONFIG",
@@ -12,4 +12,5 @@ __all__ = [
     "frontier_figure",
     "frontier_info",
     "style",
+    "words_apart",
 ]

@@ -164,7 +164,7 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
         height=540,
         margin={"l": 80, "r": 30, "t": 95, "b": 70},
         # below the axis: above it would lie over the subtitle of a narrow figure
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top"},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.24, "yanchor": "top"},
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",
@@ -355,7 +355,7 @@ def _colour_axis(ticks: tuple[float, ...]) -> dict[str, object]:
         "cmin": low if high > low else low - 1,  # a single speed has no span
         "cmax": high,
         "colorbar": {
-            "title": {"text": "decode<br>tokens/s<br> "},
+            "title": {"text": "decode<br>tokens/s<br>&nbsp;"},
             "tickvals": [log10(tick) for tick in ticks],
             "ticktext": [rate_text(tick) for tick in ticks],
             "thickness": 16,

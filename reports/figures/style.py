@@ -7,6 +7,7 @@ the explorer, light or dark) sets both. Lines and outlines are a grey that shows
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import unescape
 from math import ceil, floor, log10
 from typing import Any
 
@@ -19,6 +20,10 @@ FIGURE_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": T
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "x")
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14}
+
+# Of a figure's upper margin, what its title and subtitle take.
+_TITLE_PX = 56
+_LEAST_TOP_PX = 24
 
 # A range of values with no span gets this share of the value itself on either side.
 _NO_SPAN = 0.2
@@ -54,6 +59,16 @@ def style(figure: go.Figure, *, title: str, subtitle: str) -> None:
     figure.update_layout(**look(title=title, subtitle=subtitle))
     figure.update_xaxes(**AXIS)
     figure.update_yaxes(**AXIS)
+
+
+def words_apart(figure: go.Figure) -> tuple[str, str, go.Figure]:
+    """Title and subtitle as plain text, and the figure without them: on a page they are text, which wraps."""
+    title, subtitle = figure.layout.title.text or "", figure.layout.title.subtitle.text or ""
+    margin, height = figure.layout.margin.t or 0, figure.layout.height
+    top = max(_LEAST_TOP_PX, margin - _TITLE_PX)
+    drawn = go.Figure(figure)
+    drawn.update_layout(title=None, height=height - margin + top, margin={"t": top})
+    return unescape(title), unescape(subtitle), drawn
 
 
 def blank(notice: str = "") -> go.Figure:
