@@ -10,7 +10,7 @@ import streamlit as st
 from reports.figures import FIGURE_CONFIG, words_apart
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    from reports.figures import Figure
 
 _STYLE = """<style>
 div .sizer-words > :is(h3, p) { font-size: .875rem; line-height: 1.4; margin: 0; padding: 0; }
@@ -19,7 +19,7 @@ div .sizer-words > p { opacity: .8; overflow-wrap: anywhere; }
 </style>"""
 
 
-def show_figure(figure: go.Figure, *, key: str, alt: str, **options: Any) -> Any:
+def show_figure(figure: Figure, *, key: str, alt: str, **options: Any) -> Any:
     """Draw a figure; returns what `st.plotly_chart` does."""
     title, subtitle, drawn = words_apart(figure)
     st.html(f'{_STYLE}<div class="sizer-words"><h3>{escape(title)}</h3><p>{escape(subtitle)}</p></div>')

@@ -25,17 +25,17 @@ class Curve(NamedTuple):
     subtitle: str
     x: tuple[float, ...]
     y: tuple[float, ...]
-    low: tuple[float, ...]  # empty: no range
-    high: tuple[float, ...]
     hover: tuple[str, ...]
     marked: int | None  # index of the point that is on the page now
     x_title: str
     y_title: str
     x_ticks: tuple[tuple[float, str], ...]  # on a logarithmic axis
     y_ticks: tuple[tuple[float, str], ...]  # from 0
-    joined: bool
-    limit: float | None
-    limit_text: str
+    low: tuple[float, ...] = ()  # empty: no range
+    high: tuple[float, ...] = ()
+    joined: bool = True
+    limit: float | None = None
+    limit_text: str = ""
 
 
 def context_curves(points: Sequence[ContextPoint], sized: Estimate) -> tuple[Curve, ...]:
@@ -47,7 +47,7 @@ def context_curves(points: Sequence[ContextPoint], sized: Estimate) -> tuple[Cur
     budget = sized.memory.budget_bytes
     memories = tuple(float(p.memory_bytes) for p in points)
     near = budget is not None and budget <= 2 * max(memories)
-    memory = _curve(
+    memory = Curve(
         title="Memory over context",
         subtitle="at full context",
         x=contexts,
@@ -73,7 +73,7 @@ def context_curves(points: Sequence[ContextPoint], sized: Estimate) -> tuple[Cur
     speeds = [p.decode_tokens_per_s for p in points if p.decode_tokens_per_s is not None]
     if len(speeds) < len(points):
         return (memory,)
-    decode = _curve(
+    decode = Curve(
         title="Decoding speed over context",
         subtitle="of the last tokens of a full context",
         x=contexts,
@@ -96,7 +96,7 @@ def format_curves(points: Sequence[FormatPoint], sized: Estimate) -> tuple[Curve
     bits = tuple(p.bits_per_weight for p in points)
     marked = next((i for i, p in enumerate(points) if p.format == sized.format), None)
     files = tuple(float(p.file_bytes) for p in points)
-    file = _curve(
+    file = Curve(
         title="File over bits per weight",
         subtitle=f"{len(points)} formats of {sized.runtime}",
         x=bits,
@@ -114,7 +114,7 @@ def format_curves(points: Sequence[FormatPoint], sized: Estimate) -> tuple[Curve
     speeds = [p.decode_tokens_per_s for p in points if p.decode_tokens_per_s is not None]
     if len(speeds) < len(points):
         return (file,)
-    decode = _curve(
+    decode = Curve(
         title="Decoding speed over bits per weight",
         subtitle="bars: ranges",
         x=bits,
@@ -131,38 +131,6 @@ def format_curves(points: Sequence[FormatPoint], sized: Estimate) -> tuple[Curve
     )
     low, high = tuple(s.low for s in speeds), tuple(s.high for s in speeds)
     return file, decode._replace(low=low, high=high, joined=False)
-
-
-def _curve(
-    *,
-    title: str,
-    subtitle: str,
-    x: tuple[float, ...],
-    y: tuple[float, ...],
-    hover: tuple[str, ...],
-    marked: int | None,
-    x_title: str,
-    y_title: str,
-    x_ticks: tuple[tuple[float, str], ...],
-    y_ticks: tuple[tuple[float, str], ...],
-) -> Curve:
-    return Curve(
-        title=title,
-        subtitle=subtitle,
-        x=x,
-        y=y,
-        low=(),
-        high=(),
-        hover=hover,
-        marked=marked,
-        x_title=x_title,
-        y_title=y_title,
-        x_ticks=x_ticks,
-        y_ticks=y_ticks,
-        joined=True,
-        limit=None,
-        limit_text="",
-    )
 
 
 def _context_ticks(points: Sequence[ContextPoint]) -> tuple[tuple[float, str], ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from plotly.graph_objects import Figure
+
 from reports.figures.frontier import FrontierInfo, FrontierPoint, frontier_figure, frontier_info
 from reports.figures.style import FIGURE_CONFIG, style, words_apart
 
 __all__ = [
     "FIGURE_CONFIG",
+    "Figure",
     "FrontierInfo",
     "FrontierPoint",
     "frontier_figure",
