@@ -56,8 +56,12 @@ _BUSY_MS = 5 * _PATIENCE_MS  # of pages of several figures, on a machine that ot
 # A page opened by its own address first looks for its server below that address: two answers of 404 that
 # Streamlit's front end expects and that Chromium writes into the console all the same.
 _LOOKED_FOR = re.compile(r"/(?:size|compare|design|search|study|evidence)/_stcore/(?:health|host-config)$")
-# Tests stop their server while the page is still open.
-_SERVER_GONE = re.compile(r"net::ERR_(?:CONNECTION|EMPTY|SOCKET)|^WebSocket connection to ")
+# Tests stop their server while the page is still open: Streamlit's front end looks for the file of each
+# download button as it draws it, and says so where there is no answer (an answer of 404 it words otherwise).
+_SERVER_GONE = re.compile(
+    r"net::ERR_(?:CONNECTION|EMPTY|SOCKET)|^WebSocket connection to "
+    r"|^Client Error: Download Button fetch error - Failed to fetch$"
+)
 
 # Runs app.py with a search.store.study that holds one pickled study: a browser talks to another process,
 # where a monkeypatch would not be seen.
