@@ -1,4 +1,4 @@
-"""Title and subtitle taken off a figure: what they are as text, and the room they leave."""
+"""What all figures share: title and subtitle taken off one as text, and the room they leave."""
 
 from __future__ import annotations
 
