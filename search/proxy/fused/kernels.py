@@ -1,4 +1,4 @@
-"""kernels.c compiled for this machine, once per source and compiler, and called through ctypes."""
+"""The C passes compiled for this machine, once per source and compiler, and called through ctypes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
-_SOURCE = Path(__file__).with_name("kernels.c")
+_FOLDER = Path(__file__).parent
+_SOURCES = ("kernels.c",)
+_HEADERS = ("kernels.h",)
 # No -ffast-math: linked into a library it would switch off denormals for the whole process. These allow the
 # same vector instructions; sums are marked in the source one by one.
 _FLAGS = ("-O3", "-std=c11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
@@ -50,7 +52,7 @@ def _load(dtype: torch.dtype) -> ctypes.CDLL:
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise NoKernels("no C compiler (cc) was found")
-    text = _SOURCE.read_bytes()
+    text = b"".join((_FOLDER / file).read_bytes() for file in (*_SOURCES, *_HEADERS))
     name = "bf16" if dtype is torch.bfloat16 else "fp32"
     options = [*_FLAGS, *(("-DREAL_BF16",) if dtype is torch.bfloat16 else ())]
     key = sha256(text + repr((compiler, options, torch.__version__, _processor())).encode()).hexdigest()[:16]
@@ -87,14 +89,15 @@ def _processor() -> str:
 def _compile(compiler: str, options: list[str], library: Path) -> None:
     """Compile beside the library and rename, so that two processes at once do no harm."""
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        built, compiled = Path(folder, "kernels.so"), Path(folder, "kernels.o")
+        built = Path(folder, "kernels.so")
+        compiled = {str(_FOLDER / source): str(Path(folder, f"{source}.o")) for source in _SOURCES}
         problem = ""
         for attempt in (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()):
             # torch's own OpenMP: a second one would keep a second set of threads spinning
             runtime = _openmp() if "-fopenmp" in attempt else []
             steps = (
-                [compiler, *options, *attempt, "-c", str(_SOURCE), "-o", str(compiled)],
-                [compiler, "-shared", str(compiled), *runtime, "-lm", "-o", str(built)],
+                *([compiler, *options, *attempt, "-c", c, "-o", o] for c, o in compiled.items()),
+                [compiler, "-shared", *compiled.values(), *runtime, "-lm", "-o", str(built)],
             )
             problem = next(filter(None, map(_run, steps)), "")
             if not problem:

@@ -1,28 +1,26 @@
 """The training step of a Llama-shaped decoder, written out: forward, backward and AdamW as a list of calls.
 
 Everything that depends on the shape is settled when the list is made: buffers, views, pointers. A step then
-runs the list. Matrix products are torch's; what lies between them are the passes of kernels.c. The weights
+runs the list. Matrix products are torch's; what lies between them are compiled passes. The weights
 are the module's own, updated in place, so the same module is scored, saved and fake-quantized as any other.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from search.proxy.few_bits import FewBits
+from search.proxy.fused.attention import attention_by_products
+from search.proxy.fused.calls import CallList, WayBack, Weight
 from search.proxy.fused.kernels import kernels
 from search.proxy.model import NORM_EPSILON, Decoder, rotation_angles
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.tensors import TensorSpec, tensor_specs
-
-Call = Callable[[], object]
-WayBack = Callable[[], None]  # puts the calls of a part's way back on the list
 
 _CHUNK = 16384  # weights an optimizer thread takes at a time; CHUNK in kernels.c
 
@@ -64,15 +62,6 @@ class _TensorStruct(ctypes.Structure):
     )
 
 
-@dataclass(slots=True, eq=False)
-class _Weight:
-    """One matrix or several of one input, stacked: working copy and gradient, `[out, in]`."""
-
-    copy: Tensor
-    grad: Tensor
-    used: bool = False  # whether a call that writes the gradient is in the list, so that the next one adds
-
-
 class FusedStep:
     """Runs training steps of a decoder on batches of one size. NoKernels if the passes cannot be compiled."""
 
@@ -90,11 +79,8 @@ class FusedStep:
         self._lib, self._few_bits = kernels(dtype), few_bits
         self._model, self._architecture, self._dtype, self._rule = model, model.architecture, dtype, rule
         self._rows, self._batch, self._seq = batch * seq, batch, seq
-        self._pieces = torch.get_num_threads()
         self._specs = tensor_specs(model.architecture)
-        self._keep: list[object] = []  # buffers whose addresses the list holds
-        self._shared: dict[str, Tensor] = {}
-        self._calls: list[Call] = []
+        self._list = CallList(self._lib, dtype)
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}
         self._float_grads: dict[str, Tensor] = {}
         self._copies: dict[str, Tensor] = {}
@@ -155,43 +141,14 @@ class FusedStep:
                 self._copies[name].copy_(self._few_bits.rounded(name, parameters[name], number))
         self.tokens.copy_(windows[:, :-1])
         self.targets.copy_(windows[:, 1:])
-        for call in self._calls:
-            call()
+        self._list.run()
 
     # Making the list
-
-    def _buffer(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        buffer = torch.zeros(*shape, dtype=dtype or self._dtype)
-        self._keep.append(buffer)
-        return buffer
-
-    def _pass(self, name: str, *arguments: Tensor | int | float | None) -> None:
-        """Put a pass of kernels.c on the list."""
-        converted = [
-            ctypes.c_void_p(a.data_ptr() if isinstance(a, Tensor) else None)
-            if a is None or isinstance(a, Tensor)
-            else ctypes.c_float(a)
-            if isinstance(a, float)
-            else ctypes.c_long(a)
-            for a in arguments
-        ]
-        self._keep.extend(a for a in arguments if isinstance(a, Tensor))
-        self._calls.append(partial(getattr(self._lib, name), *converted))
 
     def _int8(self, x: Tensor, matrix: str) -> None:
         """Round rows to 8 bits where the type of the matrix they meet asks for it; gradients pass."""
         if self._few_bits is not None and self._few_bits.int8_input(f"{matrix}.weight"):
-            self._pass("int8_rows", *x.shape, x)
-
-    def _product(self, a: Tensor, b: Tensor, out: Tensor) -> None:
-        self._calls.append(partial(torch.mm if a.dim() == 2 else torch.bmm, a, b, out=out))
-
-    def _weight_gradient(self, weight: _Weight, dout: Tensor, x: Tensor) -> None:
-        if weight.used:  # a shared block's second run
-            self._calls.append(partial(weight.grad.addmm_, dout.t(), x))
-        else:
-            self._product(dout.t(), x, weight.grad)
-            weight.used = True
+            self._list.add_pass("int8_rows", *x.shape, x)
 
     def _allocate(self) -> None:
         """Working copies, gradients and moments; matrices of one input stacked in one buffer."""
@@ -211,11 +168,11 @@ class FusedStep:
             for _, layer in sorted(layers.items(), key=lambda item: item[0] or 0)
         ]
 
-    def _stack(self, *specs: TensorSpec) -> _Weight:
+    def _stack(self, *specs: TensorSpec) -> Weight:
         columns = specs[0].shape[1]
-        weight = _Weight(
-            self._buffer(sum(s.shape[0] for s in specs), columns),
-            self._buffer(sum(s.shape[0] for s in specs), columns),
+        weight = Weight(
+            self._list.buffer(sum(s.shape[0] for s in specs), columns),
+            self._list.buffer(sum(s.shape[0] for s in specs), columns),
         )
         first = 0
         for spec in specs:
@@ -232,32 +189,32 @@ class FusedStep:
         self._angles = rotation_angles(self._seq, a.head_dim)
         for grad in self._float_grads.values():
             if grad.dim() == 1:
-                self._calls.append(grad.zero_)
-        stream = self._buffer(rows, width, dtype=torch.float32)
-        self._pass("embed", rows, width, self.tokens, body.embed_tokens.weight.data, stream)
-        self._dstream = self._buffer(rows, width, dtype=torch.float32)
-        self._dreal = self._buffer(rows, width)
-        self._dnormed = self._buffer(rows, width)
-        self._partial = self._buffer(self._pieces, width, dtype=torch.float32)
+                self._list.add(grad.zero_)
+        stream = self._list.buffer(rows, width, dtype=torch.float32)
+        self._list.add_pass("embed", rows, width, self.tokens, body.embed_tokens.weight.data, stream)
+        self._dstream = self._list.buffer(rows, width, dtype=torch.float32)
+        self._dreal = self._list.buffer(rows, width)
+        self._dnormed = self._list.buffer(rows, width)
+        self._partial = self._list.buffer(self._list.pieces, width, dtype=torch.float32)
         added: Tensor | None = None
         ways_back: list[WayBack] = []
         for index in self._model.order:
             stream, added, ways = self._block(index, stream, added)
             ways_back += ways
         _, final, norm_back = self._norm("model.norm.weight", stream, added, keep=False)
-        logits = self._buffer(rows, a.vocab_size)
-        self._product(final, self._head.copy.t(), logits)
-        losses = self._buffer(rows, dtype=torch.float64)
-        self._pass("cross_entropy", rows, a.vocab_size, self.targets, logits, losses, self._loss)
-        self._weight_gradient(self._head, logits, final)
-        self._product(logits, self._head.copy, self._dnormed)
+        logits = self._list.buffer(rows, a.vocab_size)
+        self._list.product(final, self._head.copy.t(), logits)
+        losses = self._list.buffer(rows, dtype=torch.float64)
+        self._list.add_pass("cross_entropy", rows, a.vocab_size, self.targets, logits, losses, self._loss)
+        self._list.weight_gradient(self._head, logits, final)
+        self._list.product(logits, self._head.copy, self._dnormed)
         norm_back()
         for way_back in reversed(ways_back):
             way_back()
         tied = self._head.grad if self._head is self._table else None
         table_grad = self._float_grads["model.embed_tokens.weight"]
-        sizes = (rows, width, a.vocab_size, self._pieces)
-        self._pass("embed_backward", *sizes, self.tokens, self._dstream, tied, table_grad)
+        sizes = (rows, width, a.vocab_size, self._list.pieces)
+        self._list.add_pass("embed_backward", *sizes, self.tokens, self._dstream, tied, table_grad)
 
     def _norm(
         self, name: str, stream: Tensor, added: Tensor | None, *, keep: bool = True
@@ -268,14 +225,15 @@ class FusedStep:
         """
         rows, width = stream.shape
         weight = dict(self._model.named_parameters())[name].data
-        normed, inverse = self._buffer(rows, width), self._buffer(rows, dtype=torch.float32)
-        after = self._buffer(rows, width, dtype=torch.float32)
-        self._pass("add_norm", rows, width, NORM_EPSILON, stream, added, weight, after, normed, inverse)
+        normed, inverse = self._list.buffer(rows, width), self._list.buffer(rows, dtype=torch.float32)
+        after = self._list.buffer(rows, width, dtype=torch.float32)
+        rows_in, rows_out = (stream, added, weight), (after, normed, inverse)
+        self._list.add_pass("add_norm", rows, width, NORM_EPSILON, *rows_in, *rows_out)
 
         def back() -> None:
             gradients = (self._dnormed, self._dstream, self._dreal, self._float_grads[name], self._partial)
-            sizes = (rows, width, self._pieces)
-            self._pass("norm_backward", *sizes, after, inverse, weight, *gradients, int(keep))
+            sizes = (rows, width, self._list.pieces)
+            self._list.add_pass("norm_backward", *sizes, after, inverse, weight, *gradients, int(keep))
 
         return after, normed, back
 
@@ -292,73 +250,49 @@ class FusedStep:
         out, back4 = self._mlp(f"{prefix}.mlp", normed, weights)
         return stream, out, [back1, back2, back3, back4]
 
-    def _mlp(self, prefix: str, normed: Tensor, weights: dict[str, _Weight]) -> tuple[Tensor, WayBack]:
+    def _mlp(self, prefix: str, normed: Tensor, weights: dict[str, Weight]) -> tuple[Tensor, WayBack]:
         rows, width = normed.shape
         gate_up, down = weights["gate_proj"], weights["down_proj"]
         inner = down.copy.shape[1]
-        both = self._buffer(rows, 2 * inner)
+        both = self._list.buffer(rows, 2 * inner)
         # of the large activations only what the way back cannot work out again is kept: thin, deep models
         # outgrow the cache otherwise
-        active, out = self._scratch("active", rows, inner), self._scratch("out", rows, width)
-        self._product(normed, gate_up.copy.t(), both)
-        self._pass("swiglu", rows, inner, both, active)
+        active, out = self._list.scratch("active", rows, inner), self._list.scratch("out", rows, width)
+        self._list.product(normed, gate_up.copy.t(), both)
+        self._list.add_pass("swiglu", rows, inner, both, active)
         self._int8(active, f"{prefix}.down_proj")
-        self._product(active, down.copy.t(), out)
+        self._list.product(active, down.copy.t(), out)
 
         def back() -> None:
-            dactive = self._scratch("dactive", rows, inner)
-            self._product(self._dreal, down.copy, dactive)
-            self._pass("swiglu_backward", rows, inner, both, dactive, active)
+            dactive = self._list.scratch("dactive", rows, inner)
+            self._list.product(self._dreal, down.copy, dactive)
+            self._list.add_pass("swiglu_backward", rows, inner, both, dactive, active)
             self._int8(active, f"{prefix}.down_proj")
-            self._weight_gradient(down, self._dreal, active)
-            self._weight_gradient(gate_up, both, normed)
-            self._product(both, gate_up.copy, self._dnormed)
+            self._list.weight_gradient(down, self._dreal, active)
+            self._list.weight_gradient(gate_up, both, normed)
+            self._list.product(both, gate_up.copy, self._dnormed)
 
         return out, back
 
-    def _attention(self, prefix: str, normed: Tensor, weights: dict[str, _Weight]) -> tuple[Tensor, WayBack]:
-        a, rows, batch, seq = self._architecture, self._rows, self._batch, self._seq
-        heads, kv, dim = a.num_heads, a.num_kv_heads, a.head_dim
+    def _attention(self, prefix: str, normed: Tensor, weights: dict[str, Weight]) -> tuple[Tensor, WayBack]:
+        a, rows = self._architecture, self._rows
         qkv_proj, out_proj = weights["q_proj"], weights["o_proj"]
-        qkv = self._scratch("qkv", rows, (heads + 2 * kv) * dim)
-        # the query heads of a group are stacked along the sequence, so keys and values need no copies
-        q = self._buffer(batch * kv, heads // kv * seq, dim)
-        k, v = self._buffer(batch * kv, seq, dim), self._buffer(batch * kv, seq, dim)
-        scores = self._buffer(batch * kv, heads // kv * seq, seq)
-        by_head = self._scratch("by_head", batch * kv, heads // kv * seq, dim)
-        mixed, out = self._buffer(rows, heads * dim), self._scratch("out", rows, a.hidden_size)
-        layout = (batch, seq, heads, kv, dim, float(dim**-0.5), *self._angles)
-        self._product(normed, qkv_proj.copy.t(), qkv)
-        self._pass("split_heads", *layout, qkv, q, k, v)
-        self._product(q, k.transpose(1, 2), scores)
-        self._pass("causal_softmax", batch * heads * seq, seq, scores)
-        self._product(scores, v, by_head)
-        self._pass("swap_heads", batch, heads, seq, dim, by_head, mixed)
+        qkv = self._list.scratch("qkv", rows, qkv_proj.copy.shape[0])
+        mixed, out = self._list.buffer(rows, a.q_width), self._list.scratch("out", rows, a.hidden_size)
+        self._list.product(normed, qkv_proj.copy.t(), qkv)
+        attention_back = attention_by_products(self._list, a, self._seq, self._angles, qkv, mixed)
         self._int8(mixed, f"{prefix}.o_proj")
-        self._product(mixed, out_proj.copy.t(), out)
+        self._list.product(mixed, out_proj.copy.t(), out)
 
         def back() -> None:
-            dmixed, dscores = self._scratch("dmixed", *mixed.shape), self._scratch("dscores", *scores.shape)
-            dq, dk, dv = (self._scratch(name, *x.shape) for name, x in (("dq", q), ("dk", k), ("dv", v)))
-            self._weight_gradient(out_proj, self._dreal, mixed)
-            self._product(self._dreal, out_proj.copy, dmixed)
-            self._pass("swap_heads", batch, seq, heads, dim, dmixed, by_head)
-            self._product(scores.transpose(1, 2), by_head, dv)
-            self._product(by_head, v.transpose(1, 2), dscores)
-            self._pass("causal_softmax_backward", batch * heads * seq, seq, scores, dscores)
-            self._product(dscores, k, dq)
-            self._product(dscores.transpose(1, 2), q, dk)
-            self._pass("split_heads_backward", *layout, dq, dk, dv, qkv)
-            self._weight_gradient(qkv_proj, qkv, normed)
-            self._product(qkv, qkv_proj.copy, self._dnormed)
+            dmixed = self._list.scratch("dmixed", *mixed.shape)
+            self._list.weight_gradient(out_proj, self._dreal, mixed)
+            self._list.product(self._dreal, out_proj.copy, dmixed)
+            attention_back(dmixed, qkv)
+            self._list.weight_gradient(qkv_proj, qkv, normed)
+            self._list.product(qkv, qkv_proj.copy, self._dnormed)
 
         return out, back
-
-    def _scratch(self, name: str, *shape: int) -> Tensor:
-        """A buffer that every block may use again."""
-        if name not in self._shared:
-            self._shared[name] = self._buffer(*shape)
-        return self._shared[name]
 
     def _prepare_update(self) -> None:
         parameters = dict(self._model.named_parameters())
@@ -370,7 +304,7 @@ class FusedStep:
             exact = self._float_grads.get(spec.name)
             copy = self._copies.get(spec.name)
             if copy is None:
-                copy = self._buffer(spec.num_elements)
+                copy = self._list.buffer(spec.num_elements)
             assert weight.is_contiguous(), spec.name
             assert copy.is_contiguous(), spec.name
             struct.count, struct.weight = spec.num_elements, weight.data_ptr()
@@ -382,7 +316,7 @@ class FusedStep:
                 starts += (number, first)
         places = torch.tensor(starts, dtype=torch.int64)
         sums = torch.zeros(len(starts) // 2, dtype=torch.float64)
-        self._keep += [structs, places, sums]
+        self._list.keep(structs, places, sums)
         self._update_arguments = (
             structs,
             ctypes.c_long(len(starts) // 2),
