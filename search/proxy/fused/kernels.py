@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from hashlib import sha256
@@ -95,6 +96,10 @@ def _compile(compiler: str, options: list[str], library: Path) -> None:
         for attempt in (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()):
             # torch's own OpenMP: a second one would keep a second set of threads spinning
             runtime = _openmp() if "-fopenmp" in attempt else []
+            if (
+                sys.platform == "linux"
+            ):  # what a compiler wants of another OpenMP is seen now, not when loaded
+                runtime = [*runtime, "-Wl,--no-undefined"]
             steps = (
                 *([compiler, *options, *attempt, "-c", c, "-o", o] for c, o in compiled.items()),
                 [compiler, "-shared", *compiled.values(), *runtime, "-lm", "-o", str(built)],
@@ -107,8 +112,9 @@ def _compile(compiler: str, options: list[str], library: Path) -> None:
 
 
 def _openmp() -> list[str]:
-    own = sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*.so*"))
-    return [str(own[0])] if own else ["-fopenmp"]
+    libraries = (Path(torch.__file__).parent / "lib").iterdir()
+    own = sorted(str(p) for p in libraries if p.name.startswith(("libgomp", "libiomp", "libomp")))
+    return own[:1] or ["-fopenmp"]
 
 
 def _run(command: list[str]) -> str:

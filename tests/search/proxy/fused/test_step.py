@@ -266,3 +266,17 @@ def test_the_working_copies_follow_the_weights() -> None:
     for name, parameter in model.named_parameters():
         if name in copies:
             assert torch.equal(copies[name], parameter.detach().bfloat16()), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux links")
+def test_a_compiler_of_another_openmp_does_without_its_threads(tmp_path: Path) -> None:
+    (runtime,) = passes._openmp()
+    assert Path(runtime).name.startswith(("libgomp", "libiomp", "libomp"))
+    other = tmp_path / "cc"
+    other.write_text(
+        '#!/bin/sh\ncase "$*" in *-fopenmp*) for last; do :; done\n'
+        'echo "void fork_call(void); void run(void) { fork_call(); }" | cc -fPIC -x c -c - -o "$last";;\n'
+        '*) exec cc "$@";; esac\n'
+    )
+    other.chmod(0o755)
+    assert _reason(CC=str(other), **{CACHE_VARIABLE: str(tmp_path / "kept")}) == "there"
