@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from search.proxy.fused.calls import CallList
@@ -13,14 +15,48 @@ from sizer.architecture import Architecture
 GradientWay = Callable[[Tensor, Tensor], None]
 
 
-def attention_by_products(
-    calls: CallList, a: Architecture, seq: int, angles: tuple[Tensor, Tensor], qkv: Tensor, mixed: Tensor
+def project_and_mix(
+    calls: CallList,
+    a: Architecture,
+    seq: int,
+    angles: tuple[Tensor, Tensor],
+    project: Callable[[Tensor], None],
+    mixed: Tensor,
 ) -> GradientWay:
-    """Put attention as torch's batched products on the list: qkv to mixed `[batch * seq, heads * head_dim]`.
+    """Put attention on the list, in one pass per head where the processor has it.
 
-    qkv is `[batch * seq, (heads + 2 kv) * head_dim]` and free after; angles are cosines and sines
+    `project` puts on the list what fills queries, keys and values `[rows, (heads + 2 kv) * head_dim]`;
+    attention fills mixed `[rows, heads * head_dim]`. Rows are batch x seq; angles are cosines and sines
     `[seq, head_dim / 2]`.
     """
+    by_heads = hasattr(calls.library, "attention")
+    sizes = (mixed.shape[0], a.q_width + 2 * a.kv_width)
+    qkv = calls.buffer(*sizes) if by_heads else calls.scratch("qkv", *sizes)
+    project(qkv)
+    way = _by_heads if by_heads else _by_products
+    return way(calls, a, seq, angles, qkv, mixed)
+
+
+def _by_heads(
+    calls: CallList, a: Architecture, seq: int, angles: tuple[Tensor, Tensor], qkv: Tensor, mixed: Tensor
+) -> GradientWay:
+    """The passes of attention.c; qkv is read again on the way back."""
+    batch, dim = qkv.shape[0] // seq, a.head_dim
+    room = calls.library.attention_room(ctypes.c_long(seq), ctypes.c_long(dim))
+    rooms = calls.scratch("rooms", calls.pieces * room, dtype=torch.uint8)
+    layout = (batch, seq, a.num_heads, a.num_kv_heads, dim, float(dim**-0.5), *angles, calls.pieces, rooms)
+    calls.add_pass("attention", *layout, qkv, mixed)
+
+    def back(dmixed: Tensor, dqkv: Tensor) -> None:
+        calls.add_pass("attention_backward", *layout, qkv, dmixed, dqkv)
+
+    return back
+
+
+def _by_products(
+    calls: CallList, a: Architecture, seq: int, angles: tuple[Tensor, Tensor], qkv: Tensor, mixed: Tensor
+) -> GradientWay:
+    """Torch's batched products with passes between them; qkv is free after."""
     batch, heads, kv, dim = qkv.shape[0] // seq, a.num_heads, a.num_kv_heads, a.head_dim
     # the query heads of a group are stacked along the sequence, so keys and values need no copies
     q = calls.buffer(batch * kv, heads // kv * seq, dim)

@@ -1,4 +1,4 @@
-"""A training step as a list of calls: matrix products of torch's and compiled passes on fixed buffers."""
+"""A training step as a list of calls: compiled passes, and products of torch's, on fixed buffers."""
 
 from __future__ import annotations
 
@@ -75,10 +75,45 @@ class CallList:
         """Put `out = a b` on the list, of matrices or of batches of them."""
         self.add(partial(torch.mm if a.dim() == 2 else torch.bmm, a, b, out=out))
 
-    def weight_gradient(self, weight: Weight, dout: Tensor, x: Tensor) -> None:
-        """Put the gradient of a weight that turned x `[rows, in]` into out `[rows, out]` on the list."""
-        if weight.used:  # a shared block's second run
-            self.add(partial(weight.grad.addmm_, dout.t(), x))
+    def linear(self, x: Tensor, weight: Weight, y: Tensor) -> None:
+        """Put `y = x weight^T` on the list: x `[rows, in]`, y `[rows, out]`."""
+        if not self._own_product("linear", x.shape[1], x, y, (x, weight.copy), y):
+            self.product(x, weight.copy.t(), y)
+
+    def linear_backward(self, dy: Tensor, weight: Weight, dx: Tensor) -> None:
+        """Put the gradient of `linear`'s x on the list."""
+        if not self._own_product("linear_backward", dy.shape[1], dx, dy, (dy, weight.copy), dx):
+            self.product(dy, weight.copy, dx)
+
+    def weight_gradient(self, dy: Tensor, x: Tensor, weight: Weight) -> None:
+        """Put the gradient of `linear`'s weight on the list; a shared block's later runs add to it."""
+        add, weight.used = weight.used, True
+        if self._own_product("weight_gradient", x.shape[0], x, dy, (dy, x), weight.grad, int(add)):
+            return
+        if add:
+            self.add(partial(weight.grad.addmm_, dy.t(), x))
         else:
-            self.product(dout.t(), x, weight.grad)
-            weight.used = True
+            self.product(dy.t(), x, weight.grad)
+
+    def _own_product(
+        self,
+        name: str,
+        summed: int,
+        x: Tensor,
+        y: Tensor,
+        factors: tuple[Tensor, Tensor],
+        *rest: Tensor | int,
+    ) -> bool:
+        """Put a product of products.c on the list, if the processor has it; it sums pairs."""
+        if summed % 2 or not hasattr(self.library, name):
+            return False
+        sizes = (x.shape[0], x.shape[1], y.shape[1], self.pieces)
+        words = self.library.product_room(*map(ctypes.c_long, sizes))
+        assert all(t.is_contiguous() for t in (*factors, rest[0]) if isinstance(t, Tensor)), name
+        self.add_pass(name, *sizes, *factors, self._room(words), *rest)
+        return True
+
+    def _room(self, words: int) -> Tensor:
+        """Room that every product may use; a power of two, so that there are few of them."""
+        size = 1 << (words - 1).bit_length()
+        return self.scratch(f"room for {size} words", size, dtype=torch.int32)

@@ -214,39 +214,6 @@ EXPORT void int8_rows(long rows, long width, real *x) {
   }
 }
 
-/* ---- feed-forward: gate_up `[rows, 2 width]`, gate first ---- */
-
-EXPORT void swiglu(long rows, long width, const real *gate_up, real *out) {
-#pragma omp parallel for schedule(static)
-  for (long r = 0; r < rows; r++) {
-    const real *gate = gate_up + 2 * r * width, *up = gate + width;
-    real *to = out + r * width;
-#pragma omp simd
-    for (long i = 0; i < width; i++) {
-      float g = load(gate[i]);
-      to[i] = store(g / (1.0f + fast_exp(-g)) * load(up[i]));
-    }
-  }
-}
-
-/* The gradient takes the place of gate and up; out is what `swiglu` gave, worked out again. */
-EXPORT void swiglu_backward(long rows, long width, real *gate_up, const real *dout, real *out) {
-#pragma omp parallel for schedule(static)
-  for (long r = 0; r < rows; r++) {
-    real *gate = gate_up + 2 * r * width, *up = gate + width;
-    const real *from = dout + r * width;
-    real *to = out + r * width;
-#pragma omp simd
-    for (long i = 0; i < width; i++) {
-      float g = load(gate[i]), u = load(up[i]), d = load(from[i]);
-      float s = 1.0f / (1.0f + fast_exp(-g));
-      gate[i] = store(d * u * s * (1.0f + g * (1.0f - s)));
-      up[i] = store(d * g * s);
-      to[i] = store(g * s * u);
-    }
-  }
-}
-
 /* ---- ends: tokens to the stream, logits to the loss ---- */
 
 EXPORT void embed(long rows, long width, const int64_t *tokens, const float *table, float *stream) {

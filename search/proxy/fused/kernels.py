@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("kernels.c",)
-_HEADERS = ("kernels.h",)
+_SOURCES = ("attention.c", "kernels.c", "products.c", "swiglu.c")
+_HEADERS = ("kernels.h", "vectors.h")
 # No -ffast-math: linked into a library it would switch off denormals for the whole process. These allow the
 # same vector instructions; sums are marked in the source one by one.
 _FLAGS = ("-O3", "-std=c11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
@@ -65,6 +65,9 @@ def _load(dtype: torch.dtype) -> ctypes.CDLL:
     except OSError as error:
         raise NoKernels(f"compiled passes cannot be kept or loaded: {error}") from None
     loaded.adamw.restype = ctypes.c_double
+    for name in ("attention_room", "product_room"):  # not there for every processor
+        if hasattr(loaded, name):
+            getattr(loaded, name).restype = ctypes.c_long
     return loaded
 
 
@@ -96,9 +99,7 @@ def _compile(compiler: str, options: list[str], library: Path) -> None:
         for attempt in (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()):
             # torch's own OpenMP: a second one would keep a second set of threads spinning
             runtime = _openmp() if "-fopenmp" in attempt else []
-            if (
-                sys.platform == "linux"
-            ):  # what a compiler wants of another OpenMP is seen now, not when loaded
+            if sys.platform == "linux":  # a want of another OpenMP is seen now, not when loaded
                 runtime = [*runtime, "-Wl,--no-undefined"]
             steps = (
                 *([compiler, *options, *attempt, "-c", c, "-o", o] for c, o in compiled.items()),

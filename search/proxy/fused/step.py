@@ -1,8 +1,9 @@
 """The training step of a Llama-shaped decoder, written out: forward, backward and AdamW as a list of calls.
 
 Everything that depends on the shape is settled when the list is made: buffers, views, pointers. A step then
-runs the list. Matrix products are torch's; what lies between them are compiled passes. The weights
-are the module's own, updated in place, so the same module is scored, saved and fake-quantized as any other.
+runs the list of compiled passes; matrix products are torch's where the processor has matrix units or no
+bfloat16 products. The weights are the module's own, updated in place, so the same module is scored, saved
+and fake-quantized as any other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from search.proxy.few_bits import FewBits
-from search.proxy.fused.attention import attention_by_products
+from search.proxy.fused.attention import project_and_mix
 from search.proxy.fused.calls import CallList, WayBack, Weight
 from search.proxy.fused.kernels import kernels
 from search.proxy.model import NORM_EPSILON, Decoder, rotation_angles
@@ -203,11 +204,11 @@ class FusedStep:
             ways_back += ways
         _, final, norm_back = self._norm("model.norm.weight", stream, added, keep=False)
         logits = self._list.buffer(rows, a.vocab_size)
-        self._list.product(final, self._head.copy.t(), logits)
+        self._list.linear(final, self._head, logits)
         losses = self._list.buffer(rows, dtype=torch.float64)
         self._list.add_pass("cross_entropy", rows, a.vocab_size, self.targets, logits, losses, self._loss)
-        self._list.weight_gradient(self._head, logits, final)
-        self._list.product(logits, self._head.copy, self._dnormed)
+        self._list.weight_gradient(logits, final, self._head)
+        self._list.linear_backward(logits, self._head, self._dnormed)
         norm_back()
         for way_back in reversed(ways_back):
             way_back()
@@ -258,39 +259,42 @@ class FusedStep:
         # of the large activations only what the way back cannot work out again is kept: thin, deep models
         # outgrow the cache otherwise
         active, out = self._list.scratch("active", rows, inner), self._list.scratch("out", rows, width)
-        self._list.product(normed, gate_up.copy.t(), both)
+        self._list.linear(normed, gate_up, both)
         self._list.add_pass("swiglu", rows, inner, both, active)
         self._int8(active, f"{prefix}.down_proj")
-        self._list.product(active, down.copy.t(), out)
+        self._list.linear(active, down, out)
 
         def back() -> None:
             dactive = self._list.scratch("dactive", rows, inner)
-            self._list.product(self._dreal, down.copy, dactive)
+            self._list.linear_backward(self._dreal, down, dactive)
             self._list.add_pass("swiglu_backward", rows, inner, both, dactive, active)
             self._int8(active, f"{prefix}.down_proj")
-            self._list.weight_gradient(down, self._dreal, active)
-            self._list.weight_gradient(gate_up, both, normed)
-            self._list.product(both, gate_up.copy, self._dnormed)
+            self._list.weight_gradient(self._dreal, active, down)
+            self._list.weight_gradient(both, normed, gate_up)
+            self._list.linear_backward(both, gate_up, self._dnormed)
 
         return out, back
 
     def _attention(self, prefix: str, normed: Tensor, weights: dict[str, Weight]) -> tuple[Tensor, WayBack]:
         a, rows = self._architecture, self._rows
         qkv_proj, out_proj = weights["q_proj"], weights["o_proj"]
-        qkv = self._list.scratch("qkv", rows, qkv_proj.copy.shape[0])
         mixed, out = self._list.buffer(rows, a.q_width), self._list.scratch("out", rows, a.hidden_size)
-        self._list.product(normed, qkv_proj.copy.t(), qkv)
-        attention_back = attention_by_products(self._list, a, self._seq, self._angles, qkv, mixed)
+
+        def project(qkv: Tensor) -> None:
+            self._list.linear(normed, qkv_proj, qkv)
+
+        mix_back = project_and_mix(self._list, a, self._seq, self._angles, project, mixed)
         self._int8(mixed, f"{prefix}.o_proj")
-        self._list.product(mixed, out_proj.copy.t(), out)
+        self._list.linear(mixed, out_proj, out)
 
         def back() -> None:
             dmixed = self._list.scratch("dmixed", *mixed.shape)
-            self._list.weight_gradient(out_proj, self._dreal, mixed)
-            self._list.product(self._dreal, out_proj.copy, dmixed)
-            attention_back(dmixed, qkv)
-            self._list.weight_gradient(qkv_proj, qkv, normed)
-            self._list.product(qkv, qkv_proj.copy, self._dnormed)
+            dqkv = self._list.scratch("dqkv", rows, qkv_proj.copy.shape[0])
+            self._list.weight_gradient(self._dreal, mixed, out_proj)
+            self._list.linear_backward(self._dreal, out_proj, dmixed)
+            mix_back(dmixed, dqkv)
+            self._list.weight_gradient(dqkv, normed, qkv_proj)
+            self._list.linear_backward(dqkv, qkv_proj, self._dnormed)
 
         return out, back
 
