@@ -41,15 +41,30 @@ static void panel_of_columns(long columns, long k, long row, const real *from, w
   }
 }
 
-/* Columns of rows `[2 k, row]` as rows of two tiles `[2, k, TILE]`. */
+/* Columns of rows `[2 k, row]` as rows of tiles `[columns / TILE, k, TILE]`, the last ones filled up with
+ * zeros to 4. Rows are read in stretches of 4 lines of the caches: they may be pages apart. */
 static void tiles_of_columns(long columns, long k, long row, const real *from, word *to) {
-  const __mmask32 which = lanes(columns);
-  for (long i = 0; i < k; i++, from += 2 * row, to += TILE) {
-    const __m512i words =
-        interleaved(_mm512_maskz_loadu_epi16(which, from), _mm512_maskz_loadu_epi16(which, from + row), 0);
-    _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(words));
-    _mm256_storeu_si256((__m256i *)(to + TILE * k), _mm512_extracti64x4_epi64(words, 1));
-  }
+  for (long block = 0; block < columns; block += 4 * PANEL)
+    for (long i = 0; i < k; i++)
+      for (long n = block; n < LEAST(block + 4 * PANEL, columns); n += PANEL) {
+        const __mmask32 which = columns - n >= PANEL ? 0xffffffffu : (1u << (columns - n)) - 1;
+        const __m512i even = _mm512_maskz_loadu_epi16(which, from + 2 * i * row + n);
+        const __m512i odd = _mm512_maskz_loadu_epi16(which, from + (2 * i + 1) * row + n);
+        const __m512i words[2] = {interleaved(even, odd, 0), interleaved(even, odd, 1)};
+        for (int half = 0; half < 2; half++) {
+          word *at = to + (n + 2 * half * TILE) * k + i * TILE;
+          _mm256_storeu_si256((__m256i *)at, _mm512_castsi512_si256(words[half]));
+          _mm256_storeu_si256((__m256i *)(at + TILE * k), _mm512_extracti64x4_epi64(words[half], 1));
+        }
+      }
+}
+
+/* Have the memory bring a part of `[rows, columns]`, rows `row` apart, while something else is done; nothing
+ * of less than one row or column. */
+static void bring(long part, long parts, long rows, long columns, long row, const real *from) {
+  const long line = 64 / (long)sizeof(real), lines = (columns + line - 1) / line;
+  PIECE(part, parts, rows * lines);
+  for (long i = first; i < last; i++) __builtin_prefetch(from + i / lines * row + i % lines * line);
 }
 
 /* ---- tiles ---- */
@@ -90,7 +105,7 @@ static void tile_of(long rows, long columns, long k, const word *a, long a_row, 
 /* Words of room for all three. */
 EXPORT long product_room(long rows, long in, long out, long pieces) {
   const long forth_and_back = MOST(in, out) / 2 * PANEL;
-  const long gradient = rows / 2 * (ROUND_UP(out, TILES) + PANEL); /* if one piece has all of out */
+  const long gradient = rows / 2 * (ROUND_UP(out, PANEL) + PANEL); /* if one piece has all of out */
   return pieces * MOST(forth_and_back, gradient);
 }
 
@@ -104,8 +119,11 @@ EXPORT void linear(long rows, long in, long out, long pieces, const real *x, con
     word *panel = room + piece * k * PANEL;
     for (long n = 0; n < out; n += PANEL) {
       panel_of_rows(out - n, k, weight + n * in, panel);
-      for (long r = first * TILE; r < LEAST(last * TILE, rows); r += TILE)
+      for (long r = first * TILE; r < LEAST(last * TILE, rows); r += TILE) {
+        bring(r / TILE - first, last - first, LEAST(out - n - PANEL, PANEL), in, in,
+              weight + (n + PANEL) * in);
         tile_of(rows - r, out - n, k, (const word *)(x + r * in), k, 1, panel, y + r * out + n, out, 0);
+      }
     }
   }
 }
@@ -120,8 +138,10 @@ EXPORT void linear_backward(long rows, long in, long out, long pieces, const rea
     word *panel = room + piece * k * PANEL;
     for (long n = 0; n < in; n += PANEL) {
       panel_of_columns(in - n, k, in, weight + n, panel);
-      for (long r = first * TILE; r < LEAST(last * TILE, rows); r += TILE)
+      for (long r = first * TILE; r < LEAST(last * TILE, rows); r += TILE) {
+        bring(r / TILE - first, last - first, out, LEAST(in - n - PANEL, PANEL), in, weight + n + PANEL);
         tile_of(rows - r, in - n, k, (const word *)(dy + r * out), k, 1, panel, dx + r * in + n, in, 0);
+      }
     }
   }
 }
@@ -135,12 +155,15 @@ EXPORT void weight_gradient(long rows, long in, long out, long pieces, const rea
     PIECE(piece, pieces, ((by_out ? out : in) + TILES - 1) / TILES);
     const long m1 = by_out ? first * TILES : 0, m2 = by_out ? LEAST(last * TILES, out) : out;
     const long n1 = by_out ? 0 : first * TILES, n2 = by_out ? in : LEAST(last * TILES, in);
-    word *panel = room + piece * (k * (ROUND_UP(out, TILES) + PANEL)), *tiles = panel + k * PANEL;
-    for (long m = m1; m < m2; m += TILES) tiles_of_columns(out - m, k, out, dy + m, tiles + (m - m1) * k);
+    word *panel = room + piece * (k * (ROUND_UP(out, PANEL) + PANEL)), *tiles = panel + k * PANEL;
+    tiles_of_columns(m2 - m1, k, out, dy + m1, tiles);
     for (long n = n1; n < n2; n += PANEL) {
       panel_of_columns(n2 - n, k, in, x + n, panel);
-      for (long m = m1; m < m2; m += TILE)
+      for (long m = m1; m < m2; m += TILE) {
+        bring((m - m1) / TILE, (m2 - m1 + TILE - 1) / TILE, rows, LEAST(n2 - n - PANEL, PANEL), in,
+              x + n + PANEL);
         tile_of(out - m, n2 - n, k, tiles + (m - m1) * k, 1, TILE, panel, dweight + m * in + n, in, (int)add);
+      }
     }
   }
 }

@@ -57,7 +57,7 @@ INLINE __m512i interleaved(__m512i even, __m512i odd, const int second) {
   return _mm512_permutex2var_epi16(even, places, odd);
 }
 
-/* The first 16 rows and columns of words `[rows, columns]`, turned: `[columns, 16]`, zero beyond the last row. */
+/* The first 16 rows and columns of words `[rows, columns]`, turned: `[columns, 16]`, zero beyond the rows. */
 INLINE void turned(long rows, long columns, const word *from, long row, word *to, long to_row) {
   __m512i a[16], b[16];
 #pragma GCC unroll 16
