@@ -27,7 +27,8 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidFile, InvalidQuantity
 from sizer.hf_config import config_from_architecture
 
-# Raised by whatever makes the same seed give other losses: runs of two revisions are never compared. 1 was
+# Raised by whatever changes how a model learns (first weights, rates, schedule, optimizer): runs of two
+# revisions are never compared. Other rounding does not raise it: it differs between processors as well. 1 was
 # before embedding tables learned at 4 times the rate (docs/learning_rates.md).
 TRAINER_REVISION = 2
 
