@@ -1,11 +1,12 @@
 """Training speed beside a plain loop of the same models, and beside what this machine's matrix units reach.
 
-    python benchmarks/train.py [--steps 60] [--out docs/training.md]
+    python benchmarks/train.py [--steps 60] [--seeds 3] [--out docs/training.md]
 
 The plain loop is what one writes first: float32, torch's modules, scaled_dot_product_attention, AdamW as it
 comes. Both start from the same weights, see the same batches and use the same rates for each tensor, so their
 losses can be compared. Steps of both are timed in turn, and medians compared; the machine's ceiling is the
-best of large matrix products, measured between them.
+best of large matrix products, measured between them. Rounding alone sends one run of so few steps 1 % off,
+now up and now down, so losses are means over seeds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import torch
 from torch import Tensor, nn
@@ -192,14 +193,14 @@ def ceiling(dtype: torch.dtype, size: int = 2048) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One shape's figures; seconds are medians of a step."""
+    """One shape's figures: seconds are medians of a step of any seed, bits those after the last, by seed."""
 
     shape: Architecture
     parameters: int
     plain_s: float
     ours_s: float
-    plain_bits: float
-    ours_bits: float
+    plain_bits: tuple[float, ...]
+    ours_bits: tuple[float, ...]
     ceiling_ops_per_s: float
 
     @property
@@ -215,11 +216,36 @@ class Row:
         return self.step_ops / self.ours_s / self.ceiling_ops_per_s
 
 
-def measure(a: Architecture, corpus: Corpus, steps: int) -> Row:
-    """Train both in turn for some steps from the same weights."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Both loops of one seed: seconds of each step, bits after the last, the ceiling in between."""
+
+    plain_s: list[float]
+    ours_s: list[float]
+    plain_bits: float
+    ours_bits: float
+    ceiling_ops_per_s: float
+
+
+def measure(a: Architecture, corpus: Corpus, steps: int, seeds: int) -> Row:
+    """Train both for some steps of each seed."""
+    runs = [train_both(a, corpus, steps, seed) for seed in range(seeds)]
+    return Row(
+        shape=a,
+        parameters=sum(spec.num_elements for spec in tensor_specs(a)),
+        plain_s=median(s for run in runs for s in run.plain_s),
+        ours_s=median(s for run in runs for s in run.ours_s),
+        plain_bits=tuple(run.plain_bits for run in runs),
+        ours_bits=tuple(run.ours_bits for run in runs),
+        ceiling_ops_per_s=max(run.ceiling_ops_per_s for run in runs),
+    )
+
+
+def train_both(a: Architecture, corpus: Corpus, steps: int, seed: int) -> Runs:
+    """Train both in turn from the same weights."""
     engine = choose_engine()
     ours = Decoder(a)
-    initialize(ours, a, torch.Generator().manual_seed(0))
+    initialize(ours, a, torch.Generator().manual_seed(seed))
     plain = PlainDecoder(a)
     plain.load_state_dict(ours.state_dict())
     dtype = engine.precision.dtype
@@ -227,7 +253,7 @@ def measure(a: Architecture, corpus: Corpus, steps: int) -> Row:
     stepper = make_stepper(ours, batch=BATCH, seq=SEQ, dtype=dtype, rule=rule, fused=engine.fused)
     stepper.refresh()
     plain_step = plain_loop(plain, a)
-    batches, config = corpus.train_batches(0, BATCH, SEQ), TrainConfig(steps=steps, warmup_steps=10)
+    batches, config = corpus.train_batches(seed, BATCH, SEQ), TrainConfig(steps=steps, warmup_steps=10)
     plain_s, ours_s, best = [], [], 0.0
     for number in range(1, steps + 1):
         windows, rate = batches.at(number), RATE * schedule(number, config)
@@ -242,18 +268,16 @@ def measure(a: Architecture, corpus: Corpus, steps: int) -> Row:
     chunks = corpus.val_chunks(200, SEQ)
     scored = Decoder(a)
     scored.load_state_dict(plain.state_dict())
-    return Row(
-        shape=a,
-        parameters=sum(p.numel() for p in ours.parameters()),
-        plain_s=median(plain_s),
-        ours_s=median(ours_s),
+    return Runs(
+        plain_s=plain_s,
+        ours_s=ours_s,
         plain_bits=float(bits_per_byte(scored, chunks).mean()),
         ours_bits=float(bits_per_byte(ours, chunks).mean()),
         ceiling_ops_per_s=best,
     )
 
 
-def page(rows: list[Row], steps: int) -> str:
+def page(rows: list[Row], steps: int, seeds: int) -> str:
     """The figures as a Markdown page."""
     engine = choose_engine()
     ways = ", ".join(f"{way} {1e3 * s:.1f} ms" for way, s in sorted(engine.step_s.items()))
@@ -265,9 +289,11 @@ def page(rows: list[Row], steps: int) -> str:
         f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}. "
         f"Way chosen: {engine.fastest} (a step of a 4 x 128 decoder: {ways}).",
         "",
-        f"{steps} steps of {BATCH} x {SEQ} bytes each, both loops in turn from the same weights on the same "
-        "batches. Plain: eager float32, as in the benchmark's source. Ceiling: the best large product of the "
-        "type trained in, measured in between. Bits: validation bits per byte after the last step.",
+        f"{steps} steps of {BATCH} x {SEQ} bytes of each of {seeds} seeds, both loops in turn from the same "
+        "weights on the same batches. Plain: eager float32, as in the benchmark's source. Ceiling: torch's "
+        "best large product of the type trained in, measured in between. Bits: validation bits per byte "
+        "after the last step, the mean of the seeds; difference: of the means, and the least and greatest of "
+        "a seed.",
         "",
         "| layers x width | parameters | plain tokens/s | ours tokens/s | ratio | share of ceiling "
         "| bits plain | bits ours | difference |",
@@ -275,11 +301,13 @@ def page(rows: list[Row], steps: int) -> str:
     ]
     for r in rows:
         tokens = BATCH * SEQ
+        differences = [ours / plain - 1 for ours, plain in zip(r.ours_bits, r.plain_bits, strict=True)]
         lines.append(
             f"| {r.shape.num_layers} x {r.shape.hidden_size} | {r.parameters / 1e6:.2f} M "
             f"| {tokens / r.plain_s:,.0f} | {tokens / r.ours_s:,.0f} | {r.plain_s / r.ours_s:.2f} "
-            f"| {r.share:.0%} of {r.ceiling_ops_per_s / 1e9:,.0f} Gop/s | {r.plain_bits:.3f} "
-            f"| {r.ours_bits:.3f} | {r.ours_bits / r.plain_bits - 1:+.2%} |"
+            f"| {r.share:.0%} of {r.ceiling_ops_per_s / 1e9:,.0f} Gop/s | {mean(r.plain_bits):.3f} "
+            f"| {mean(r.ours_bits):.3f} | {mean(r.ours_bits) / mean(r.plain_bits) - 1:+.2%} "
+            f"({min(differences):+.2%} to {max(differences):+.2%}) |"
         )
     return "\n".join([*lines, ""])
 
@@ -299,13 +327,14 @@ def main() -> None:
     """Measure every shape, print the page, write it where asked."""
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     arguments.add_argument("--steps", type=int, default=60)
+    arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path)
     chosen = arguments.parse_args()
     corpus, rows = load_corpus("builtin"), []
     for layers, width in SHAPES:
-        rows.append(measure(shape(layers, width), corpus, chosen.steps))
-        print(page(rows[-1:], chosen.steps).splitlines()[-1], flush=True)
-    text = page(rows, chosen.steps)
+        rows.append(measure(shape(layers, width), corpus, chosen.steps, chosen.seeds))
+        print(page(rows[-1:], chosen.steps, chosen.seeds).splitlines()[-1], flush=True)
+    text = page(rows, chosen.steps, chosen.seeds)
     print(text)
     if chosen.out is not None:
         chosen.out.write_text(text, encoding="utf-8")
