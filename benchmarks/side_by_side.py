@@ -31,7 +31,7 @@ def seconds(together: int, spins: str) -> float:
             subprocess.Popen(
                 [
                     *(sys.executable, str(ROOT / "cli.py"), "search", "run", "--device", "raspberry-pi-5"),
-                    *("--max-size", "1MB", "--trials", "2", "--steps", "100", "--study", f"search-{number}"),
+                    *("--max-size", "1MB", "--trials", "1", "--steps", "300", "--study", f"search-{number}"),
                 ],
                 cwd=folder,
                 env=environment,
