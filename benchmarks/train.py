@@ -217,7 +217,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runs:
+class Pair:
     """Both loops of one seed: seconds of each step, bits after the last, the ceiling in between."""
 
     plain_s: list[float]
@@ -229,19 +229,19 @@ class Runs:
 
 def measure(a: Architecture, corpus: Corpus, steps: int, seeds: int) -> Row:
     """Train both for some steps of each seed."""
-    runs = [train_both(a, corpus, steps, seed) for seed in range(seeds)]
+    pairs = [train_both(a, corpus, steps, seed) for seed in range(seeds)]
     return Row(
         shape=a,
         parameters=sum(spec.num_elements for spec in tensor_specs(a)),
-        plain_s=median(s for run in runs for s in run.plain_s),
-        ours_s=median(s for run in runs for s in run.ours_s),
-        plain_bits=tuple(run.plain_bits for run in runs),
-        ours_bits=tuple(run.ours_bits for run in runs),
-        ceiling_ops_per_s=max(run.ceiling_ops_per_s for run in runs),
+        plain_s=median(s for pair in pairs for s in pair.plain_s),
+        ours_s=median(s for pair in pairs for s in pair.ours_s),
+        plain_bits=tuple(pair.plain_bits for pair in pairs),
+        ours_bits=tuple(pair.ours_bits for pair in pairs),
+        ceiling_ops_per_s=max(pair.ceiling_ops_per_s for pair in pairs),
     )
 
 
-def train_both(a: Architecture, corpus: Corpus, steps: int, seed: int) -> Runs:
+def train_both(a: Architecture, corpus: Corpus, steps: int, seed: int) -> Pair:
     """Train both in turn from the same weights."""
     engine = choose_engine()
     ours = Decoder(a)
@@ -268,7 +268,7 @@ def train_both(a: Architecture, corpus: Corpus, steps: int, seed: int) -> Runs:
     chunks = corpus.val_chunks(200, SEQ)
     scored = Decoder(a)
     scored.load_state_dict(plain.state_dict())
-    return Runs(
+    return Pair(
         plain_s=plain_s,
         ours_s=ours_s,
         plain_bits=float(bits_per_byte(scored, chunks).mean()),

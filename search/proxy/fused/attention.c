@@ -16,7 +16,6 @@
 #ifdef VECTORS
 
 #define BLOCK 32 /* queries at a time: two registers */
-#define ROUND_UP(x, by) (((x) + (by) - 1) / (by) * (by))
 
 /* ---- products: c `[rows, columns]` = a b, or added to c ---- */
 

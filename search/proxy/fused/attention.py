@@ -29,7 +29,7 @@ def project_and_mix(
     attention fills mixed `[rows, heads * head_dim]`. Rows are batch x seq; angles are cosines and sines
     `[seq, head_dim / 2]`.
     """
-    by_heads = hasattr(calls.library, "attention")
+    by_heads = hasattr(calls.passes, "attention")
     sizes = (mixed.shape[0], a.q_width + 2 * a.kv_width)
     qkv = calls.buffer(*sizes) if by_heads else calls.scratch("qkv", *sizes)
     project(qkv)
@@ -42,7 +42,7 @@ def _by_heads(
 ) -> GradientWay:
     """The passes of attention.c; qkv is read again on the way back."""
     batch, dim = qkv.shape[0] // seq, a.head_dim
-    room = calls.library.attention_room(ctypes.c_long(seq), ctypes.c_long(dim))
+    room = calls.passes.attention_room(ctypes.c_long(seq), ctypes.c_long(dim))
     rooms = calls.scratch("rooms", calls.pieces * room, dtype=torch.uint8)
     layout = (batch, seq, a.num_heads, a.num_kv_heads, dim, float(dim**-0.5), *angles, calls.pieces, rooms)
     calls.add_pass("attention", *layout, qkv, mixed)

@@ -26,8 +26,8 @@ class Weight:
 class CallList:
     """Calls in the order in which a step makes them, and the buffers whose addresses they hold."""
 
-    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
-        self.library, self.dtype = library, dtype
+    def __init__(self, passes: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self.passes, self.dtype = passes, dtype
         self.pieces = torch.get_num_threads()  # that passes divide their work into
         self._calls: list[Call] = []
         self._keep: list[object] = []
@@ -69,7 +69,7 @@ class CallList:
             for a in arguments
         ]
         self.keep(*(a for a in arguments if isinstance(a, Tensor)))
-        self.add(partial(getattr(self.library, name), *converted))
+        self.add(partial(getattr(self.passes, name), *converted))
 
     def product(self, a: Tensor, b: Tensor, out: Tensor) -> None:
         """Put `out = a b` on the list, of matrices or of batches of them."""
@@ -105,10 +105,10 @@ class CallList:
         *rest: Tensor | int,
     ) -> bool:
         """Put a product of products.c on the list, if the processor has it; it sums pairs."""
-        if summed % 2 or not hasattr(self.library, name):
+        if summed % 2 or not hasattr(self.passes, name):
             return False
         sizes = (x.shape[0], x.shape[1], y.shape[1], self.pieces)
-        words = self.library.product_room(*map(ctypes.c_long, sizes))
+        words = self.passes.product_room(*map(ctypes.c_long, sizes))
         assert all(t.is_contiguous() for t in (*factors, rest[0]) if isinstance(t, Tensor)), name
         self.add_pass(name, *sizes, *factors, self._room(words), *rest)
         return True

@@ -1,6 +1,6 @@
 /* Products of a decoder's matrices, in the three ways that a training step needs them, in bfloat16.
  *
- * A library's product of any shape spends a third of its time on beginnings where activations are 96 wide.
+ * A library's product of any shape begins anew each time, which narrow activations do not repay.
  * Here the right factor is laid out in panels of 32 columns, which stay in a core's first cache while rows
  * pass by, and a tile of 8 rows is summed in 16 registers. Each piece of the work lays out for itself what it
  * needs: doing so twice costs less than reading what another core has just written. Sums are float32, rounded
@@ -18,7 +18,6 @@
 #define TILES (2 * TILE) /* rows laid out at a time */
 #define LEAST(a, b) ((a) < (b) ? (a) : (b))
 #define MOST(a, b) ((a) > (b) ? (a) : (b))
-#define ROUND_UP(x, by) (((x) + (by) - 1) / (by) * (by))
 
 /* ---- panels `[k, PANEL]` of words, zero beyond the last column ---- */
 

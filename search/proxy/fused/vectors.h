@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define ROUND_UP(x, by) (((x) + (by) - 1) / (by) * (by))
 
 /* The first `left` of 16; none of less than one. */
 INLINE __mmask16 lanes(long left) {
@@ -21,7 +22,7 @@ INLINE __m512 load16(__mmask16 which, const real *from) {
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(which, from)), 16));
 }
 
-/* Rounded. All 16 are stored without a choice, which takes Zen 4 half the time. */
+/* Rounded. All 16 are stored without a mask: Zen 4 is slower with one. */
 INLINE void store16(__mmask16 which, real *to, __m512 x) {
   if (which == 0xffff)
     _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x));
