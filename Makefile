@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STUDY ?= demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help run test quick lint type golden accuracy replay screenshots install browser clean
+.PHONY: help run test quick lint type golden accuracy replay screenshots install browser database clean
 
 help:
 	@echo "make run    install, size a 125M model, run a short search, print its frontier and report"
 	@echo "make test   install what tests need, then lint, types and all tests"
 	@echo "make quick  the fast tests only"
-	@echo "make accuracy  write docs/accuracy.md anew: predicted against published (needs ../shared)"
-	@echo "make replay  write docs/replay.md and docs/proxies.md anew: the search on tables of trained models (needs ../shared)"
+	@echo "make accuracy  write docs/accuracy.md anew: predicted against published"
+	@echo "make replay  write docs/replay.md and docs/proxies.md anew: the search on tables of trained models"
 	@echo "make screenshots  take the README's pictures anew from the example study"
 	@echo "make lint | type | golden | clean"
 
@@ -20,11 +20,11 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,lint]'
 	@touch $@
 
 install: $(VENV)/.installed
@@ -36,8 +36,11 @@ run: $(VENV)/.installed
 browser:
 	@sh .ci/install-chromium
 
+database:
+	@sh .ci/install-postgresql
+
 # Searches of two tests at a time: with threads that spin while they wait, each takes five times as long.
-test: $(VENV)/.installed-test browser lint type
+test: $(VENV)/.installed-test browser database lint type
 	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m timing
 
@@ -55,14 +58,14 @@ golden: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/reports tests/test_cli.py --overwrite-golden
 
 accuracy: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/accuracy/accuracy.py
 
 replay: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/replay.py
-	$(BIN)/python benchmarks/replay_scaled.py
+	$(BIN)/python benchmarks/replay/replay.py
+	$(BIN)/python benchmarks/replay/scaled.py
 
 screenshots: $(VENV)/.installed-test browser
-	$(BIN)/python benchmarks/screenshots.py
+	$(BIN)/python benchmarks/explorer/screenshots.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

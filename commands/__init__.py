@@ -1,1 +1,1 @@
-"""The command line's commands, one file per topic; cli.py puts them together."""
+"""Commands of the command line, one file each; cli.py assembles them."""

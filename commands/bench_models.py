@@ -1,4 +1,4 @@
-"""`sizer export-bench-models`: GGUF files to time on a phone or board, and the commands for it."""
+"""`sizer export-bench-models`: GGUF files to time on a phone or board, and the commands that do it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from commands.console import notice, out_json
-from sizer.measure.bench_export import Export, export, remove
+from sizer.calibration.bench_export import Export, export, remove
 from sizer.units import format_bytes
 
 SCHEMA = "sizer.bench-models/1"
@@ -19,7 +19,7 @@ _PHONE = "/data/local/tmp"
 def export_bench_models_command(
     directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
     remove_files: Annotated[
-        bool, typer.Option("--remove", help="Delete the files this command wrote there, and nothing else.")
+        bool, typer.Option("--remove", help="Delete the files this command wrote, and nothing else.")
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -42,7 +42,7 @@ def export_bench_models_command(
             for path in removed:
                 print(f"  {path.name}")
         return
-    done = export(directory, report=lambda line: notice(line))
+    done = export(directory, report=notice)
     if json_output:
         out_json(
             {
@@ -51,7 +51,7 @@ def export_bench_models_command(
                 "total_bytes": done.total_bytes,
                 "free_bytes": done.free_bytes,
                 "files": [{"name": path.name, "bytes": size} for path, size in done.files],
-                "commands": {name: lines for name, lines in _commands(directory).items()},
+                "commands": _commands(directory),
             }
         )
         return
@@ -73,12 +73,12 @@ def _print(directory: Path, done: Export) -> None:
 
 
 def _commands(directory: Path) -> dict[str, list[str]]:
-    """Shell lines by kind of device. llama-bench is llama.cpp's own, built for or installed on the device."""
+    """Return shell lines by kind of device; llama-bench is llama.cpp's, built for the device."""
     folder = shlex.quote(str(directory))
     bench = "./llama-bench -ngl 0 -p 128 -n 32 -r 5 -o jsonl"
     read = "sizer calibrate --from-llama-bench results.jsonl --name"
     return {
-        "Android phone (CPU), with an Android build of llama-bench beside you": [
+        "Android phone (CPU), with an Android build of llama-bench in the current folder": [
             f"adb shell mkdir -p {_PHONE}/sizer-bench",
             f"adb push {folder}/. {_PHONE}/sizer-bench/",
             f"adb push llama-bench {_PHONE}/ && adb shell chmod +x {_PHONE}/llama-bench",

@@ -1,35 +1,42 @@
-"""`sizer inspect`: what a model file really holds, read from its header."""
+"""`sizer inspect`: the content of a model file, read from its header."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from commands.console import out, out_json
+from commands.console import JSON, out, out_json
+from sizer.readers.adapter import Adapter
+from sizer.readers.agreement import Agreement
 from sizer.readers.file_tensor import FileTensor
+from sizer.readers.gguf_facts import GgufFacts
 from sizer.readers.gguf_header import GgufHeader
 from sizer.readers.gguf_values import LongArray, Value
-from sizer.readers.inspection import Agreement, Inspection, inspect_file, tensor_bytes
+from sizer.readers.inspection import FileRole, Inspection, inspect_file
+from sizer.readers.packed import Packing
+from sizer.readers.projector import Projector
 from sizer.units import format_bytes
 
-# Long texts (chat templates) and lists are cut; --json has all of them.
+# Long texts (chat templates) and lists are cut here; --json is complete.
 _SHOWN = 60
 _SHOWN_NAMES = 3
-# Metadata keys that begin so are summed up in one row.
+_SHOWN_TARGETS = 12
+# Metadata keys with this prefix are summarized in one row.
 _TOKENIZER = "tokenizer.ggml."
 
 
 def inspect_command(
     path: Annotated[str, typer.Argument(metavar="PATH", show_default=False)],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json_output: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show what a config.json, .safetensors or .gguf file really holds.
+    """Show the content of a config.json, .safetensors or .gguf file, an adapter or a projector.
 
-    Reads headers only, of files of any size: tensors, exact bytes by type, metadata, tokenizer. Where the
-    architecture is known, says whether the calculator agrees with the file.
+    Reads only headers: tensors, exact bytes by type, metadata, tokenizer. Packed words count as the weights
+    behind them. If the architecture is known, also compares the file with the calculator.
 
     \b
     Examples:
@@ -60,17 +67,18 @@ def _tables(found: Inspection, *, list_tensors: bool) -> list[Any]:
 
 def _facts(found: Inspection) -> list[tuple[str, str]]:
     header = found.header
-    rows = [("format", _format(found))]
+    rows = [("format", _format(found)), ("role", found.role.value)]
     if header is not None:
-        sizes = f"{_exact_bytes(header.file_bytes)}, of them {_exact_bytes(header.header_bytes)} of headers"
-        rows += [("file", sizes), ("tensors", f"{len(found.tensors):,}")]
+        sizes = f"{_exact_bytes(header.file_bytes)}, headers {_exact_bytes(header.header_bytes)}"
+        rows += [("file", sizes), ("tensors", f"{found.num_tensors:,}")]
     if found.num_parameters is not None:
         rows.append(("parameters", f"{found.num_parameters:,}"))
     if header is not None:
-        rows.append(("tensor bytes", _exact_bytes(tensor_bytes(found.tensors))))
-    if isinstance(header, GgufHeader):
-        rows += _gguf_rows(header)
-    rows.append(("architecture", _architecture(found)))
+        rows.append(("tensor bytes", _exact_bytes(found.num_bytes)))
+    rows += _role_rows(found)
+    if found.missing_files:
+        rows.append(("missing files", _names(found.missing_files)))
+    rows += [("note", note) for note in found.notes]
     if found.agreement is not None:
         rows += _agreement_rows(found.agreement)
     if header is not None:
@@ -81,19 +89,39 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
     return rows
 
 
+def _role_rows(found: Inspection) -> list[tuple[str, str]]:
+    """Show what only files of one role or kind have."""
+    rows = []
+    if found.packing is not None:
+        rows.append(("quantization", _quantization(found.packing)))
+    if found.adapter is not None:
+        rows += _adapter_rows(found.adapter)
+    if found.projector is not None:
+        rows += _projector_rows(found.projector)
+    if isinstance(found.header, GgufHeader):
+        rows += _gguf_rows(found.header)
+    if found.role in (FileRole.MODEL, FileRole.SPLIT_PART, FileRole.INDEX):
+        rows.append(("architecture", _architecture(found)))
+    if found.architecture is None and found.facts is not None:
+        rows += _fact_rows(found.facts)
+    return rows
+
+
 def _format(found: Inspection) -> str:
     header = found.header
     if isinstance(header, GgufHeader):
         return f"GGUF version {header.version}, alignment {header.alignment}"
     if header is None:
-        return "config.json"
-    return "safetensors" if len(header.files) == 1 else f"safetensors in {len(header.files)} files"
+        return found.path.name if found.role is FileRole.ADAPTER else "config.json"
+    count = len(header.files) + len(header.missing_files)
+    return "safetensors" if count == 1 and header.files else f"safetensors in {count} files"
 
 
 def _gguf_rows(header: GgufHeader) -> list[tuple[str, str]]:
     rows = [("file type", header.file_type or "not named")]
     if header.split_count > 1:
-        rows.append(("split", f"one of {header.split_count} files: the figures are this file's"))
+        found = f"{len(header.files)} of {header.split_count} files"
+        rows.append(("split", f"{found}: {_names(header.files)}"))
     t = header.tokenizer
     if t.model is not None or t.num_tokens:
         kind = " ".join(text for text in (t.model, t.pre and f"({t.pre})") if text)
@@ -106,10 +134,10 @@ def _architecture(found: Inspection) -> str:
     if a is None:
         return f"not known: {found.no_architecture}"
     experts = f"{a.num_experts} experts ({a.num_experts_per_tok} used) of " if a.num_experts else ""
+    heads = f"{a.num_heads} query / {a.num_kv_heads} KV heads of {a.head_dim}, " if a.num_heads else ""
     return (
-        f"{a.num_layers} layers x {a.hidden_size}, {a.num_heads} heads of {a.head_dim} over "
-        f"{a.num_kv_heads} KV heads, {experts}MLP {a.expert_width}, vocabulary {a.vocab_size}, "
-        f"{'tied' if a.tie_embeddings else 'untied'} embeddings"
+        f"{a.num_layers} layers x {a.hidden_size}, {heads}{experts}FFN size {a.expert_width}, "
+        f"vocabulary {a.vocab_size}, {'tied' if a.tie_embeddings else 'untied'} embeddings"
     )
 
 
@@ -121,15 +149,69 @@ def _agreement_rows(agreement: Agreement) -> list[tuple[str, str]]:
         )
     ]
     if agreement.bytes_difference is not None:
-        told = f"{agreement.calculated_bytes:,} as {agreement.format}"
-        rows.append(("calculated tensor bytes", f"{told} ({_difference(agreement.bytes_difference)})"))
+        calculated = f"{agreement.calculated_bytes:,} as {agreement.format}"
+        rows.append(("calculated tensor bytes", f"{calculated} ({_difference(agreement.bytes_difference)})"))
     for label, names in (
         ("only in the file", agreement.only_in_file),
         ("only calculated", agreement.only_calculated),
     ):
         if names:
-            more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-            rows.append((label, ", ".join(names[:_SHOWN_NAMES]) + more))
+            rows.append((label, _names(names)))
+    return rows
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(names[:_SHOWN_NAMES]) + more
+
+
+def _quantization(packing: Packing) -> str:
+    facts = packing.to_dict()
+    bits = f", {facts['bits']} bits (from {facts['bits_from']})" if facts["bits"] else ""
+    group = f", groups of {facts['group_size']}" if facts["group_size"] else ""
+    stored = packing.bits_per_weight
+    held = f", {stored:.3g} bits a weight with scales" if stored is not None else ""
+    weights = f"{packing.num_weights:,} weights in {len(packing.tensors):,} packed tensors"
+    return f"{' + '.join(packing.methods)}{bits}{group}: {weights}{held}"
+
+
+def _adapter_rows(adapter: Adapter) -> list[tuple[str, str]]:
+    alpha = "-" if adapter.alpha is None else f"{adapter.alpha:g}"
+    rows = [("adapter", f"{adapter.method}, rank {adapter.rank or 'not known'}, alpha {alpha}")]
+    if adapter.targets:
+        rows.append(("targets", ", ".join(adapter.targets[:_SHOWN_TARGETS])))
+    if adapter.trained_modules:
+        rows.append(("trained whole", ", ".join(adapter.trained_modules[:_SHOWN_TARGETS])))
+    if adapter.share is not None:
+        base = f"{adapter.base_model or 'its base model'} ({adapter.base_parameters:,} parameters)"
+        rows.append(("adds to", f"{base}: {100 * adapter.share:.3g} %"))
+    elif adapter.base_model is not None:
+        rows.append(("adds to", f"{adapter.base_model}, whose shape is not known here"))
+    if adapter.note is not None:
+        rows.append(("note", adapter.note))
+    return rows
+
+
+def _projector_rows(projector: Projector) -> list[tuple[str, str]]:
+    rows = [("projector", f"{projector.type or 'unnamed'} for {' and '.join(projector.modalities) or '?'}")]
+    for modality, sizes in projector.sizes.items():
+        shown = ", ".join(f"{name.replace('_', ' ')} {size}" for name, size in sizes.items())
+        rows.append((f"{modality} encoder", shown or "no sizes in the header"))
+    return rows
+
+
+def _fact_rows(facts: GgufFacts) -> list[tuple[str, str]]:
+    """Show what the keys of an architecture that is not read state."""
+    known = {name: value for name, value in facts.shape.items() if value is not None}
+    rows = [("keys", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known.items()))]
+    cached = facts.cached_values_per_token
+    if cached is not None:
+        windows = "".join(f"; {n} layers keep {size:,} positions" for size, n in facts.windows.items())
+        rows.append(("cache", f"{_exact_bytes(2 * cached)} for a token in F16{windows}"))
+    if facts.state_bytes:
+        rows.append(("state", f"{_exact_bytes(facts.state_bytes)} for a sequence"))
+    if facts.window_note:
+        rows.append(("note", facts.window_note))
     return rows
 
 
@@ -160,7 +242,7 @@ def _value(value: Value) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text of a file, safe for a terminal: unprintable characters escaped."""
+    """Escape unprintable characters of a file's text for a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -168,7 +250,7 @@ def _table(columns: tuple[str, ...], rows: Any, title: str | None = None) -> Any
     from rich.table import Table
     from rich.text import Text
 
-    # Text: names of a file are shown as they are, not read as rich's markup
+    # Text: names from a file are shown as they are, not parsed as rich markup
     table = Table(*columns, title=None if title is None else Text(title))
     for row in rows:
         table.add_row(*(Text(_clean(cell)) for cell in row))

@@ -1,106 +1,72 @@
-"""A search's progress for people: one bar over all steps of all trials, ETA, tokens/s, best so far."""
+"""Progress of long work on stderr: one bar with an ETA on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from commands.console import console
+from sizer.units import format_seconds
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from search.run.loop import Progress as SearchProgress
-
-# Without a terminal there is no bar to redraw: a line now and then instead.
 _LINE_EVERY_S = 15.0
-# The ETA looks at the speed of about the last model or two.
-_ETA_WINDOW_S = 60.0
+
+
+class Report(Protocol):
+    """Show how far the work is, in any unit; `left_s` replaces the ETA from the pace so far."""
+
+    def __call__(
+        self, title: str, done: float, total: float, note: str = "", *, left_s: float | None = None
+    ) -> None: ...
 
 
 @contextmanager
-def search_progress(console: Console) -> Iterator[Callable[[SearchProgress], None]]:
-    """A hook for the runner that draws a bar on a terminal and prints lines elsewhere."""
-    if not console.is_terminal:
-        yield _lines(console)
+def progress(first: str = "") -> Iterator[Report]:
+    """Draw a bar named `first` until the first report; yield the function that updates it."""
+    screen, eta = console(stderr=True), _Eta()
+    if not screen.is_terminal:
+        last_title, last_s = "", time.monotonic()
+
+        def line(
+            title: str, done: float, total: float, note: str = "", *, left_s: float | None = None
+        ) -> None:
+            nonlocal last_title, last_s
+            text = eta.text(done, total, left_s)
+            if title == last_title and time.monotonic() - last_s < _LINE_EVERY_S:
+                return
+            last_title, last_s = title, time.monotonic()
+            screen.print(f"{title}  eta {text}  {note}", soft_wrap=True, markup=False)
+
+        yield line
         return
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        speed_estimate_period=_ETA_WINDOW_S,
-    )
-    with bar:
-        task = bar.add_task("measuring this machine", total=None, note="")
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-        def hook(progress: SearchProgress) -> None:
-            bar.update(
-                task,
-                description=f"[bold]{progress.study}[/] {_stage(progress)}",
-                total=max(progress.total_steps, progress.done_steps),
-                completed=progress.done_steps,
-                note=_note(progress),
-            )
+    columns = (BarColumn(bar_width=30), TaskProgressColumn(), TimeElapsedColumn())
+    remark = TextColumn("eta {task.fields[eta]}  {task.fields[note]}", markup=False)
+    with Progress(TextColumn("{task.description}", markup=False), *columns, remark, console=screen) as bar:
+        task = bar.add_task(first, total=None, eta="unknown", note="")
 
-        yield hook
+        def draw(
+            title: str, done: float, total: float, note: str = "", *, left_s: float | None = None
+        ) -> None:
+            text = eta.text(done, total, left_s)
+            bar.update(task, description=title, completed=done, total=max(total, done), eta=text, note=note)
+
+        yield draw
 
 
-def _note(progress: SearchProgress) -> str:
-    parts = []
-    if progress.candidate is not None:
-        parts.append(f"{progress.candidate.architecture.name} {progress.candidate.format}")
-    if progress.tokens_per_s:
-        parts.append(f"{progress.tokens_per_s / 1000:.1f}k tokens/s")
-    best = progress.best
-    if best is not None and best.proxy is not None:
-        whose = "best" if best.scaled is None else "best proxy"
-        parts.append(f"{whose} {best.proxy.val_bits_per_byte:.3f} bits/byte (trial {best.number})")
-    if progress.infeasible:
-        parts.append(f"{progress.infeasible} over budget")
-    return "  ".join(parts)
+class _Eta:
+    """Time left at the pace since the first report: what was done before it took no time here."""
 
+    def __init__(self) -> None:
+        self._started_s, self._first_done = time.monotonic(), -1.0
 
-def _stage(progress: SearchProgress) -> str:
-    """Models trained of those wanted; in later rungs which one."""
-    if progress.rung == 0 or progress.candidate is None:
-        return f"{progress.trained}/{progress.wanted}"
-    return f"rung {progress.rung + 1}/{progress.rungs}"
-
-
-def _lines(console: Console) -> Callable[[SearchProgress], None]:
-    started = time.monotonic()
-    state = {"at": 0.0, "first": -1.0}
-    told = {"stage": ""}
-
-    def hook(progress: SearchProgress) -> None:
-        now = time.monotonic()
-        if _stage(progress) == told["stage"] and now - state["at"] < _LINE_EVERY_S:
-            return
-        if state["first"] < 0:
-            state["first"] = progress.done_steps
-        told["stage"], state["at"] = _stage(progress), now
-        done, left = progress.done_steps - state["first"], progress.total_steps - progress.done_steps
-        eta = f"eta {_clock((now - started) / done * left)}" if done > 0 else "eta unknown"
-        console.print(f"{progress.study} {_stage(progress)}  {eta}  {_note(progress)}", soft_wrap=True)
-
-    return hook
-
-
-def _clock(seconds: float) -> str:
-    from sizer.units import format_seconds
-
-    return format_seconds(max(0.0, seconds))
+    def text(self, done: float, total: float, left_s: float | None) -> str:
+        if self._first_done < 0:
+            self._first_done = done
+        if left_s is None:
+            if done <= self._first_done:
+                return "unknown"
+            left_s = (time.monotonic() - self._started_s) / (done - self._first_done) * (total - done)
+        return format_seconds(max(0.0, left_s))

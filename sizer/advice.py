@@ -1,4 +1,4 @@
-"""What a small change of shape would do to the deployed model, and which widths waste bits."""
+"""Effect of small changes of shape on the deployed model, and sizes that waste bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sizer.architecture import Architecture
 from sizer.errors import SizerError
-from sizer.estimate import Estimate, estimate
+from sizer.model_estimate import Estimate, estimate
 
 # Rows of k-quants and ternary types divide into blocks of this many weights (ggml-common.h, QK_K).
 SUPER_BLOCK = 256
@@ -27,12 +27,12 @@ class Change:
     decode_tokens_per_s: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return asdict(self)
 
 
 def sensitivities(sized: Estimate) -> tuple[Change, ...]:
-    """What one layer, 64 of width, 64 of MLP width, 1,024 of vocabulary and one KV head more would do.
+    """Return the effect of one more layer, KV head, 64 of hidden or FFN size, 1,024 of vocabulary.
 
     Exact differences of two estimates, not derivatives: a width that falls back to wider types shows its
     jump. Changes that give no valid shape are left out.
@@ -48,6 +48,7 @@ def sensitivities(sized: Estimate) -> tuple[Change, ...]:
     if more_kv:
         added = more_kv[0] - a.num_kv_heads
         changes[f"{added} KV heads ({more_kv[0]} in all)"] = {"num_kv_heads": more_kv[0]}
+    sized = _in_a_format(sized)
     found = []
     for name, fields in changes.items():
         try:
@@ -58,10 +59,21 @@ def sensitivities(sized: Estimate) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def alignment_advice(sized: Estimate) -> tuple[str, ...]:
-    """Sentences on widths that do not divide into a format's blocks, and what the nearest that do take."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WastedBits:
+    """A size that does not divide into a format's blocks, and the nearest that do, with their bits."""
+
+    field: str
+    label: str
+    value: int
+    better: tuple[tuple[int, float], ...]  # (size, bits per weight of the model with it)
+
+
+def wasted_bits(sized: Estimate) -> tuple[WastedBits, ...]:
+    """Return each size whose nearest multiples of 256 take at least 3 % fewer bits per weight."""
+    sized = _in_a_format(sized)
     a = sized.architecture
-    advice = []
+    found = []
     for field, label in (("hidden_size", "width"), (_mlp_field(a), "MLP width")):
         value: int = getattr(a, field)
         if value % SUPER_BLOCK == 0:
@@ -70,27 +82,44 @@ def alignment_advice(sized: Estimate) -> tuple[str, ...]:
         for aligned in (value // SUPER_BLOCK * SUPER_BLOCK, -(-value // SUPER_BLOCK) * SUPER_BLOCK):
             if aligned:
                 changed: dict[str, Any] = {field: aligned}
-                bits = _again(sized, replace(a, **changed)).bits_per_weight
+                again = _again(sized, replace(a, **changed))
+                if again.weights is None:  # the runtime does not run the changed shape
+                    continue
+                bits = again.bits_per_weight
                 if bits < sized.bits_per_weight * (1 - _WORTH_SAYING):
-                    better.append(f"{aligned} ({bits:.2f}, {bits / sized.bits_per_weight - 1:.0%})")
+                    better.append((aligned, bits))
         if better:
-            advice.append(
-                f"{label} {value} is no multiple of {SUPER_BLOCK}, so {sized.format} falls back to wider "
-                f"types and takes {sized.bits_per_weight:.2f} bits per weight; at {label} "
-                f"{' or '.join(better)}"
-            )
+            found.append(WastedBits(field=field, label=label, value=value, better=tuple(better)))
+    return tuple(found)
+
+
+def alignment_advice(sized: Estimate) -> tuple[str, ...]:
+    """Return a sentence for each size that does not divide into a format's blocks, and better sizes."""
+    now = _in_a_format(sized).bits_per_weight
+    advice = []
+    for one in wasted_bits(sized):
+        better = (f"{size} ({bits:.2f}, {bits / now - 1:.0%})" for size, bits in one.better)
+        advice.append(
+            f"{one.label} {one.value} is no multiple of {SUPER_BLOCK}, so {sized.format} falls back to wider "
+            f"types and takes {now:.2f} bits per weight; at {one.label} {' or '.join(better)}"
+        )
     return tuple(advice)
 
 
 def _mlp_field(architecture: Architecture) -> str:
-    """Field that says how wide most feed-forward blocks are; of experts, each of them."""
+    """Return the field with the FFN size of most blocks; of experts, of each expert."""
     return "intermediate_size" if architecture.moe_intermediate_size is None else "moe_intermediate_size"
+
+
+def _in_a_format(sized: Estimate) -> Estimate:
+    """Return an estimate whose types are those of a format: a changed shape has no file of its types."""
+    return _again(sized, sized.architecture) if sized.weights and sized.weights.own else sized
 
 
 def _again(sized: Estimate, architecture: Architecture) -> Estimate:
     return estimate(
         architecture=architecture,
-        format=sized.format,
+        format=sized.named_format,
         runtime=sized.runtime,
         workload=sized.workload,
         device=sized.device,
@@ -98,7 +127,7 @@ def _again(sized: Estimate, architecture: Architecture) -> Estimate:
 
 
 def _without_tokenizer(sized: Estimate) -> int:
-    """File bytes but the tokenizer's: 1,024 rows more would else be another, unknown tokenizer."""
+    """Return the file's bytes without the tokenizer: 1,024 more rows would need another, unknown one."""
     return sized.file.total - sized.file.tokenizer_bytes
 
 

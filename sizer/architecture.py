@@ -3,102 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum, unique
-from typing import TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
+from sizer.block_kinds import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    BlockNorms,
+    LayerSharing,
+    MlpKind,
+    NormKind,
+    PositionKind,
+    SharingStrategy,
+    check_layer_kind,
+    check_layers,
+    parse_enum,
+)
 from sizer.errors import InvalidArchitecture, shown
 
-# Far above any model, far below what would make a loop over layers a denial of service.
-MAX_LAYERS = 10_000
-MAX_WIDTH = 10_000_000
+if TYPE_CHECKING:  # loaded by the readers of models that have such layers
+    from sizer.layers.delta_net import GatedDeltaNet
+    from sizer.layers.global_attention import GlobalAttention
+    from sizer.layers.latent_attention import LatentAttention
+    from sizer.layers.mamba import Mamba, Mamba2
+    from sizer.layers.per_layer_inputs import PerLayerInputs
+    from sizer.layers.shared_transformer import SharedTransformer
+
+    Recurrent = Mamba | Mamba2 | GatedDeltaNet
+
+__all__ = [
+    "MAX_LAYERS",
+    "MAX_WIDTH",
+    "Architecture",
+    "BlockNorms",
+    "LayerSharing",
+    "MlpKind",
+    "NormKind",
+    "PositionKind",
+    "SharingStrategy",
+    "parse_enum",
+]
+
 _LIMITS = {
     "num_layers": (1, MAX_LAYERS),
-    **dict.fromkeys(("position_offset", "num_experts", "num_experts_per_tok"), (0, MAX_WIDTH)),
+    **dict.fromkeys(
+        ("position_offset", "shared_kv_layers", "num_experts", "num_experts_per_tok"), (0, MAX_WIDTH)
+    ),
     "shared_expert_intermediate_size": (0, MAX_WIDTH),
+    "mtp_layers": (0, MAX_LAYERS),
 }
-
-
-@unique
-class MlpKind(StrEnum):
-    """Feed-forward block; gated kinds have three matrices, plain kinds two."""
-
-    SWIGLU = "swiglu"
-    GEGLU = "geglu"
-    GELU = "gelu"
-    RELU = "relu"
-    RELU2_GATED = "relu2_gated"
-
-    @property
-    def gated(self) -> bool:
-        """Whether there is a gate matrix beside up and down."""
-        return self in (MlpKind.SWIGLU, MlpKind.GEGLU, MlpKind.RELU2_GATED)
-
-
-@unique
-class NormKind(StrEnum):
-    """Normalisation layer: RMSNorm has a weight, LayerNorm a weight and a bias, NONE no tensors."""
-
-    RMSNORM = "rmsnorm"
-    LAYERNORM = "layernorm"
-    NONE = "none"
-
-
-@unique
-class PositionKind(StrEnum):
-    """How positions enter; only LEARNED has a tensor."""
-
-    ROPE = "rope"
-    LEARNED = "learned"
-    ALIBI = "alibi"
-
-
-@unique
-class BlockNorms(StrEnum):
-    """Where a block normalises its residual stream; `one` serves attention and MLP in parallel."""
-
-    PRE = "pre"  # before attention and before the MLP
-    POST = "post"  # after attention and after the MLP
-    BOTH = "both"  # before and after each (Gemma 2 and 3)
-    ONE = "one"  # once, for both (Phi, Falcon-7B)
-
-
-@unique
-class SharingStrategy(StrEnum):
-    """How blocks are re-used (MobileLLM, arXiv 2402.14905, section 3.3)."""
-
-    NONE = "none"
-    IMMEDIATE = "immediate"
-    REPEAT_ALL = "repeat-all"
-    REVERSE = "reverse"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerSharing:
-    """How many times each stored block runs, and in which order.
-
-    immediate (repeat 2): A A B B; repeat-all: A B A B; reverse: A B B A.
-    """
-
-    strategy: SharingStrategy = SharingStrategy.NONE
-    repeat: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.repeat <= 64:
-            raise InvalidArchitecture(f"sharing.repeat must be 1..64, got {shown(self.repeat)}")
-        if (self.strategy is SharingStrategy.NONE) != (self.repeat == 1):
-            raise InvalidArchitecture(
-                f"sharing: strategy {self.strategy.value!r} with repeat {self.repeat}; "
-                "use strategy none with repeat 1, or another strategy with repeat 2 or more"
-            )
-
-    def order(self, num_layers: int) -> tuple[int, ...]:
-        """Indices of the stored block that runs at each executed layer."""
-        blocks = range(num_layers)
-        if self.strategy is SharingStrategy.IMMEDIATE:
-            return tuple(b for b in blocks for _ in range(self.repeat))
-        if self.strategy is SharingStrategy.REVERSE:
-            return tuple(b for r in range(self.repeat) for b in (blocks if r % 2 == 0 else reversed(blocks)))
-        return tuple(blocks) * self.repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +63,9 @@ class Architecture:
     """
 
     name: str = field(default="custom", compare=False)
+    # Hugging Face's name of the family, where the shape comes from one: engines have a definition for each.
+    # The same tensors in another family are the same shape.
+    model_type: str | None = field(default=None, compare=False)
     vocab_size: int
     num_layers: int
     hidden_size: int
@@ -132,7 +88,7 @@ class Architecture:
     block_norms: BlockNorms = BlockNorms.PRE
     final_norm: bool = True
     embedding_norm: bool = False  # BLOOM: a norm right after the token embedding
-    embedding_size: int | None = None  # OPT-350M: token embedding of its own width, projected in and out
+    embedding_size: int | None = None  # OPT-350M: token embedding of another width, projected in and out
     position_offset: int = 0  # OPT: rows of the position table before the first position
     head_bias: bool = False  # Phi: the head has a bias (and keeps it where the table is tied)
     fused_qkv: bool = False  # query, key and value are one matrix
@@ -147,48 +103,82 @@ class Architecture:
     # num_heads and intermediate_size are then the largest
     layer_num_heads: tuple[int, ...] = ()
     layer_intermediate_sizes: tuple[int, ...] = ()
-    qk_norm_each_head: bool = False  # StableLM 2 12B: with qk_norm, each head has a norm of its own
+    qk_norm_each_head: bool = False  # StableLM 2 12B: with qk_norm, each head has its own norm
     # Mixtures of experts; 0 experts: every layer has one feed-forward block
     num_experts: int = 0
     num_experts_per_tok: int = 0
     moe_intermediate_size: int | None = None  # width of an expert; None: intermediate_size
-    shared_expert_intermediate_size: int = 0  # of an expert that every token uses beside the chosen ones
+    shared_expert_intermediate_size: int = 0  # of an expert that every token uses
     shared_expert_gate: bool = False  # Qwen 2: that expert's output is weighed by a gate
     dense_layers: tuple[int, ...] = ()  # layers with one feed-forward block all the same
+    expert_bias: bool = False  # gpt-oss: router and experts have biases
+    routing_bias: bool = False  # ERNIE 4.5: a learned correction of the router's scores, one for each expert
+    routing_bias_is_buffer: bool = False  # DeepSeek-V3: kept with the weights, but not counted as one
+    moe_latent_size: int | None = None  # Nemotron 3: experts work on rows of another width
+    # Layers that mix tokens in another way than by attention, by kind; each names its layers
+    mamba: Mamba | None = None
+    mamba2: Mamba2 | None = None
+    delta_net: GatedDeltaNet | None = None
+    layers_without_mixer: tuple[int, ...] = ()  # Nemotron-H: a feed-forward block alone
+    layers_without_mlp: tuple[int, ...] = ()  # Mamba, Nemotron-H: a mixer alone
+    latent_attention: LatentAttention | None = None  # DeepSeek-V2: in place of query, key and value matrices
+    attention_gate: bool = False  # Qwen3-Next: the query matrix also gives a gate for attention's output
+    attention_sinks: bool = False  # gpt-oss: each head has a learned score that no position has
+    global_attention: GlobalAttention | None = None  # Gemma 4: layers with heads of another width
+    shared_kv_layers: int = 0  # Gemma 3n: last layers, which use keys and values of earlier ones
+    shared_kv_is_stored: bool = False  # in files their own keys' and values' matrices are there all the same
+    per_layer_inputs: PerLayerInputs | None = None  # Gemma 3n: an embedding for each layer
+    experts_beside_mlp: bool = False  # Gemma 4: experts in parallel with the feed-forward block, more norms
+    shared_transformer: SharedTransformer | None = None  # Zamba2: blocks before some layers' mixers
+    # DeepSeek-V3: layers that predict further tokens, no part of the count (`mtp_parameters`)
+    mtp_layers: int = 0
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type == "int" or (f.type == "int | None" and value is not None):
                 low, high = _LIMITS.get(f.name, (1, MAX_WIDTH))
+                if value == 0 and f.name in _ABSENT and self._may_be_absent(f.name):
+                    continue
                 if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                     raise InvalidArchitecture(
                         f"{f.name} must be a whole number from {low} to {high}, got {shown(value)}"
                     )
-        if self.num_heads % self.num_kv_heads:
+        if self.num_kv_heads and self.num_heads % self.num_kv_heads:
             raise InvalidArchitecture(
                 "num_heads must be a multiple of num_kv_heads, "
                 f"got num_heads {self.num_heads} and num_kv_heads {self.num_kv_heads}"
             )
-        if self.position is PositionKind.ROPE and self.head_dim % 2:
-            raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {self.head_dim}")
+        rotated = self.latent_attention.rope_head_dim if self.latent_attention else self.head_dim
+        if self.position is PositionKind.ROPE and rotated % 2:
+            raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {rotated}")
         self._check_layers()
         if self.executed_layers > MAX_LAYERS:
             raise InvalidArchitecture(
                 f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
             )
 
+    def __hash__(self) -> int:
+        """Return a hash of the sizes: shapes that differ in other fields alone are rarely kept together."""
+        return hash(
+            (self.vocab_size, self.num_layers, self.hidden_size, self.intermediate_size, self.num_heads)
+            + (self.num_kv_heads, self.head_dim, self.num_experts, self.sharing.repeat)
+        )
+
     def _check_layers(self) -> None:
-        """Fields that say something of each layer must speak of layers that are there."""
-        for name in ("conv_layers", "sliding_layers"):
-            layers = getattr(self, name)
-            if any(not 0 <= layer < self.num_layers for layer in layers):
-                raise InvalidArchitecture(
-                    f"{name} must be layers from 0 to {self.num_layers - 1}, got {shown(list(layers))}"
-                )
+        """Raise unless fields that describe single layers name layers that exist."""
+        for name in ("conv_layers", "sliding_layers", "layers_without_mixer", "layers_without_mlp"):
+            check_layers(name, getattr(self, name), self.num_layers)
+        for name in _KINDS:
+            if (kind := getattr(self, name)) is not None:
+                check_layer_kind(name, kind, self.num_layers)
+        if both := set(self.layers_without_mixer) & set(self.layers_without_mlp):
+            raise InvalidArchitecture(
+                f"layers_without_mlp: layer {min(both)} has neither a mixer nor a feed-forward block"
+            )
         if self.sliding_layers and self.sliding_window is None:
             raise InvalidArchitecture("sliding_window: missing, but sliding_layers has layers that need it")
-        group = self.num_heads // self.num_kv_heads
+        group = self.num_heads // max(self.num_kv_heads, 1)
         for name, largest, multiple in (
             ("layer_num_heads", self.num_heads, group),
             ("layer_intermediate_sizes", self.intermediate_size, 1),
@@ -201,14 +191,25 @@ class Architecture:
                     f"got {shown(list(values))}"
                 )
         self._check_experts()
-        different = (
-            self.conv_layers or self.layer_num_heads or self.layer_intermediate_sizes or self.dense_layers
-        )
-        if different and (self.sharing.repeat > 1 or self.shared_mlp):
+        if self.layers_differ and (self.sharing.repeat > 1 or self.shared_mlp):
             raise InvalidArchitecture("sharing: not supported where layers differ from each other")
 
+    @property
+    def layers_differ(self) -> bool:
+        """True if layers may have other tensors than the first one has; windows change no tensor."""
+        return any(_of_layers(self))
+
+    def _may_be_absent(self, name: str) -> bool:
+        """True if no layer has the part that a size belongs to: 0 is then the right size."""
+        if name == "intermediate_size":
+            if self.shared_transformer or self.experts_beside_mlp:
+                return False
+            experts = self.moe_intermediate_size is not None and not self.dense_layers
+            return experts or len(set(self.layers_without_mlp)) == self.num_layers
+        return len(self.layers_without_attention) == self.num_layers and self.shared_transformer is None
+
     def _check_experts(self) -> None:
-        """Facts about experts need experts, and experts are gated blocks without biases or norms inside."""
+        """Raise unless facts about experts have experts, in blocks without inner norms."""
         if not self.num_experts:
             given = [name for name in _EXPERT_FIELDS if getattr(self, name)]
             if given:
@@ -223,16 +224,46 @@ class Architecture:
             raise InvalidArchitecture(
                 f"dense_layers must be layers from 0 to {self.num_layers - 1}, got {list(self.dense_layers)}"
             )
-        other = [
-            name
-            for name in ("mlp_bias", "sub_norms", "shared_mlp", "fused_gate_up", "layer_intermediate_sizes")
-            if getattr(self, name)
-        ]
-        if other or not self.mlp.gated:
+        other = [name for name in ("sub_norms", "shared_mlp", "fused_gate_up") if getattr(self, name)]
+        if other:
             raise InvalidArchitecture(
-                f"num_experts: {self.num_experts} experts are not supported with "
-                f"{', '.join(other) or f'mlp {self.mlp.value}'}"
+                f"num_experts: {self.num_experts} experts are not supported with {', '.join(other)}"
             )
+
+    @property
+    def recurrent(self) -> tuple[tuple[str, Recurrent], ...]:
+        """Kinds of layers with a recurrent state, each with the name of its module."""
+        if self.mamba is None and self.mamba2 is None and self.delta_net is None:
+            return ()
+        kinds = (("mamba", self.mamba), ("mamba", self.mamba2), ("linear_attn", self.delta_net))
+        return tuple((name, kind) for name, kind in kinds if kind is not None)
+
+    @property
+    def layers_without_attention(self) -> frozenset[int]:
+        """Stored layers that mix tokens in another way alone, or not at all."""
+        without = {*self.conv_layers, *self.layers_without_mixer}
+        for _, kind in self.recurrent:
+            if not getattr(kind, "beside_attention", False):
+                without.update(kind.layers)
+        return frozenset(without)
+
+    @property
+    def num_cached_layers(self) -> int:
+        """Number of executed layers that cache keys and values of their own."""
+        shared = len(self.shared_transformer.layers) if self.shared_transformer else 0
+        return self.executed_layers - len(self.layers_without_attention) + shared - self.shared_kv_layers
+
+    @property
+    def layer_kinds(self) -> dict[str, int]:
+        """Number of stored layers with each kind of mixer; a layer with two kinds counts for both."""
+        kinds = {"mamba": self.mamba, "mamba-2": self.mamba2, "delta net": self.delta_net}
+        counts = {
+            "attention": self.num_layers - len(self.layers_without_attention),
+            "convolution": len(self.conv_layers),
+            **{name: len(kind.layers) for name, kind in kinds.items() if kind is not None},
+            "feed-forward": len(self.layers_without_mixer),
+        }
+        return {name: count for name, count in counts.items() if count}
 
     @property
     def executed_layers(self) -> int:
@@ -273,10 +304,12 @@ class Architecture:
 
         What is written for Llama-shaped decoders (file layouts, the proxy, config keys) must refuse these.
         """
-        return tuple(f.name for f in fields(self) if f.name in _BEYOND and getattr(self, f.name) != f.default)
+        if _beyond_llama(self) == _OF_LLAMA:
+            return ()
+        return tuple(name for name, usual in _BEYOND_LLAMA.items() if getattr(self, name) != usual)
 
     def to_dict(self) -> dict[str, object]:
-        """The shape as plain JSON values, with the keys of the estimate's `architecture` object."""
+        """Return the shape as plain JSON values, with the keys of the estimate's `architecture` object."""
         return {
             "name": self.name,
             "num_layers": self.num_layers,
@@ -291,10 +324,11 @@ class Architecture:
             "vocab_size": self.vocab_size,
             "tie_embeddings": self.tie_embeddings,
             "sharing": {"strategy": self.sharing.strategy.value, "repeat": self.sharing.repeat},
+            **({"layer_kinds": self.layer_kinds} if self.recurrent else {}),
         }
 
     def unrolled(self) -> Architecture:
-        """The same computation with every executed layer stored on its own (what llama.cpp needs)."""
+        """Return the same computation with every executed layer stored on its own (what llama.cpp needs)."""
         if self.sharing.repeat == 1:
             return self
         sliding = frozenset(self.sliding_layers)
@@ -316,6 +350,24 @@ _EXPERT_FIELDS = (
     "shared_expert_intermediate_size",
     "shared_expert_gate",
     "dense_layers",
+    "expert_bias",
+    "routing_bias",
+    "routing_bias_is_buffer",
+    "moe_latent_size",
+    "experts_beside_mlp",
+)
+# Fields that describe layers of other kinds by their own sizes.
+_KINDS = (
+    *("mamba", "mamba2", "delta_net", "latent_attention", "global_attention", "per_layer_inputs"),
+    "shared_transformer",
+)
+# Sizes that are 0 where no layer has attention, or a feed-forward block.
+_ABSENT = frozenset({"num_heads", "num_kv_heads", "head_dim", "intermediate_size"})
+# Fields that may give a layer other tensors than the first layer's.
+_of_layers = attrgetter(
+    *("conv_layers", "layer_num_heads", "layer_intermediate_sizes", "dense_layers", "recurrent"),
+    *("layers_without_mixer", "layers_without_mlp", "global_attention", "shared_kv_layers"),
+    *("per_layer_inputs", "shared_transformer"),
 )
 _BEYOND = frozenset(
     {
@@ -334,18 +386,15 @@ _BEYOND = frozenset(
         "qk_norm_each_head",
         "num_experts",
         *_EXPERT_FIELDS,
+        *_KINDS,
+        "layers_without_mixer",
+        "layers_without_mlp",
+        "shared_kv_layers",
+        "shared_kv_is_stored",
+        "attention_gate",
+        "attention_sinks",
     }
 )
-
-_EnumT = TypeVar("_EnumT", bound=StrEnum)
-
-
-def parse_enum(kind: type[_EnumT], text: str, field_name: str) -> _EnumT:
-    """Member of an enum from its text, ignoring case and taking _ for -; the error lists what is accepted."""
-    members = {m.value.replace("_", "-"): m for m in kind}
-    member = members.get(text.strip().lower().replace("_", "-"))
-    if member is None:
-        raise InvalidArchitecture(
-            f"{field_name}: unknown value {shown(text)}; accepted: {', '.join(m.value for m in kind)}"
-        )
-    return member
+_BEYOND_LLAMA = {f.name: f.default for f in fields(Architecture) if f.name in _BEYOND}
+_OF_LLAMA = tuple(_BEYOND_LLAMA.values())
+_beyond_llama = attrgetter(*_BEYOND_LLAMA)

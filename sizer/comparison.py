@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sizer.architecture import Architecture
-from sizer.device import Device
+from sizer.devices.device import Device
 from sizer.errors import InvalidQuantity
-from sizer.estimate import Estimate, estimate
+from sizer.model_estimate import Estimate, estimate
 from sizer.runtimes import runtime as runtime_by_name
 from sizer.workload import Workload
 
@@ -25,7 +25,7 @@ class Comparison:
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, in the order of the rows."""
-        return tuple(row[0].architecture.name for row in self.rows)
+        return tuple(row[0].name for row in self.rows)
 
     @property
     def devices(self) -> tuple[str | None, ...]:
@@ -34,16 +34,24 @@ class Comparison:
 
     @property
     def fits(self) -> tuple[tuple[bool | None, ...], ...]:
-        """Whether each model fits each device; None where the device's memory is not known."""
-        return tuple(tuple(cell.memory.fits for cell in row) for row in self.rows)
+        """True if each model fits each device; None where its memory is not known, False if it cannot run."""
+        return tuple(tuple(cell.fits for cell in row) for row in self.rows)
+
+    @property
+    def runs_on(self) -> tuple[int, ...]:
+        """Return, for each model, on how many of the devices it fits and has a speed."""
+        return tuple(
+            sum(cell.fits is not False and cell.latency is not None for cell in row) for row in self.rows
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """All estimates as plain JSON values, in the layout of schema sizer.compare/1."""
+        """Return all estimates as plain JSON values, in the layout of schema sizer.compare/1."""
         return {
             "schema": SCHEMA,
             "models": list(self.models),
             "devices": list(self.devices),
             "fits": [list(row) for row in self.fits],
+            "runs_on": list(self.runs_on),
             "estimates": [cell.to_dict() for row in self.rows for cell in row],
         }
 
@@ -56,7 +64,7 @@ def compare(
     runtime: str = "llama.cpp",
     context_tokens: int = 2048,
 ) -> Comparison:
-    """Every model on every device (on none where none is given), with the usual prompt and answer.
+    """Estimate every model on every device (on none where none is given), with the usual prompt and answer.
 
     Raises what `estimate` raises, and InvalidQuantity without a model.
     """

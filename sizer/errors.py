@@ -1,12 +1,12 @@
-"""What can go wrong because of the input: one base class, one kind per cause."""
+"""Errors caused by the input: one base class, one subclass per cause."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 _SHOWN_LETTERS = 80
 _SHOWN_DIGITS = 40
+_LISTED_LETTERS = 400
 
 
 class SizerError(ValueError):
@@ -29,14 +29,20 @@ class UnknownName(SizerError):
     """A device, model, format or runtime that is not in the catalogue."""
 
     @classmethod
-    def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownName:
-        """Error naming the kind, the value given and the nearest (or all) known names."""
+    def of(cls, kind: str, name: str, known: Iterable[str], *, all_of: str | None = None) -> UnknownName:
+        """Build the error that names the kind, the value given and the nearest and all known names.
+
+        `all_of` stands for the list of all where it is long.
+        """
+        from difflib import get_close_matches
+
         names = sorted(known)
         by_lower = {n.lower(): n for n in names}
         wanted = name[:_SHOWN_LETTERS].lower()
         near = [by_lower[n] for n in get_close_matches(wanted, by_lower, n=3, cutoff=0.5)]
         hint = f"did you mean {', '.join(near)}? " if near else ""
-        return cls(f"unknown {kind} {shown(name)}; {hint}known: {', '.join(names)}")
+        all_names = all_of or listed(names)
+        return cls(f"unknown {kind} {shown(name)}; {hint}known: {all_names}")
 
 
 class NoFit(SizerError):
@@ -44,15 +50,25 @@ class NoFit(SizerError):
 
 
 class MeasurementError(SizerError):
-    """A measurement that cannot be made: a package is missing, a runtime crashed, results say nothing."""
+    """A measurement that cannot be made: a package is missing, a runtime crashed, no usable result."""
 
 
 class StudyError(SizerError):
     """A search study that does not exist, is locked, or cannot be written."""
 
 
+def listed(names: list[str]) -> str:
+    """Return names in a list that a terminal can show, cut before it has 400 letters."""
+    letters = 0
+    for count, name in enumerate(names):
+        letters += len(name) + 2
+        if letters > _LISTED_LETTERS:
+            return f"{', '.join(names[:count])} and {len(names) - count} more"
+    return ", ".join(names)
+
+
 def shown(value: object) -> str:
-    """A value of the input as an error quotes it: on one line and never long, however large or deep it is."""
+    """Quote a value of the input for an error: on one line, shortened, however large or deep it is."""
     if isinstance(value, int) and abs(value) >= 10**_SHOWN_DIGITS:
         # not printed first: Python refuses numbers of more than 4,300 digits
         return f"a number of about {value.bit_length() * 3 // 10} digits"

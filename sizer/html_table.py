@@ -1,4 +1,4 @@
-"""Tables in HTML for notebooks and reports: everything escaped, headings with their scope."""
+"""The one writer of HTML tables: for notebooks, reports and the explorer's pages."""
 
 from __future__ import annotations
 
@@ -10,36 +10,34 @@ def html_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    caption: str,
+    caption: str = "",
     text_columns: Collection[str] = (),
     wide_columns: Collection[str] = (),
-    marked: Sequence[bool] | None = None,
+    bold_rows: Collection[int] = (),
 ) -> str:
-    """A table of texts, the first cell of a row its heading; numbers right, columns of text left.
+    """Return a table of escaped texts; the first cell of a row is its heading.
 
-    Wide columns may wrap; marked rows have the class "front".
+    Numbers are aligned right, `text_columns` left; `wide_columns` are text that wraps. The alignment is
+    inline, because notebooks align every cell right.
 
     >>> html_table(["part", "bytes"], [["<b>", "1"]], caption="File", text_columns=["part"])
-    '<table><caption>File</caption><thead><tr><th scope="col">part</th><th scope="col" class="number" ...
+    '<table class="sizer-table"><caption>File</caption><thead><tr><th scope="col" style="text-align:left...
     """
-    kinds = [_kind(column, text_columns, wide_columns) for column in columns]
-    head = "".join(f'<th scope="col"{kind}>{escape(c)}</th>' for c, kind in zip(columns, kinds, strict=True))
+
+    def kind(column: str) -> str:
+        if column in wide_columns:
+            return ' class="wide" style="text-align:left"'
+        return f' style="text-align:{"left" if column in text_columns else "right"}"'
+
+    def cell(tag: str, text: str, column: str) -> str:
+        return f"<{tag}{kind(column)}>{escape(text)}</{tag.split()[0]}>"
+
+    head = "".join(cell('th scope="col"', column, column) for column in columns)
     lines = []
-    for row, bold in zip(rows, marked or (False,) * len(rows), strict=True):
-        cells = [f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True)]
-        first = f'<th scope="row"{kinds[0]}>{escape(row[0])}</th>' if row else ""
-        kind = ' class="front"' if bold else ""
-        lines.append(f"<tr{kind}>{first}{''.join(cells)}</tr>")
-    return (
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>"
-    )
-
-
-def _kind(column: str, text_columns: Collection[str], wide_columns: Collection[str]) -> str:
-    """Attributes of a column's cells; styles are for notebooks, whose own push every cell to the right."""
-    if column in wide_columns:
-        return ' class="wide" style="text-align:left"'
-    if column in text_columns:
-        return ' style="text-align:left"'
-    return ' class="number" style="text-align:right"'
+    for place, row in enumerate(rows):
+        cells = zip(('th scope="row"', *["td"] * (len(row) - 1)), row, columns, strict=True)
+        bold = ' class="bold"' if place in bold_rows else ""
+        lines.append(f"<tr{bold}>{''.join(cell(*one) for one in cells)}</tr>")
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    body = "".join(lines)
+    return f'<table class="sizer-table">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

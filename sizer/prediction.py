@@ -14,6 +14,18 @@ class Basis(StrEnum):
     FITTED = "fitted"  # constants fitted to published measurements of such a device
     SPECIFICATION = "specification"  # the device's data sheet and a fit over other devices
 
+    @property
+    def label(self) -> str:
+        """The basis in words, such as "fitted to benchmarks"."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    Basis.MEASURED: "measured here",
+    Basis.FITTED: "fitted to benchmarks",
+    Basis.SPECIFICATION: "from the data sheet",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
@@ -28,7 +40,7 @@ class Prediction:
         assert 0 <= self.low <= self.value <= self.high, self
 
     def inverse(self, numerator: float) -> Prediction:
-        """numerator / this: seconds per token into tokens per second, and back."""
+        """Return numerator / this: seconds per token as tokens per second, and back."""
         return Prediction(
             value=numerator / self.value,
             low=numerator / self.high,
@@ -37,5 +49,5 @@ class Prediction:
         )
 
     def to_dict(self) -> dict[str, float | str]:
-        """The four fields as plain JSON values."""
+        """Return the four fields as plain JSON values."""
         return {"value": self.value, "low": self.low, "high": self.high, "basis": self.basis.value}

@@ -8,9 +8,10 @@ section 2.3), but that a shell expands a "~" at the start of a word, where none 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
+from importlib import import_module
 from typing import Any
 
 from sizer.architecture import (
@@ -38,36 +39,84 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "PositionKind": PositionKind,
     "BlockNorms": BlockNorms,
 }
+# Fields that are kinds of layers, written field by field: `mamba2.layers.0-27~mamba2.num_heads.48`.
+_KINDS = {
+    "mamba": "mamba.Mamba",
+    "mamba2": "mamba.Mamba2",
+    "delta_net": "delta_net.GatedDeltaNet",
+    "latent_attention": "latent_attention.LatentAttention",
+    "global_attention": "global_attention.GlobalAttention",
+    "per_layer_inputs": "per_layer_inputs.PerLayerInputs",
+    "shared_transformer": "shared_transformer.SharedTransformer",
+}
+_TEXT_FIELD = "model_type"
+_TEXT = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _TYPES = {f.name: str(f.type) for f in fields(Architecture) if f.name != "name"}
 _REQUIRED = tuple(f.name for f in fields(Architecture) if f.default is MISSING)
 
 
 def shape_code(architecture: Architecture) -> str:
-    """The architecture as one word, its name left out."""
-    parts = []
-    for f in fields(Architecture):
-        value = getattr(architecture, f.name)
-        if f.name != "name" and value != f.default:
-            parts.append(f"{f.name}.{_word(value)}")
-    return "~".join(parts)
+    """Encode an architecture as one word, without its name."""
+    return "~".join(_parts(architecture, ""))
 
 
 def architecture_of_code(code: str, name: str = "custom") -> Architecture:
-    """The architecture that a word of `shape_code` says; InvalidArchitecture says what is wrong with it."""
+    """Decode the architecture from a word of `shape_code`; InvalidArchitecture names what is wrong."""
     if len(code) > MAX_LETTERS:
         raise InvalidArchitecture(
             f"shape: {len(code)} letters are too many; accepted: {ACCEPTED}, at most {MAX_LETTERS} letters"
         )
     found: dict[str, Any] = {}
+    of_kinds: dict[str, dict[str, Any]] = {}
     for part in code.split("~"):
         field, _, text = part.partition(".")
-        if field not in _TYPES or field in found:
-            told = "stands twice" if field in found else "is no field"
-            raise InvalidArchitecture(f"shape: {shown(field)} {told}; accepted: {ACCEPTED}")
-        found[field] = _value(field, text)
+        if field in _KINDS:
+            subfield, _, text = text.partition(".")
+            _take(of_kinds.setdefault(field, {}), _kind_types(field), subfield, text)
+        else:
+            _take(found, _TYPES, field, text)
+    for field, values in of_kinds.items():
+        found[field] = _kind(field, values)
     if missing := [field for field in _REQUIRED if field not in found]:
         raise InvalidArchitecture(f"shape: {', '.join(missing)} missing; accepted: {ACCEPTED}")
     return Architecture(**found, name=name)
+
+
+def _parts(shape: Any, prefix: str) -> Iterable[str]:
+    """Yield "field.value" of every field that is not at its default, kinds of layers field by field."""
+    for f in fields(shape):
+        value = getattr(shape, f.name)
+        if f.name == "name" or value == f.default:
+            continue
+        if f.name in _KINDS and is_dataclass(value):
+            yield from _parts(value, f"{f.name}.")
+        else:
+            yield f"{prefix}{f.name}.{_word(value)}"
+
+
+def _take(found: dict[str, Any], types: Mapping[str, str], field: str, text: str) -> None:
+    """Add the value of a field, which must be one and not be there yet."""
+    if field not in types or field in found:
+        problem = "is given twice" if field in found else "is not a field"
+        raise InvalidArchitecture(f"shape: {shown(field)} {problem}; accepted: {ACCEPTED}")
+    found[field] = _value(types[field], field, text)
+
+
+def _kind_class(field: str) -> Any:
+    module, _, name = _KINDS[field].partition(".")
+    return getattr(import_module(f"sizer.layers.{module}"), name)
+
+
+def _kind_types(field: str) -> dict[str, str]:
+    return {f.name: str(f.type) for f in fields(_kind_class(field))}
+
+
+def _kind(field: str, values: dict[str, Any]) -> object:
+    kind = _kind_class(field)
+    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in values]
+    if missing:
+        raise InvalidArchitecture(f"shape: {field}.{missing[0]} missing; accepted: {ACCEPTED}")
+    return kind(**values)
 
 
 def _word(value: object) -> str:
@@ -83,7 +132,7 @@ def _word(value: object) -> str:
 
 
 def _runs(numbers: Sequence[int]) -> Iterable[str]:
-    """Numbers in their order, three or more that follow each other as "first-last"."""
+    """Format numbers in order, three or more consecutive ones as "first-last"."""
     start = 0
     while start < len(numbers):
         end = start + 1
@@ -96,8 +145,13 @@ def _runs(numbers: Sequence[int]) -> Iterable[str]:
         start = end
 
 
-def _value(field: str, text: str) -> object:
-    kind = _TYPES[field]
+def _value(kind: str, field: str, text: str) -> object:
+    if field == _TEXT_FIELD:
+        if not _TEXT.fullmatch(text):
+            raise InvalidArchitecture(
+                f"shape: {field} is {shown(text)}; accepted: letters, digits, - and _, at most 60"
+            )
+        return text
     if kind in _ENUMS:
         return parse_enum(_ENUMS[kind], text, field)
     if kind == "bool":

@@ -1,6 +1,6 @@
-"""Pruning: what fewer heads, zeros anywhere or two zeros of four really save under a format and a runtime.
+"""Pruning: savings of fewer heads, unstructured zeros or 2:4 sparsity under a format and a runtime.
 
-Structured pruning makes another, smaller architecture and saves what that saves. Zeros inside a matrix are
+Structured pruning gives a smaller architecture. Zeros inside a matrix are
 stored like any other weight by every format here, so they save nothing in file, memory or speed; only NVIDIA
 GPUs since Ampere multiply 2:4 matrices in a form that leaves the zeros out. Sources: SparseGPT (arXiv
 2301.00774: the matrices of the blocks are pruned, tables and norms are not), Mishra et al. (arXiv 2104.08378:
@@ -9,14 +9,15 @@ GPUs since Ampere multiply 2:4 matrices in a form that leaves the zeros out. Sou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum, unique
 from typing import Any
 
-from sizer.architecture import Architecture
+from sizer.architecture import Architecture, parse_enum
 from sizer.errors import InvalidQuantity
-from sizer.estimate import Estimate
 from sizer.formats.groups import Plain
+from sizer.model_estimate import Estimate
 from sizer.tensors import Access, Group, TensorSpec, tensor_specs
 from sizer.units import format_bytes
 
@@ -26,7 +27,7 @@ _POSITION_BITS = 2
 
 @unique
 class Pattern(StrEnum):
-    """Which weights are pruned: whole heads and MLP columns, any, or two in every four."""
+    """Pruned weights: whole heads and MLP columns, any, or two in every four."""
 
     STRUCTURED = "structured"
     UNSTRUCTURED = "unstructured"
@@ -35,7 +36,7 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparsity:
-    """What pruning does to a model: weights that are zero, and bytes saved in the file and in memory."""
+    """Result of pruning: zero weights, and bytes saved in the file and in memory."""
 
     pattern: Pattern
     fraction: float
@@ -46,7 +47,7 @@ class Sparsity:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return {**asdict(self), "pattern": self.pattern.value, "notes": list(self.notes)}
 
 
@@ -61,14 +62,16 @@ def check_fraction(fraction: float, pattern: Pattern) -> None:
 
 
 def without_heads_and_columns(architecture: Architecture, fraction: float) -> Architecture:
-    """The architecture after structured pruning: that share of KV heads (with their queries) and MLP columns.
+    """Remove a share of the KV heads (with their query heads) and MLP columns.
 
-    At least one KV head stays; the MLP width is rounded to a multiple of 32.
+    At least one KV head remains; the MLP width is rounded to a multiple of 32.
     """
     check_fraction(fraction, Pattern.STRUCTURED)
     a = architecture
     if a.layer_num_heads or a.layer_intermediate_sizes:
-        raise InvalidQuantity(f"sparsity: {a.name!r} has heads and MLP widths of its own in each layer")
+        raise InvalidQuantity(f"sparsity: {a.name!r} has different heads and FFN sizes in each layer")
+    if not a.num_kv_heads or a.recurrent or a.latent_attention:
+        raise InvalidQuantity(f"sparsity: {a.name!r} does not mix tokens by attention with heads alone")
     kv_heads = max(1, round(a.num_kv_heads * (1 - fraction)))
     columns = max(1, round(a.intermediate_size * (1 - fraction) / _MLP_MULTIPLE)) * _MLP_MULTIPLE
     return replace(
@@ -85,7 +88,7 @@ def _is_pruned(spec: TensorSpec) -> bool:
 
 
 def zeros(sized: Estimate, fraction: float, pattern: Pattern) -> Sparsity:
-    """What zeros in that share of the blocks' matrices save: nothing, whatever the format says of bits."""
+    """Return the savings of zeros in that share of the blocks' matrices: no bytes in any format."""
     assert pattern is not Pattern.STRUCTURED, "structured pruning is another architecture"
     check_fraction(fraction, pattern)
     specs = tensor_specs(sized.architecture)
@@ -109,10 +112,11 @@ def zeros(sized: Estimate, fraction: float, pattern: Pattern) -> Sparsity:
 
 
 def _two_of_four_note(sized: Estimate) -> str:
-    from sizer.runtimes import runtime
-
-    stored = runtime(sized.runtime).store(sized.architecture, sized.format)
-    held = [t for t in stored if _is_pruned(t.spec) and isinstance(t.type, Plain) and t.type.name != "F32"]
+    held = [
+        t
+        for t in sized.stored_tensors()
+        if _is_pruned(t.spec) and isinstance(t.type, Plain) and t.type.name != "F32"
+    ]
     if sized.runtime != "transformers" or not held:
         return f"no kernel of {sized.runtime} for {sized.format} makes use of 2:4"
     saved = sum(t.num_bytes - t.spec.num_elements * (16 + _POSITION_BITS) // 16 for t in held)
@@ -123,7 +127,7 @@ def _two_of_four_note(sized: Estimate) -> str:
 
 
 def removed(before: Estimate, after: Estimate, fraction: float) -> Sparsity:
-    """What structured pruning saved: the difference of two estimates, at equal format and runtime."""
+    """Return the savings of structured pruning: two estimates' difference at equal format and runtime."""
     zero = before.parameters.total - after.parameters.total
     a = after.architecture
     return Sparsity(
@@ -140,3 +144,23 @@ def removed(before: Estimate, after: Estimate, fraction: float) -> Sparsity:
             f"{format_bytes(before.file.total - after.file.total)} smaller in every runtime",
         ),
     )
+
+
+def estimate_pruned(
+    size: Callable[[Architecture], Estimate],
+    before: Estimate,
+    fraction: float | None,
+    pattern: str | None,
+) -> tuple[Estimate, Sparsity]:
+    """Return an estimate after pruning, noted in it, and the savings; `size` estimates another shape."""
+    if fraction is None:
+        raise InvalidQuantity("sparsity_pattern: chooses how to prune; give sparsity with it")
+    kind = parse_enum(Pattern, pattern or Pattern.UNSTRUCTURED.value, "sparsity_pattern")
+    check_fraction(fraction, kind)
+    result = before
+    if kind is Pattern.STRUCTURED:
+        result = size(without_heads_and_columns(before.architecture, fraction))
+        saved = removed(before, result, fraction)
+    else:
+        saved = zeros(before, fraction, kind)
+    return replace(result, assumptions=(*saved.notes, *result.assumptions)), saved

@@ -16,6 +16,7 @@ from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidQuantity
 from sizer.formats.bitsandbytes import NF4_DQ
 from sizer.formats.groups import parts_bytes
+from sizer.names import LORA_ALIASES
 from sizer.tensors import Access, Group, Role, TensorSpec, tensor_specs
 from sizer.training_graph import FLOAT_BYTES, HALF_BYTES, Kept, Step, kept
 
@@ -86,27 +87,27 @@ class TrainingPlan:
 
     @property
     def method(self) -> str:
-        """What learns: "full", "lora" or "qlora"."""
+        """Return "full", "lora" or "qlora"."""
         if self.lora_rank is None:
             return "full"
         return "qlora" if self.quantized else "lora"
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of a weight of the model as the forward pass reads it."""
+        """Return bytes of a model weight as the forward pass reads it."""
         if self.precision is Precision.AMP:
             return FLOAT_BYTES if self.lora_rank is None else HALF_BYTES
         return FLOAT_BYTES if self.precision is Precision.FP32 else HALF_BYTES
 
     @property
     def trained_weight_bytes(self) -> int:
-        """Bytes of a weight that learns, and of its gradient; peft keeps adapters in float32."""
+        """Return bytes of a trained weight, and of its gradient; peft keeps adapters in float32."""
         return self.weight_bytes if self.lora_rank is None else FLOAT_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMemory:
-    """Bytes held at the peak of a training step, by part; parts sum to `total_bytes`."""
+    """Bytes held at the peak of a training step, by part."""
 
     plan: TrainingPlan
     trainable_parameters: int
@@ -125,22 +126,22 @@ class TrainingMemory:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all parts."""
+        """Return bytes of all parts."""
         return sum(self.parts.values())
 
     @property
     def parts(self) -> Mapping[str, int]:
-        """Bytes of every part by field name."""
+        """Return bytes of every part by field name."""
         names = (f.name for f in fields(self))
         return {n: getattr(self, n) for n in names if n.endswith("_bytes") and n != "budget_bytes"}
 
     @property
     def fits(self) -> bool | None:
-        """Whether the total is within the budget; None without one."""
+        """Return True if the total is within the budget; None without a budget."""
         return None if self.budget_bytes is None else self.total_bytes <= self.budget_bytes
 
     def to_dict(self) -> dict[str, object]:
-        """The breakdown as plain JSON values: the estimate's `training` object."""
+        """Return plain JSON values: the estimate's `training` object."""
         plan = self.plan
         return {
             "method": plan.method,
@@ -161,13 +162,13 @@ class TrainingMemory:
 
 
 def nf4_bytes(spec: TensorSpec) -> int:
-    """Bytes of a tensor in NF4 with double quantization: half a byte a weight, 8-bit scales, their scales.
+    """Return bytes of a tensor in NF4 with double quantization: 4-bit weights, 8-bit scales, their scales.
 
-    bitsandbytes keeps two tables beside each tensor, 1,088 bytes that are left out.
+    Left out are two tables that bitsandbytes keeps for each tensor, 1,088 bytes.
     """
     tables = ("quant_map", "quant_state.bitsandbytes__nf4")
     held = [part for part in NF4_DQ.parts(spec) if not part.name.endswith(tables)]
-    # the mean that is taken off the scales before they are quantized is one more float
+    # the mean subtracted from the scales before they are quantized is one more float
     return parts_bytes(tuple(held)) + FLOAT_BYTES
 
 
@@ -178,7 +179,7 @@ def training_memory(
     budget_bytes: int | None = None,
     quantized_bytes: Callable[[TensorSpec], int] = nf4_bytes,
 ) -> TrainingMemory:
-    """Bytes a training step of this model holds at its peak, by part.
+    """Return the bytes of a training step of this model at its peak, by part.
 
     `quantized_bytes` is the size of one base matrix under QLoRA.
     """
@@ -227,17 +228,18 @@ def training_memory(
     )
 
 
-# Of matrices that are fused, the one that stands for them where activations are approximate.
+# Fused matrices are modelled by one of their parts; activations are approximate there.
 _GRAPH_ROLES = {Role.QKV: Role.QUERY, Role.GATE_UP: Role.GATE}
 
 
 def adapted_matrices(specs: tuple[TensorSpec, ...], plan: TrainingPlan) -> tuple[TensorSpec, ...]:
-    """The matrices that get an adapter, in order; InvalidQuantity for a name no block has."""
+    """Return the matrices that get an adapter, in order; InvalidQuantity for a name that no block has."""
     if plan.lora_rank is None:
         return ()
     matrices = [spec for spec in specs if _is_block_matrix(spec)]
     names = {_module(spec): spec.role for spec in matrices}
-    targets = plan.lora_targets or tuple(name for name, role in names.items() if role in _DEFAULT_TARGETS)
+    usual = tuple(name for name, role in names.items() if role in _DEFAULT_TARGETS)
+    targets = plan.lora_targets or usual or tuple(names)  # a model without attention: all its matrices
     chosen: set[str] = set()
     for target in targets:
         if target == "all-linear":
@@ -246,6 +248,8 @@ def adapted_matrices(specs: tuple[TensorSpec, ...], plan: TrainingPlan) -> tuple
             chosen.update(name for name, role in names.items() if role.group is Group.ATTENTION)
         elif target in names:
             chosen.add(target)
+        elif meant := {name for name, role in names.items() if role in LORA_ALIASES.get(target, ())}:
+            chosen |= meant
         else:
             raise InvalidQuantity(
                 f"lora_targets: no matrix {target!r}; accepted: attention, all-linear, {', '.join(names)}"
@@ -253,7 +257,7 @@ def adapted_matrices(specs: tuple[TensorSpec, ...], plan: TrainingPlan) -> tuple
     return tuple(spec for spec in matrices if _module(spec) in chosen)
 
 
-# peft's default for llama, mistral, qwen2 and qwen3 (utils/constants.py); a fused matrix in their place.
+# peft's default for llama, mistral, qwen2 and qwen3 (utils/constants.py), or the fused matrix.
 _DEFAULT_TARGETS = (Role.QUERY, Role.VALUE, Role.QKV)
 
 
@@ -268,7 +272,7 @@ def _is_block_matrix(spec: TensorSpec) -> bool:
 def _trained_sizes(
     specs: tuple[TensorSpec, ...], adapted: tuple[TensorSpec, ...], plan: TrainingPlan
 ) -> list[int]:
-    """Number of weights of each tensor that learns: the model's, or two matrices for each adapter."""
+    """Return weights of each trained tensor: the model's, or two matrices for each adapter."""
     if plan.lora_rank is None:
         return [spec.num_elements for spec in specs]
     return [plan.lora_rank * width for spec in adapted for width in spec.shape]
@@ -283,12 +287,12 @@ def _optimizer_bytes(sizes: list[int], plan: TrainingPlan) -> int:
         ]
         return 2 * sum(moments) + (_STATE_TABLES_BYTES if max(sizes) >= _SMALLEST_8BIT else 0)
     width = HALF_BYTES if plan.precision is Precision.BF16 and plan.lora_rank is None else FLOAT_BYTES
-    # torch.optim.AdamW also counts the steps of each tensor, in a float
+    # torch.optim.AdamW also keeps a step count for each tensor, in a float
     return sum(2 * width * n + FLOAT_BYTES for n in sizes)
 
 
 def _autocast_copies(specs: tuple[TensorSpec, ...], adapted: int, plan: TrainingPlan) -> tuple[int, int]:
-    """Bytes of autocast's copies of float32 weights: of the head, and of all matrices in the blocks."""
+    """Return bytes of autocast's copies of float32 weights: of the head, and of all block matrices."""
     if plan.precision is not Precision.AMP:
         return 0, 0
     if plan.lora_rank is not None:
@@ -309,21 +313,21 @@ def _activations_bytes(a: Architecture, plan: TrainingPlan, graph: Kept) -> int:
 def _working_bytes(
     a: Architecture, plan: TrainingPlan, graph: Kept, *, freed: int, copies: int, unpacked: int
 ) -> int:
-    """Bytes beyond the other parts at the step's peak: the largest of the moments that can be it.
+    """Return bytes beyond the other parts at the step's peak: the maximum over the moments that can be it.
 
-    `freed` is what is held after the forward pass and gone at the end. `copies` are autocast's of the blocks
-    where they are not held from the forward pass to the backward pass.
+    `freed` is held after the forward pass and freed by the end. `copies` are autocast's copies of the blocks
+    if they are not held from the forward pass to the backward pass.
     """
     tokens = plan.batch_size * plan.sequence_tokens
     width = HALF_BYTES if plan.precision is Precision.AMP else plan.weight_bytes
     logits = tokens * a.vocab_size
     table = 0 if plan.lora_rank is not None else a.vocab_size * a.embedding_width * plan.weight_bytes
-    # Until the embedding's own gradient is there the head's waits, then they are added up.
+    # The head's gradient waits for the embedding's, then both are added.
     waiting = table if a.tie_embeddings else 0
     loss_forward = copies + (FLOAT_BYTES * logits if graph.logits_bytes < FLOAT_BYTES * logits else 0)
-    # nll_loss's and log_softmax's gradients, both float32, stand beside the log-probabilities
+    # gradients of nll_loss and log_softmax, both float32, in addition to the log-probabilities
     loss_backward = 2 * FLOAT_BYTES * logits
-    # the head's gradient, beside that of the logits; autocast turns it to float32 when those are gone
+    # gradients of head and logits; autocast casts the head's to float32 after freeing those of the logits
     head = table - graph.loss_bytes + (0 if plan.precision is Precision.AMP else graph.logits_bytes)
     # In the last block: its recomputed activations, the gradients of product, activation and up projection
     # (the product itself is gone), those of its input and output, and an unpacked matrix.
@@ -335,7 +339,7 @@ def _working_bytes(
 
 
 def follows(a: Architecture) -> bool:
-    """Whether the activations of this architecture are followed operation by operation."""
+    """Return True if activations of this architecture are counted operation by operation."""
     return (
         a.mlp is MlpKind.SWIGLU
         and a.norm is NormKind.RMSNORM
@@ -355,8 +359,8 @@ def _assumptions(architecture: Architecture, plan: TrainingPlan) -> tuple[str, .
         )
     notes = [
         modelled,
-        "training: gradients count as held all through the step, as when they are accumulated, and the "
-        "model's output until the backward pass; left out are the framework itself, fragmentation, "
+        "training: gradients count as held during the whole step, as with accumulation, and the "
+        "model's output until the backward pass; not counted are the framework itself, fragmentation, "
         "communication and temporaries of the optimizer",
     ]
     if plan.lora_rank is not None:

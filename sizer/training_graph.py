@@ -1,8 +1,8 @@
-"""What torch's autograd keeps of one training step of a Llama-shaped decoder, operation by operation.
+"""Memory that torch's autograd keeps in a training step of a Llama-shaped decoder, operation by operation.
 
 Follows transformers 5.23's modeling_llama.py (and modeling_qwen2.py, modeling_qwen3.py), with its "sdpa" or
 "eager" attention and its ForCausalLMLoss, on torch 2.13; adapters as peft 0.21's lora/layer.py computes them.
-An operation keeps what its derivative needs, so what is kept depends on which weights are trained.
+An operation keeps the tensors that its derivative needs, which depends on the weights that are trained.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ FLOAT_BYTES = 4
 HALF_BYTES = 2
 _LONG_BYTES = 8
 
-# scaled_dot_product_attention takes fewer key-value heads than query heads up to this width of a head;
-# beyond it transformers repeats keys and values (integrations/sdpa_attention.py, use_gqa_in_sdpa).
+# scaled_dot_product_attention takes fewer KV heads than query heads up to this head dimension;
+# above it transformers repeats keys and values (integrations/sdpa_attention.py, use_gqa_in_sdpa).
 _GROUPED_HEAD_DIM = 256
 
 
 class Step(NamedTuple):
-    """One micro-batch: how many tokens, which weights learn, what the numbers are kept in."""
+    """One micro-batch: tokens, trained weights, number formats."""
 
     sequences: int
     sequence_tokens: int
-    trained: bool  # whether the model's own weights learn (else only its adapters)
+    trained: bool  # all weights are trained (else only adapters)
     adapter_ranks: Mapping[Role, int]  # rank of the adapter on each matrix that has one
     weight_bytes: int  # of one weight as the forward pass reads it
     autocast: bool  # torch.autocast to bfloat16
@@ -36,22 +36,22 @@ class Step(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Tokens of the micro-batch."""
+        """Return tokens of the micro-batch."""
         return self.sequences * self.sequence_tokens
 
 
 class Kept(NamedTuple):
-    """Bytes that wait for the backward pass after the forward pass, by where they come from."""
+    """Bytes that wait for the backward pass after the forward pass, by part of the model."""
 
     embedding_bytes: int  # token ids
     rotary_bytes: int  # cosines and sines, which all blocks share
     first_block_bytes: int
     block_bytes: int  # each further block
-    checkpoint_bytes: int  # input of a block: all that checkpointing keeps of it
-    recomputed_bytes: int  # a block when its backward pass has recomputed it
+    checkpoint_bytes: int  # input of a block: checkpointing keeps nothing else
+    recomputed_bytes: int  # of a block after its backward pass has recomputed it
     head_bytes: int  # last norm and the head's input
     loss_bytes: int  # log-probabilities and targets
-    logits_bytes: int  # the logits, which the model's output still holds
+    logits_bytes: int  # the logits, held by the model's output
 
 
 class _Value(NamedTuple):
@@ -59,19 +59,19 @@ class _Value(NamedTuple):
 
     elements: int
     width: int  # bytes of an element
-    learns: bool  # whether a gradient will flow to it
+    learns: bool  # a gradient flows to it
     storage: int
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of its storage."""
+        """Return bytes of its storage."""
         return self.elements * self.width
 
 
 def kept(architecture: Architecture, step: Step) -> Kept:
-    """Bytes that autograd keeps of each part of the model, per block where there are several."""
+    """Return the bytes that autograd keeps for each part of the model."""
     a, tokens = architecture, step.tokens
-    # the shifted targets of one sequence are a view of a row with one more
+    # the shifted targets of one sequence are a view of a row with one more token
     targets = tokens if step.sequences > 1 else tokens + 1
     tape = _Tape(a, step)
     ids = _LONG_BYTES * tokens if step.trained else 0
@@ -84,7 +84,7 @@ def kept(architecture: Architecture, step: Step) -> Kept:
     further = tape.take()
     if a.executed_layers > 1:
         rotary = tape.rotary_bytes
-    # checkpointing makes the first block's input learn as well: what is recomputed is a further block
+    # with checkpointing the first block's input needs a gradient too: the recomputed block is a further block
     out = tape.norm(hidden, tokens) if a.final_norm else hidden
     logits = tape.linear(out, a.vocab_size, Role.OUTPUT)
     head = tape.take()
@@ -96,14 +96,14 @@ def kept(architecture: Architecture, step: Step) -> Kept:
         checkpoint_bytes=hidden.num_bytes,
         recomputed_bytes=further,
         head_bytes=head,
-        # log_softmax keeps its result, nll_loss the targets and their number; both work in float32
+        # log_softmax keeps its result, nll_loss the targets and their count; both in float32
         loss_bytes=FLOAT_BYTES * (tokens * a.vocab_size + 1) + _LONG_BYTES * targets,
         logits_bytes=logits.num_bytes,
     )
 
 
 class _Tape:
-    """Runs a forward pass on sizes alone and notes what each operation keeps, each storage once."""
+    """A forward pass on sizes alone that records what each operation keeps, each storage once."""
 
     def __init__(self, architecture: Architecture, step: Step) -> None:
         self.a = architecture
@@ -114,26 +114,26 @@ class _Tape:
         self._kept: dict[int, int] = {}
 
     def take(self) -> int:
-        """Bytes kept since the last call."""
+        """Return bytes kept since the last call."""
         total = sum(self._kept.values())
         self._kept.clear()
         return total
 
     def keep(self, value: _Value) -> None:
-        """Note a tensor that waits for the backward pass."""
+        """Record a tensor that waits for the backward pass."""
         self._kept[value.storage] = value.num_bytes
 
     def new(self, elements: int, width: int, learns: bool) -> _Value:
-        """A tensor with memory of its own."""
+        """Return a tensor with a new storage."""
         self._storages += 1
         return _Value(elements, width, learns, self._storages)
 
     def cast(self, value: _Value, width: int) -> _Value:
-        """The value in another type: a copy, unless it has that type."""
+        """Return the value in another type: a copy, unless it has that type."""
         return value if value.width == width else self.new(value.elements, width, value.learns)
 
     def norm(self, x: _Value, rows: int) -> _Value:
-        """LlamaRMSNorm: in float32, then back; a norm's own weight is never adapted."""
+        """Run LlamaRMSNorm: in float32, then cast back; the weight of a norm is never adapted."""
         wide = self.cast(x, FLOAT_BYTES)
         if x.learns:
             self.keep(wide)
@@ -144,7 +144,7 @@ class _Tape:
         return self.new(x.elements, max(x.width, self.step.weight_bytes), x.learns or self.step.trained)
 
     def linear(self, x: _Value, out_features: int, role: Role) -> _Value:
-        """nn.Linear, with the adapter beside it if the step has one for this matrix."""
+        """Run nn.Linear, with its adapter if the step has one for this matrix."""
         step, tokens = self.step, self.step.tokens
         # autocast's copy of an input is not shared between the matrices that read it
         read = self.cast(x, HALF_BYTES) if step.autocast else x
@@ -153,7 +153,7 @@ class _Tape:
         rank = step.adapter_ranks.get(role)
         if rank is None:
             return self.new(tokens * out_features, read.width, x.learns or step.trained)
-        # peft turns the input to the adapter's float32; on 4-bit weights under autocast it does not
+        # peft casts the input to the adapter's float32, but not on 4-bit weights under autocast
         own = x if step.quantized and step.autocast else self.cast(x, FLOAT_BYTES)
         own = self.cast(own, HALF_BYTES) if step.autocast else own
         self.keep(own)
@@ -161,7 +161,7 @@ class _Tape:
         return self.new(tokens * out_features, read.width, True)
 
     def block(self, x: _Value) -> _Value:
-        """LlamaDecoderLayer: attention and MLP, each after a norm and added to the residual stream."""
+        """Run LlamaDecoderLayer: attention and MLP, each after a norm and added to the residual stream."""
         tokens = self.step.tokens
         attended = self._attention(self.norm(x, tokens))
         x = self._add(x, attended)
@@ -183,7 +183,7 @@ class _Tape:
         return self.linear(mixed, a.hidden_size, Role.ATTENTION_OUTPUT)
 
     def _rotate(self, x: _Value) -> _Value:
-        """apply_rotary_pos_emb keeps only cosines and sines, in the type of the embeddings."""
+        """Run apply_rotary_pos_emb, which keeps only cosines and sines, in the type of the embeddings."""
         if x.learns:
             per_position = 2 * self.a.head_dim * self.embedded_width
             self.rotary_bytes = self.step.sequence_tokens * per_position
@@ -203,7 +203,7 @@ class _Tape:
         return out
 
     def _eager(self, query: _Value, key: _Value, value: _Value) -> _Value:
-        """Scores in full: bmm keeps contiguous copies, softmax its result in float32."""
+        """Run eager attention: bmm keeps contiguous copies, softmax its float32 result."""
         a, step = self.a, self.step
         key, value = self._repeated(key), self._repeated(value)
         width = HALF_BYTES if step.autocast else query.width
@@ -221,7 +221,7 @@ class _Tape:
         return self.new(query.elements, width, probabilities.learns or value.learns)
 
     def _repeated(self, x: _Value) -> _Value:
-        """Keys or values once for each query head: a copy where heads share them."""
+        """Return keys or values once per query head: a copy if heads share them."""
         return (
             x
             if self.a.num_kv_heads == self.a.num_heads

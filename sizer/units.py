@@ -6,8 +6,8 @@ import re
 
 from sizer.errors import InvalidQuantity
 
-_COUNT = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-_BYTES = {
+COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+BYTE_UNITS = {
     "": 1,
     "B": 1,
     **{f"{p}B": 1000**i for i, p in enumerate("KMGT", start=1)},
@@ -32,27 +32,38 @@ def _whole(text: str, value: float, field: str) -> int:
 
 
 def parse_count(text: str, field: str = "count") -> int:
-    """Whole number from text such as "125M", "1.2B", "500k" or "124_635_456" (powers of ten).
+    """Parse a whole number such as "125M", "1.2B", "500k" or "124_635_456" (powers of ten).
 
     >>> parse_count("125M")
     125000000
     """
-    value = _parse(text, field, _COUNT, "a number with K, M, B or T, such as 125M or 1.2B")
+    value = _parse(text, field, COUNT_UNITS, "a number with K, M, B or T, such as 125M or 1.2B")
     return _whole(text, value, field)
 
 
 def parse_bytes(text: str, field: str = "size") -> int:
-    """Bytes from text: KB, MB, GB are powers of 1000, KiB, MiB, GiB powers of 1024.
+    """Parse bytes: KB, MB, GB are powers of 1000, KiB, MiB, GiB powers of 1024.
 
     >>> parse_bytes("60MB"), parse_bytes("350 MiB")
     (60000000, 367001600)
     """
     accepted = "a number with B, KB, MB, GB (x1000) or KiB, MiB, GiB (x1024), such as 60MB"
-    return _whole(text, _parse(text, field, _BYTES, accepted), field)
+    return _whole(text, _parse(text, field, BYTE_UNITS, accepted), field)
+
+
+def parse_gib(text: str, field: str = "ram") -> float:
+    """Parse the RAM of a device in GiB: it is sold in powers of 1024, so "4GB" means 4 GiB.
+
+    >>> parse_gib("4GB"), parse_gib("512MB")
+    (4.0, 0.5)
+    """
+    scales = {unit: 1024.0**power for power, unit in ((2, "MB"), (2, "MIB"), (3, "GB"), (3, "GIB"), (3, "G"))}
+    value = _parse(text, field, scales, "a number with GB or MB, such as 4GB")
+    return _whole(text, value, field) / 1024**3
 
 
 def parse_seconds(text: str, field: str = "duration") -> float:
-    """Seconds from text such as "90s", "5m", "1.5h" or "250ms".
+    """Parse seconds from text such as "90s", "5m", "1.5h" or "250ms".
 
     >>> parse_seconds("5m")
     300.0
@@ -85,7 +96,7 @@ def format_count(value: int) -> str:
 
 
 def format_bytes(value: float) -> str:
-    """Bytes to four digits in decimal units (as download sizes are printed).
+    """Format bytes to four digits in decimal units (as download sizes are printed).
 
     >>> format_bytes(91_234_567)
     '91.23 MB'
@@ -94,7 +105,7 @@ def format_bytes(value: float) -> str:
 
 
 def format_bytes_binary(value: float) -> str:
-    """Bytes to four digits in binary units (as memory is printed).
+    """Format bytes to four digits in binary units (as memory is printed).
 
     >>> format_bytes_binary(367001600)
     '350 MiB'
@@ -103,7 +114,7 @@ def format_bytes_binary(value: float) -> str:
 
 
 def format_rate(value: float) -> str:
-    """Rate to three digits, without an exponent.
+    """Format a rate to three digits, without an exponent.
 
     >>> format_rate(0.4217), format_rate(12.34), format_rate(1240.4)
     ('0.422', '12.3', '1,240')
@@ -112,7 +123,7 @@ def format_rate(value: float) -> str:
 
 
 def format_seconds(value: float) -> str:
-    """Seconds as "12 ms", "3.4 s", "5m 07s" or "2h 05m".
+    """Format seconds as "12 ms", "3.4 s", "5m 07s" or "2h 05m".
 
     >>> format_seconds(307)
     '5m 07s'

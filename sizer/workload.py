@@ -1,4 +1,4 @@
-"""Workload: what one asks of a model: prompt, generated tokens, context, batch, cache type."""
+"""Workload: prompt, generated tokens, context, batch, KV cache type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WEIGHTS_IN_MEMORY = ("mapped", "loaded", "repacked-avx2", "repacked-avx512", "re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Tokens of prompt, generation and context, sequences at once; how KV cache and weights are kept."""
+    """Tokens of prompt, generation and context; sequences at once; how KV cache and weights are held."""
 
     prompt_tokens: int = 128
     generated_tokens: int = 128
@@ -23,6 +23,7 @@ class Workload:
     cache_type: str = "F16"
     flash_attention: bool = True
     weights_in_memory: str = "mapped"
+    gpu_layers: int | None = None  # slots of llama.cpp on a card, the output the first; None: no card
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -35,6 +36,8 @@ class Workload:
             raise UnknownName.of("cache type", self.cache_type, CACHE_TYPES)
         if self.weights_in_memory not in WEIGHTS_IN_MEMORY:
             raise UnknownName.of("weights_in_memory", str(self.weights_in_memory), WEIGHTS_IN_MEMORY)
+        if self.gpu_layers is not None and (type(self.gpu_layers) is not int or self.gpu_layers < 0):
+            raise InvalidQuantity(f"gpu_layers must be a whole number from 0, got {self.gpu_layers!r}")
         if self.prompt_tokens + self.generated_tokens > self.context_tokens:
             raise InvalidQuantity(
                 f"context_tokens: prompt {self.prompt_tokens} + generated {self.generated_tokens} tokens "
@@ -47,7 +50,7 @@ class Workload:
 
     @classmethod
     def within(cls, context_tokens: int, cache_type: str = "F16") -> Workload:
-        """The usual prompt and answer in a context of that many tokens; half of it each where it is small."""
+        """Return the usual prompt and answer in a context; at most half of the context each."""
         half = max(1, context_tokens // 2)
         return cls(
             context_tokens=context_tokens,

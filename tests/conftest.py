@@ -15,9 +15,9 @@ from hypothesis import settings
 import cli
 from search.store.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
-from sizer.budget import Budget
-from sizer.device import device
-from sizer.estimate import estimate
+from sizer.budget import Limits
+from sizer.devices.catalogue import device
+from sizer.model_estimate import estimate
 from sizer.prediction import Basis, Prediction
 from sizer.registry import model
 from tests.worked_study import study_in_rungs
@@ -36,6 +36,12 @@ MAIN = sys.modules["__main__"]
 def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streamlit's AppTest leaves the page it ran as `__main__`, which spawned processes would run anew."""
     monkeypatch.setitem(sys.modules, "__main__", MAIN)
+
+
+@pytest.fixture(autouse=True)
+def own_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are as wide as without a terminal, however wide the terminal of the tests is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,7 +116,7 @@ _TRIALS = (
 )
 
 
-BUDGET = Budget(max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
+BUDGET = Limits(max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
 
 
 def _decode(file_bytes: int) -> Prediction:

@@ -14,15 +14,15 @@ import cli
 from search.store.folders import STORAGE_VARIABLE
 from sizer import __version__
 from sizer.readers.model_bytes import MAX_UPLOAD_MB
-from tests.sizer.test_estimate import CONTRACT
-from tests.sizer.test_hf_config import LLAMA
+from tests.sizer.families.test_hf_config import LLAMA
+from tests.sizer.test_model_estimate import CONTRACT
 
 
 def test_the_readmes_first_command(sizer: Any) -> None:
     ran = sizer("estimate", "--params", "125M", "--bits", "4", "--device", "raspberry-pi-5")
     assert ran.code == 0
     assert ran.err == ""
-    for text in ("124,635,456", "Q4_K_M", "94.89 MB", "tokens/s", "-0.29% from 125M"):
+    for text in ("123,905,536", "Q4_K_M", "79.69 MB", "tokens/s", "-0.88% from 125M"):
         assert text in ran.out
 
 
@@ -72,7 +72,8 @@ BAD = [
     ("estimate", "model: nothing to size; give MODEL, --params 125M, --config PATH or a shape"),
     ("estimate MobileLM-125M", "'MobileLM-125M'; did you mean MobileLLM-125M"),
     ("estimate MobileLLM-125M --params 125M", "model: give one of MODEL, --params and --config"),
-    ("estimate --params 125M --bits 7", "bits: llama.cpp has no customary format for 7 bits; accepted: 1.58"),
+    ("estimate 350M", "model: '350M' is a number of parameters and no model; accepted: --params 350M"),
+    ("estimate --params 125M --bits 70", "bits: 70 is no number of bits a weight; accepted: 1 to 32"),
     ("estimate --params 125M --bits four", "'--bits': 'four' is not a valid float"),
     ("estimate --params 125M --format Q9_K", "unknown llama.cpp format 'Q9_K'"),
     ("estimate --params 125M --bits 4 --format Q8_0", "bits: give --bits or --format"),
@@ -98,7 +99,7 @@ BAD = [
     ("estimate --num-layers 2 --hidden-size 64 --num-heads 0", "head_dim: hidden_size 64 is not a multiple"),
     ("estimate --config none.json", "model: cannot read 'none.json': No such file or directory"),
     ("estimate --batch none.jsonl", "batch: cannot read 'none.jsonl'"),
-    ("estimate SmolLM2-135M --checkpointing", "checkpointing: says how to train; give training or lora_rank"),
+    ("estimate SmolLM2-135M --checkpointing", "checkpointing: is about training; give training or lora_rank"),
     ("estimate SmolLM2-135M --lora-rank 8 --bits 8", "bits: adapters are trained on 4-bit (NF4) or 16-bit"),
     ("estimate SmolLM2-135M --lora-rank 0", "lora_rank: must be a whole number from 1 to 65536, got 0"),
     ("estimate SmolLM2-135M --training --precision fp8", "precision: unknown value 'fp8'; accepted: fp32"),
@@ -269,7 +270,7 @@ def test_solve_lists_shapes_that_fill_the_budget(sizer: Any) -> None:
     budget = ["--device", "raspberry-pi-5", *(text for pair in limits.items() for text in pair)]
     ran = sizer("solve", *budget)
     assert ran.code == 0
-    assert "10 x 768, 12/4 heads" in ran.out
+    assert "10 x 768, 12 query / 4 KV heads" in ran.out
     document = sizer("solve", *budget, "--json", "--top", "3").json
     assert document["schema"] == "sizer.solve/1"
     assert len(document["estimates"]) == 3
@@ -292,7 +293,10 @@ def test_catalogues(sizer: Any) -> None:
     assert pi["ram_bytes"]["source"]
     assert "8.59 GB" in sizer("devices", "raspberry-pi-5").out
     assert len(sizer("devices", "--json").json["devices"]) >= 5
-    assert "124,635,456" in sizer("models").out
+    printed = sizer("models").out
+    assert "124,635,456" in printed
+    assert "DeepSeek-R1-Distill-Qwen-1.5B" in printed  # the longest name, whole
+    assert "keras_hub/src/models/gemma3" in sizer("models", "gemma3:1b").out.replace("\n", "")
     assert sizer("models", "mobilellm-125m", "--json").json["parameters"] == 124_635_456
     formats = sizer("formats", "--json").json
     assert "Q4_K_M" in formats["runtimes"]["llama.cpp"]
@@ -301,7 +305,7 @@ def test_catalogues(sizer: Any) -> None:
     rows = sizer("formats", "q4_k_m", "--json").json["formats"]
     assert [(row["name"], row["runtime"]) for row in rows] == [("Q4_K_M", "llama.cpp")]
     assert rows[0]["types_by_role"]["ffn_down"] == ["Q6_K", "Q4_K"]
-    assert sizer("formats", "FP16").out.count("fp16 under") == 4
+    assert sizer("formats", "FP16").out.count("fp16 under") == 5
     wrong = sizer("formats", "Q4_K_X")
     assert (wrong.code, wrong.err.startswith("error: unknown format 'Q4_K_X'; did you mean Q4_K_")) == (
         2,
@@ -324,7 +328,7 @@ def test_the_explorer_is_started_on_the_storage_asked_for(
         assert program == command[0]
         started.append((command, env))
 
-    monkeypatch.setattr("commands.explorer.os.execve", become)
+    monkeypatch.setattr("commands.app.os.execve", become)
     assert sizer("app", "--port", "8600", "--headless", "--storage", "sqlite:///x.db").code == 0
     ((command, env),) = started
     assert command[1:4] == ["-m", "streamlit", "run"]
@@ -341,7 +345,7 @@ def test_the_explorer_listens_to_this_machine_unless_told_otherwise(
     sizer: Any, root: Path, monkeypatch: pytest.MonkeyPatch, address: str, warned: bool
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("commands.explorer.os.execve", lambda program, command, env: started.append(command))
+    monkeypatch.setattr("commands.app.os.execve", lambda program, command, env: started.append(command))
     ran = sizer("app", "--address", address)
     assert (ran.code, "warning: listening on" in ran.err) == (0, warned)
     assert ran.err.count("\n") == int(warned)
@@ -358,7 +362,7 @@ def test_the_explorer_listens_to_this_machine_unless_told_otherwise(
 
 def test_by_default_the_explorer_listens_to_this_machine(sizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("commands.explorer.os.execve", lambda program, command, env: started.append(command))
+    monkeypatch.setattr("commands.app.os.execve", lambda program, command, env: started.append(command))
     assert sizer("app").code == 0
     assert started[0][5:7] == ["--server.address", "127.0.0.1"]
 
@@ -375,9 +379,11 @@ def test_version(sizer: Any) -> None:
 
 
 COMMANDS = [
-    *("estimate", "inspect", "compare", "solve", "devices", "models", "formats", "app"),
-    *("calibrate", "export-bench-models"),
-] + [f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")]
+    *("estimate", "inspect", "compare", "solve", "devices", "models", "formats", "app", "calibrate"),
+    *(f"search {name}" for name in ("run", "resume", "status", "frontier", "report", "list")),
+    *("search decisions", "search settle", "quality fit", "quality curve", "export-bench-models"),
+    *("export", "verify", "score", "generate", "cluster"),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

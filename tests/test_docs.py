@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import cli
+from sizer.devices.catalogue import load_devices
+from sizer.families.hf_config import FAMILIES
+from sizer.registry import models
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +30,8 @@ def run_example(command: str) -> str:
         ["bash", "-c", f"{sizer}\n{command}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # readline, which pytest imports, sets COLUMNS where os.environ does not see it
+        env=dict(os.environ),
         text=True,
         check=False,
         timeout=60,
@@ -65,3 +71,13 @@ def test_the_changelog_names_every_command() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for command in cli._COMMANDS:
         assert command in changes
+
+
+def test_the_changelogs_counts_are_those_of_the_code() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for count in (
+        f"{len(models())} models by name",
+        f"{len(FAMILIES)} model types is read",
+        f"{len(load_devices())} devices,",
+    ):
+        assert count in changes

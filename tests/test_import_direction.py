@@ -23,42 +23,59 @@ ALLOWED = {
     "app": {"explorer", "sizer"},
 }
 
+# Package: its rooms, lowest first; a room may import itself and the rooms before it. A module that lies in no
+# room stands at the place of its own name.
+STAIRCASES = {
+    "search": (
+        "stats",
+        "config",
+        "store",
+        "text",
+        "training",
+        "schedule",
+        "quality",
+        "space",
+        "analysis",
+        "run",
+        "export",
+        "reproductions",
+    ),
+    "explorer": ("state", "widgets", "pages"),
+    "reports": ("palette", "deployment", "text", "tables", "figures", "export", "html"),
+}
+
 # Library: the only files that may import it, as path prefixes.
 HOMES = {
     "torch": (
-        "search/proxy/model.py",
-        "search/proxy/train.py",
-        "search/proxy/training.py",
+        "search/training/",
         "search/text/corpus.py",
-        "search/proxy/quantize.py",
-        "search/proxy/few_bits.py",
-        "search/proxy/accelerator.py",
-        "search/proxy/straight_through.py",
-        "search/proxy/teacher.py",
-        "search/proxy/k_quants.py",
-        "search/proxy/rounding.py",
-        "search/proxy/scaling.py",
-        "search/proxy/stepper.py",
-        "search/proxy/checkpoint.py",
-        "search/proxy/fused/",
+        "search/text/corpus_file.py",
         "search/run/executors.py",
+        "search/run/cluster_worker.py",
         "search/run/forecast.py",
+        "search/export/",
     ),
     "optuna": (
+        "search/store/objective_values.py",
         "search/store/study.py",
-        "search/space/space.py",
+        "search/store/storage.py",
         "search/space/sampling.py",
         "search/run/loop.py",
+        "search/run/history.py",
     ),
-    "sqlalchemy": ("search/store/study.py",),
+    "sqlalchemy": ("search/store/storage.py", "search/store/server_lease.py"),
     "pandas": ("reports/",),
     "plotly": ("reports/",),
+    "jinja2": ("reports/html/render.py",),
     "streamlit": ("explorer/", "app.py"),
     "typer": ("commands/", "cli.py"),
     "rich": ("commands/", "reports/"),
-    "numpy": ("search/", "reports/", "sizer/grid/"),
+    "numpy": ("search/", "reports/", "sizer/grid/", "sizer/calibration/", "sizer/quality/"),
+    "scipy": ("search/space/sampling.py", "sizer/calibration/", "sizer/quality/"),
     "datasets": ("search/text/text_tables.py",),
     "pyarrow": ("search/text/text_tables.py",),
+    "distributed": ("search/run/cluster.py", "search/run/cluster_worker.py"),
+    "dask_jobqueue": ("search/run/cluster.py",),
     "tokenizers": ("search/text/tokenizer.py",),
 }
 
@@ -95,10 +112,15 @@ def test_libraries_stay_at_home(module: Path) -> None:
         assert path.startswith(HOMES[library]), f"{path} imports {library}"
 
 
+# Rooms of the calculator that may import more than the standard library.
+NUMERIC_ROOMS = {"grid": {"numpy"}, "calibration": {"numpy", "scipy"}, "quality": {"numpy", "scipy"}}
+
+
 @pytest.mark.parametrize("module", MODULES, ids=IDS)
 def test_the_calculator_is_standard_library_only(module: Path) -> None:
     if module.relative_to(ROOT).parts[0] == "sizer":
-        known = {"sizer", "numpy"} if "grid" in module.relative_to(ROOT).parts else {"sizer"}
+        room = module.relative_to(ROOT).parts[1]
+        known = {"sizer"} | NUMERIC_ROOMS.get(room, set())
         outside = {n for n in _imports(module) if n not in sys.stdlib_module_names and n not in known}
         assert not outside, f"{module.name} imports {sorted(outside)}"
 
@@ -110,16 +132,102 @@ def test_every_module_says_what_it_is_and_stays_small(module: Path) -> None:
     assert len(text.splitlines()) <= 400
 
 
-HEAVY = ("torch", "optuna", "pandas", "plotly", "streamlit", "numpy", "sqlalchemy")
+def _room(name: str) -> tuple[str, str]:
+    package, _, rest = name.partition(".")
+    return package, rest.split(".")[0]
+
+
+def _imported_modules(module: Path) -> Iterator[str]:
+    """Every module of ours that a file imports, also under TYPE_CHECKING and inside functions."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in NAMES)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield from (name for name in (whole, str(node.module)) if name in NAMES)
+
+
+def _name(module: Path) -> str:
+    return ".".join(module.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {_name(module): module for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=IDS)
+def test_no_arrow_goes_up_a_staircase(module: Path) -> None:
+    package, room = _room(_name(module))
+    stairs = STAIRCASES.get(package, ())
+    if room not in stairs:
+        assert not stairs or _name(module) == package, f"{_name(module)} is in none of the rooms {stairs}"
+        return
+    allowed = stairs[: stairs.index(room) + 1]
+    for name in _imported_modules(module):
+        if name.startswith(f"{package}."):
+            assert _room(name)[1] in allowed, f"{_name(module)} imports {name}"
+
+
+PAGES = [name for name in NAMES if name.startswith("explorer.pages.")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_imports_another_page(name: str) -> None:
+    page = name.split(".")[2]
+    for other in _imported_modules(NAMES[name]):
+        if other.startswith("explorer.pages."):
+            assert other.split(".")[2] == page, f"{name} imports {other}"
+
+
+def _circles() -> list[list[str]]:
+    """Groups of modules that import each other: Tarjan's strongly connected components of two or more."""
+    arrows = {name: sorted(set(_imported_modules(m)) - {name}) for name, m in NAMES.items()}
+    # A package's own docstring module is no arrow of its modules.
+    arrows = {
+        name: [to for to in found if not name.startswith(f"{to}.") or NAMES[to].name != "__init__.py"]
+        for name, found in arrows.items()
+    }
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for to in arrows[name]:
+            if to not in index:
+                visit(to)
+                low[name] = min(low[name], low[to])
+            elif to in stack:
+                low[name] = min(low[name], index[to])
+        if low[name] == index[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            found.extend([sorted(group)] if len(group) > 1 else [])
+
+    for name in arrows:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    circles = _circles()
+    print(f"import circles: {len(circles)}, modules in them: {sum(map(len, circles))}")
+    assert not circles, circles
+
+
+HEAVY = ("torch", "optuna", "pandas", "plotly", "streamlit", "numpy", "scipy", "sqlalchemy")
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import sizer",
-        "import sizer.estimate, sizer.readers, sizer.solve",
-        "import search.store.results, search.law.pareto, search.space.config",
-        "import reports.estimate_text, reports.documents",
+        "import sizer.model_estimate, sizer.readers, sizer.shapes.near_count",
+        "import search.store.results, search.analysis.frontier, search.config.config",
+        "import reports.text.estimate, reports.export.documents",
         "import cli; cli.main(['--help'])",
         "import cli; cli.main(['search', 'run', '--help'])",
         "import cli; cli.main(['estimate', '--params', '125M', '--device', 'raspberry-pi-5'])",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import search.store.study
-from reports import exports, images
+from reports.export import files as exports
+from reports.export import images
 from search.store.results import SearchResult
 
 
@@ -25,11 +26,11 @@ def test_status_shows_rungs(sizer: Any, study: SearchResult) -> None:
     assert ran.code == 0
     shown = ran.out[ran.out.index("rung 1") :]
     assert shown.splitlines() == [
-        "rung 1             100 steps: 6 models, 3 went on",
+        "rung 1             100 steps: 6 models, 3 promoted",
         "                     shallowest of its size: trial 0",
         "                     best of its size: trial 1",
         "                     deepest of its size: trial 2",
-        "rung 2             300 steps: 3 models, 1 went on",
+        "rung 2             300 steps: 3 models, 1 promoted",
         "                     best of its size: trial 1",
         "rung 3             990 steps: 1 model",
         "                     trained to its end: trial 1",

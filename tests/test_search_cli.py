@@ -129,7 +129,7 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on(folder: Path) -> None:
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert errors.strip().endswith("stopped; go on with: sizer search resume s")
+    assert errors.strip().endswith("stopped; continue with: sizer search resume s")
     assert "Traceback" not in errors
     _sizer(folder, "search", "resume", "s")
     assert len(_scores(folder)) == 5

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import cli
+from search.config.config import SearchConfig
+from search.config.presets import preset, presets
+from search.config.reading import config_from_dict, read_toml
 from search.run import runner
-from search.space.config import SearchConfig, load_config
-from search.space.presets import preset, presets
 from sizer.errors import StudyError
 
 
@@ -44,7 +45,7 @@ def test_a_preset_is_printed_to_start_a_file_from(
     assert cli.main(["search", "presets", "browser-tiny"]) == 0
     file = tmp_path / "mine.toml"
     file.write_text(capsys.readouterr().out, encoding="utf-8")
-    assert load_config(file) == preset("browser-tiny").config
+    assert config_from_dict(read_toml(file)) == preset("browser-tiny").config
     cli.main(["search", "run", "--config", str(file)])
     cli.main(["search", "run", "--preset", "browser-tiny"])
     assert asked == [preset("browser-tiny").config] * 2
@@ -56,10 +57,10 @@ def test_options_override_a_file_and_a_file_a_preset(tmp_path: Path, asked: list
     run = ["search", "run", "--config", str(file), "--preset", "raspberry-pi-4-tiny"]
     cli.main([*run, "--trials", "7", "--max-memory", "50MB"])
     (config,) = asked
-    assert config.learning_rate == 1e-3  # of the file
-    assert config.max_size_bytes == 3_000_000  # of the file, not the preset's 1 MB
-    assert (config.trials, config.max_memory_bytes) == (7, 50_000_000)  # of the options
-    assert config.device == "raspberry-pi-4"  # of the preset
+    assert config.training.learning_rate == 1e-3  # of the file
+    assert config.budget.max_size_bytes == 3_000_000  # of the file, not the preset's 1 MB
+    assert (config.training.trials, config.budget.max_memory_bytes) == (7, 50_000_000)  # of the options
+    assert config.budget.device == "raspberry-pi-4"  # of the preset
 
 
 @pytest.mark.parametrize(

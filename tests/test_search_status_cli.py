@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from reports.proxies import frontier_notes
+from reports.text.scaled_proxies import frontier_notes
 from search.run import runner
 from search.run.live import State, Watch
-from search.run.loop import Ending
+from search.run.loop import LoopEnding
 from search.store.results import SearchResult
 from tests.explorer.studies import store
 from tests.search.run.test_live import PROGRESS, ignore
@@ -32,7 +32,7 @@ def test_a_study_that_nothing_was_told_of(study: Any) -> None:
     told = study("search", "status", "pi5-6mb", "--json").json
     assert (told["complete"], told["diverged"], told["infeasible"]) == (11, 1, 2)
     assert (told["state"], told["process"], told["live"]) == (None, None, None)
-    assert "state              not known" in study("search", "status", "pi5-6mb").out
+    assert "state              unknown" in study("search", "status", "pi5-6mb").out
 
 
 def test_a_search_under_way(study: Any) -> None:
@@ -60,15 +60,15 @@ def test_a_search_that_was_stopped_says_how_to_go_on_to_as_many_models(
     says: str,
 ) -> None:
     """The study remembers how many it began with, not how many were asked for since."""
-    monkeypatch.setattr(runner, "resume", lambda *_, **__: (result, Ending.STOPPED))
+    monkeypatch.setattr(runner, "resume", lambda *_, **__: (result, LoopEnding.STOPPED))
     ran = sizer("search", "resume", "pi5-6mb", *options)
     assert ran.code == 130
-    assert ran.err.splitlines()[-1] == f"stopped; go on with: sizer search resume {says}"
+    assert ran.err.splitlines()[-1] == f"stopped; continue with: sizer search resume {says}"
 
 
 def test_proxies_are_ranked_by_what_is_carried_over(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     proxies, found = study_of_proxies()
-    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    monkeypatch.setattr("search.analysis.extrapolation.extrapolate_study", lambda _: found)
     store(proxies, STORAGE)
     told = study("search", "status", proxies.study, "--json").json
     assert told["on_frontier"] == len(CARRIED_FRONT)
@@ -76,6 +76,6 @@ def test_proxies_are_ranked_by_what_is_carried_over(study: Any, monkeypatch: pyt
     points = study("search", "frontier", proxies.study, "--json").json["points"]
     assert [point["trial"] for point in points] == CARRIED_FRONT
     table, *notes = study("search", "frontier", proxies.study).out.split("\nproxies:  ")
-    assert "carried over" in table
+    assert "extrapolated" in table
     assert [note.splitlines()[0] for note in notes] == list(frontier_notes(proxies))
-    assert notes[-1].splitlines()[1].endswith("of the proxies' own scores, which do not rank here")
+    assert notes[-1].splitlines()[1].endswith("of the proxies' own scores, which are not the ranking here")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.law.carry import CarriedOver
-from search.law.law import LawPrediction
-from search.proxy.scaled import scaled_proxy
-from search.space.config import SearchConfig
+from search.analysis.extrapolation import Extrapolation
+from search.config.config import SearchConfig
+from search.quality.law import LawPrediction
 from search.store.results import Candidate, ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
+from search.training.scaled_proxy import scaled_proxy
 from sizer.architecture import Architecture
 from sizer.prediction import Basis, Prediction
 
@@ -70,8 +70,8 @@ def study_in_rungs() -> SearchResult:
                 runs=runs,
             )
         )
-    config = SearchConfig(
-        max_size_bytes=100_000, trials=6, steps=900, lowest_rung_steps=100, size_bins=1, seed=7
+    config = SearchConfig.build(
+        max_size_bytes=100_000, trials=6, steps=900, lowest_rung_steps=100, size_bins=1, seed=7, audit_pairs=0
     )
     return SearchResult(
         study="by-hand",
@@ -88,15 +88,15 @@ def study_in_rungs() -> SearchResult:
     )
 
 
-# Bits per byte of five scaled proxies, smallest file first, and what is carried over to their models. The
+# Bits per byte of five scaled proxies, smallest file first, and what is extrapolated to their models. The
 # first was stopped a rung before the others.
 _PROXIES = (3.0, 2.9, 2.5, 2.6, 2.7)
 _CARRIED = (2.8, 2.9, 2.7, 2.4, 2.5)
 PROXIES_FRONT, CARRIED_FRONT = [1, 2], [0, 2, 3]
 
 
-def study_of_proxies() -> tuple[SearchResult, CarriedOver]:
-    """A study whose frontier is another by the proxies' scores than by those carried over, and the latter.
+def study_of_proxies() -> tuple[SearchResult, Extrapolation]:
+    """A study whose frontier is another by the proxies' scores than by those extrapolated, and the latter.
 
     Larger files are slower and here take less memory.
     """
@@ -111,7 +111,7 @@ def study_of_proxies() -> tuple[SearchResult, CarriedOver]:
         trials_requested=len(records),
         config=None,
     )
-    found = CarriedOver(
+    found = Extrapolation(
         steps=990,
         fitted_steps=300,
         proxies=5,

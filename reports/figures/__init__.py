@@ -5,7 +5,7 @@ from __future__ import annotations
 from plotly.graph_objects import Figure
 
 from reports.figures.frontier import FrontierInfo, FrontierPoint, frontier_figure, frontier_info
-from reports.figures.style import FIGURE_CONFIG, style, words_apart
+from reports.figures.style import FIGURE_CONFIG, split_title, style
 
 __all__ = [
     "FIGURE_CONFIG",
@@ -15,5 +15,5 @@ __all__ = [
     "frontier_figure",
     "frontier_info",
     "style",
-    "words_apart",
+    "split_title",
 ]

@@ -10,13 +10,13 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import SYMBOLS, blank, style
 from reports.palette import GREY, GROUPS
-from reports.proxies import of_proxies
+from reports.text.scaled_proxies import of_proxies
+from search.analysis.cohorts import Cohort
+from search.schedule.rungs import RungEntry, size_bins
 from search.store.results import SearchResult
-from search.trust.cohorts import Cohort
-from search.trust.rungs import RungEntry, size_bins
 from sizer.units import format_bytes
 
-# As many bins of size as rungs use unless told otherwise (search/space/config.py, size_bins).
+# As many bins of size as rungs use by default (search/config/config.py, size_bins).
 _BINS = 4
 
 
@@ -41,7 +41,7 @@ class DepthGroup(NamedTuple):
 
 
 class DepthInfo(NamedTuple):
-    """Every decision about the figure; without groups `notice` says why."""
+    """Every decision about the figure; without groups `notice` is the reason."""
 
     groups: tuple[DepthGroup, ...]  # smallest files first
     subtitle: str
@@ -49,7 +49,7 @@ class DepthInfo(NamedTuple):
 
 
 def depth_info(result: SearchResult, cohort: Cohort | None) -> DepthInfo:
-    """Decisions about the figure; bins of size in which all models are as deep are left out."""
+    """Decide what the figure shows; bins of size in which all models have one depth are left out."""
     nothing = DepthInfo((), "", "No two models of about one size differ in depth.")
     if cohort is None:
         return nothing
@@ -58,18 +58,18 @@ def depth_info(result: SearchResult, cohort: Cohort | None) -> DepthInfo:
         [
             RungEntry(
                 id=record.number,
-                size_bytes=record.file_bytes,
+                costs=(float(record.file_bytes),),
                 depth=record.candidate.architecture.executed_layers,
                 loss=run.val_bits_per_byte or 0.0,
             )
             for record, run in cohort.members
         ],
-        result.config.size_bins if result.config else _BINS,
+        result.config.training.size_bins if result.config else _BINS,
     )
     kept = [inside for inside in bins if len({entry.depth for entry in inside}) > 1]
     groups = []
     for place, inside in enumerate(kept):
-        sizes = sorted(entry.size_bytes for entry in inside)
+        sizes = sorted(entry.costs[0] for entry in inside)
         points = []
         for entry in sorted(inside, key=lambda e: (e.depth, e.id)):
             record, run = by_number[entry.id]
@@ -96,17 +96,17 @@ def depth_info(result: SearchResult, cohort: Cohort | None) -> DepthInfo:
     return DepthInfo(
         groups=tuple(groups),
         subtitle=f"study {escape(result.study)} · {sum(len(g.points) for g in groups)} models after "
-        f"{cohort.steps:,} steps · the number beside a point is its width{of_proxies(result)}",
+        f"{cohort.steps:,} steps · numbers: hidden size{of_proxies(result)}",
         notice="",
     )
 
 
 def depth_figure(info: DepthInfo) -> go.Figure:
-    """Layers against bits per byte, models of one size joined; customdata of a point is its trial."""
+    """Draw layers against bits per byte, models of one size joined; customdata of a point is its trial."""
     figure = blank(info.notice)
     for group in info.groups:
         figure.add_trace(_group(group))
-    style(figure, title="Depth against width at one size", subtitle=info.subtitle)
+    style(figure, title="Depth vs width at one size", subtitle=info.subtitle)
     figure.update_layout(
         height=480,
         margin={"l": 80, "r": 40, "t": 90, "b": 60},

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from math import log10
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import SYMBOLS, axis_range, blank, round_ticks, style
+from reports.figures.axes import axis_range, log_ticks
+from reports.figures.cost_scales import SCALES
+from reports.figures.style import SYMBOLS, blank, style
 from reports.palette import BLUE, GREY, VERMILION
-from reports.proxies import CARRIED_AXIS, SCORE_AXIS, proxy_text, ranked_text
-from reports.wording import decode_text, rate_text, score_text, shape_text
-from search.law.pareto import Cost, cost_of, frontier
-from search.law.scores import RankedBy, Ranking, ranking
+from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, proxy_text, ranked_text
+from reports.text.wording import decode_text, rate_text, score_text, shape_text
+from search.analysis.frontier import frontier
+from search.analysis.ranking import RankedBy, Ranking, ranking
+from search.analysis.ties import comparisons
+from search.config.objectives import Objective
 from search.store.results import SearchResult, TrialRecord
-from search.trust.ties import comparisons
+from sizer.prediction import Prediction
 from sizer.units import format_bytes, format_bytes_binary, format_count
 
 _MOST_LABELS = 12
@@ -26,35 +30,11 @@ _LIMIT_IN_VIEW = 1.5
 _TICK_GAP = 0.11
 
 
-class _Scale(NamedTuple):
-    """How one cost is put to people."""
-
-    title: str
-    axis_title: str
-    limit: str  # its key in a study's budget
-    limit_name: str
-    ticks: dict[str, str]
-
-
-_BYTES = {"tickformat": "~s", "ticksuffix": "B"}
-_SCALES = {
-    Cost.FILE: _Scale(
-        "Accuracy against file size", "deployed file size (bytes)", "max_size_bytes", "size budget", _BYTES
-    ),
-    Cost.MEMORY: _Scale(
-        "Accuracy against memory",
-        "memory while running (bytes)",
-        "max_memory_bytes",
-        "memory budget",
-        _BYTES,
-    ),
-    Cost.DECODE: _Scale(
-        "Accuracy against speed",
-        "decode speed (tokens/s, higher is better)",
-        "min_decode_tokens_per_s",
-        "least speed",
-        {"tickformat": "~s"},
-    ),
+# Costs that are predictions with a range.
+_PREDICTED: dict[Objective, Callable[[TrialRecord], Prediction | None]] = {
+    Objective.DECODE: lambda record: record.decode_tokens_per_s,
+    Objective.TTFT: lambda record: record.time_to_first_token_s,
+    Objective.ENERGY: lambda record: record.joules_per_token,
 }
 
 
@@ -66,7 +46,7 @@ class FrontierPoint(NamedTuple):
     cost_low: float  # of a predicted speed; for bytes all three are the same
     cost_high: float
     val_bits_per_byte: float  # by the score that ranks
-    standard_error: float  # or half of the range of a score carried over
+    standard_error: float  # or half of the range of a score extrapolated
     decode_tokens_per_s: float | None
     format: str
     hover: str
@@ -75,7 +55,7 @@ class FrontierPoint(NamedTuple):
 class FrontierInfo(NamedTuple):
     """Every decision about the frontier figure."""
 
-    cost: Cost
+    cost: Objective
     front: tuple[FrontierPoint, ...]  # lowest cost first
     dominated: tuple[FrontierPoint, ...]
     stopped: tuple[FrontierPoint, ...]  # after a shorter training than the others: no worse for it
@@ -85,18 +65,18 @@ class FrontierInfo(NamedTuple):
     colour_ticks_tokens_per_s: tuple[float, ...]  # ends and round values between; empty: no colours
     limit: float | None  # of the cost; None: no limit, or it lies far outside the view
     subtitle: str
-    labels: bool  # trial numbers beside the frontier's points
+    labels: bool  # trial numbers next to the frontier's points
     notice: str  # shown in place of points; empty when there are some
-    score_axis: str  # what the upright axis says
+    score_axis: str  # title of the vertical axis
 
 
-def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
-    """Decisions about the figure of one cost against bits per byte, by the score that ranks."""
+def frontier_info(result: SearchResult, cost: Objective = Objective.BYTES) -> FrontierInfo:
+    """Decide what the figure of one cost against bits per byte shows, by the score that ranks."""
     ranked = ranking(result)
     on_front = frontier(result, cost, by=ranked)
     numbers = {record.number for record in on_front}
     compared = {record.number for record in ranked.records}
-    others = [r for r in result.trained if r.number not in numbers and cost_of(r, cost) is not None]
+    others = [r for r in result.trained if r.number not in numbers and r.cost(cost) is not None]
 
     def drawn(records: Iterable[TrialRecord], remark: str = "") -> tuple[FrontierPoint, ...]:
         return tuple(_point(r, cost, ranked, _hover(result, r, remark)) for r in records)
@@ -107,7 +87,7 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
     points = (*front, *dominated)
     by_trial = {point.trial: point for point in points}
     ties = tuple((by_trial[c.first], by_trial[c.second]) for c in comparisons(result, cost) if c.tied)
-    limit = result.budget.get(_SCALES[cost].limit)
+    limit = result.budget.get(SCALES[cost].limit)
     shown = limit if limit is not None and points and _in_view(limit, points, cost) else None
     return FrontierInfo(
         cost=cost,
@@ -117,7 +97,7 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
         ties=ties,
         symbols=_symbols(p.format for p in points),
         cost_range=_cost_range(points, shown),
-        colour_ticks_tokens_per_s=() if cost is Cost.DECODE else _colour_ticks(points),
+        colour_ticks_tokens_per_s=() if cost is Objective.DECODE else _colour_ticks(points),
         limit=shown,
         subtitle=" · ".join(
             (
@@ -132,13 +112,13 @@ def frontier_info(result: SearchResult, cost: Cost = Cost.FILE) -> FrontierInfo:
         ),
         labels=len(front) <= _MOST_LABELS,
         notice="" if points else _nothing(result, cost),
-        score_axis=CARRIED_AXIS if ranked.by is RankedBy.CARRIED_OVER else SCORE_AXIS,
+        score_axis=EXTRAPOLATED_AXIS if ranked.by is RankedBy.CARRIED_OVER else SCORE_AXIS,
     )
 
 
 def frontier_figure(info: FrontierInfo) -> go.Figure:
-    """Scatter of trained models, the frontier joined by a step line; customdata of a point is its trial."""
-    scale = _SCALES[info.cost]
+    """Draw trained models, the frontier joined by a step line; customdata of a point is its trial."""
+    scale = SCALES[info.cost]
     figure = blank(info.notice)
     if info.front:
         figure.add_trace(_step_line(info))
@@ -157,7 +137,7 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
             x=info.limit,
             line={"color": VERMILION, "dash": "dash", "width": 2},
             annotation={"text": f"budget {_cost_text(info.cost, info.limit)}", "font": {"color": VERMILION}},
-            annotation_position="top right" if info.cost is Cost.DECODE else "top left",
+            annotation_position="top right" if info.cost is Objective.DECODE else "top left",
         )
     style(figure, title=scale.title, subtitle=info.subtitle)
     figure.update_layout(
@@ -169,22 +149,23 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
         dragmode="pan",
         hovermode="closest",
     )
-    figure.update_xaxes(title=scale.axis_title, range=list(info.cost_range), **scale.ticks)
+    # more would lie on one another on a phone
+    figure.update_xaxes(title=scale.axis_title, range=list(info.cost_range), nticks=4, **scale.ticks)
     figure.update_yaxes(title=info.score_axis, tickformat=".3~f")
     if info.colour_ticks_tokens_per_s:
         figure.update_layout(coloraxis=_colour_axis(info.colour_ticks_tokens_per_s))
     return figure
 
 
-def _point(record: TrialRecord, cost: Cost, ranked: Ranking, hover: str) -> FrontierPoint:
-    decode, value, score = record.decode_tokens_per_s, cost_of(record, cost), ranked.scores[record.number]
+def _point(record: TrialRecord, cost: Objective, ranked: Ranking, hover: str) -> FrontierPoint:
+    decode, value, score = record.decode_tokens_per_s, record.cost(cost), ranked.scores[record.number]
     assert value is not None, record.number
-    speed = decode if cost is Cost.DECODE else None
+    predicted = _PREDICTED[cost](record) if cost in _PREDICTED else None
     return FrontierPoint(
         trial=record.number,
         cost=value,
-        cost_low=speed.low if speed else value,
-        cost_high=speed.high if speed else value,
+        cost_low=predicted.low if predicted else value,
+        cost_high=predicted.high if predicted else value,
         val_bits_per_byte=score.bits_per_byte,
         standard_error=score.error,
         decode_tokens_per_s=decode.value if decode else None,
@@ -204,7 +185,7 @@ def _of_proxy(record: TrialRecord) -> tuple[str, ...]:
 
 
 def hover_text(record: TrialRecord, remark: str = "", *, score: str = "") -> str:
-    """What a figure tells of a trained model that is pointed at, as safe HTML; `score` as words say it."""
+    """Return the text under the pointer for a trained model, as safe HTML; `score` is its score in words."""
     decode = record.decode_tokens_per_s
     steps = f" after {record.proxy.steps:,} steps" if record.proxy else ""
     lines = (
@@ -220,15 +201,17 @@ def hover_text(record: TrialRecord, remark: str = "", *, score: str = "") -> str
     return "<br>".join(lines)
 
 
-def _cost_text(cost: Cost, value: float) -> str:
-    if cost is Cost.DECODE:
+def _cost_text(cost: Objective, value: float) -> str:
+    if cost is Objective.DECODE:
         return f"{rate_text(value)} tokens/s"
-    return format_bytes(value) if cost is Cost.FILE else format_bytes_binary(value)
+    return cost.text(value)
 
 
-def _nothing(result: SearchResult, cost: Cost) -> str:
-    if result.trained and cost is Cost.DECODE:
+def _nothing(result: SearchResult, cost: Objective) -> str:
+    if result.trained and cost is Objective.DECODE:
         return "No speed was predicted: the study names no device."
+    if result.trained:
+        return f"No {cost.label} was recorded."
     return "No model has been trained yet."
 
 
@@ -241,13 +224,13 @@ def _colour_ticks(points: Iterable[FrontierPoint]) -> tuple[float, ...]:
     if not speeds:
         return ()
     low, high = min(speeds), max(speeds)
-    # a round value right beside an end would be printed over it
-    between = round_ticks(low, high, gap=(high / low) ** _TICK_GAP)
+    # a round value next to an end would be printed over it
+    between = log_ticks(low, high, gap=(high / low) ** _TICK_GAP)
     return (low, *between, *((high,) if high > low else ()))
 
 
-def _in_view(limit: float, points: tuple[FrontierPoint, ...], cost: Cost) -> bool:
-    if cost is Cost.DECODE:
+def _in_view(limit: float, points: tuple[FrontierPoint, ...], cost: Objective) -> bool:
+    if cost is Objective.DECODE:
         return limit * _LIMIT_IN_VIEW >= min(p.cost for p in points)
     return limit <= _LIMIT_IN_VIEW * max(p.cost for p in points)
 
@@ -259,14 +242,14 @@ def _cost_range(points: tuple[FrontierPoint, ...], limit: float | None) -> tuple
     return axis_range(costs if limit is None else [*costs, limit])
 
 
-def _hidden_limit(cost: Cost, limit: float | None) -> tuple[str, ...]:
-    return () if limit is None else (f"{_SCALES[cost].limit_name} {_cost_text(cost, limit)}",)
+def _hidden_limit(cost: Objective, limit: float | None) -> tuple[str, ...]:
+    return () if limit is None else (f"{SCALES[cost].limit_name} {_cost_text(cost, limit)}",)
 
 
 def _step_line(info: FrontierInfo) -> go.Scatter:
-    """What the best model of at most that cost (at least that speed) reaches, on to the edge of the view."""
+    """Return the step line of the best score at each cost, extended to the edge of the view."""
     xs, ys = [p.cost for p in info.front], [p.val_bits_per_byte for p in info.front]
-    edge = info.cost_range[0] if info.cost is Cost.DECODE else info.cost_range[1]
+    edge = info.cost_range[0] if info.cost is Objective.DECODE else info.cost_range[1]
     return go.Scatter(
         x=[*xs, edge],
         y=[*ys, ys[-1]],
@@ -322,7 +305,7 @@ def _markers(points: list[FrontierPoint], symbol: str, info: FrontierInfo, on_fr
         text=[f" {p.trial}" for p in points],
         textposition="top right",
         marker=marker,
-        error_x=across if info.cost is Cost.DECODE else None,
+        error_x=across if info.cost in _PREDICTED else None,
         error_y={"type": "data", "array": [p.standard_error for p in points], **bars},
         hovertext=[p.hover for p in points],
         hoverinfo="text",
@@ -348,7 +331,7 @@ def _stopped_markers(points: tuple[FrontierPoint, ...]) -> go.Scatter:
 
 
 def _colour_axis(ticks: tuple[float, ...]) -> dict[str, object]:
-    """Colours by the logarithm: small models are many times faster, on a linear scale the rest look alike."""
+    """Return a logarithmic colour axis: on a linear one all but the small, fast models would look alike."""
     low, high = log10(ticks[0]), log10(ticks[-1])
     return {
         "colorscale": "Viridis",

@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import axis_range, blank, style
+from reports.figures.axes import axis_range
+from reports.figures.style import blank, style
 from reports.palette import BLUE, GREY
-from search.law.importance import MIN_MODELS, Importance, Importances
+from search.analysis.importance import MIN_MODELS, Importance, Importances
+from search.config.axes import AXES
 
 _NAMES = {
+    **{name: AXES[name].label for name in ("head_dim", "ffn_ratio", "sharing")},
     "depth": "depth (layers executed)",
     "width": "width",
-    "head_dim": "head dimension",
     "kv_ratio": "KV heads per query head",
-    "ffn_ratio": "feed-forward ratio",
-    "sharing": "runs of a shared block",
     "embedding_ratio": "embedding width",
     "bits_per_weight": "bits per weight",
 }
@@ -34,7 +34,7 @@ class ImportanceBar(NamedTuple):
 
 
 class ImportanceInfo(NamedTuple):
-    """Every decision about the figure; without bars `notice` says why."""
+    """Every decision about the figure; without bars `notice` is the reason."""
 
     bars: tuple[ImportanceBar, ...]  # largest effect first
     value_range: tuple[float, float]
@@ -43,7 +43,7 @@ class ImportanceInfo(NamedTuple):
 
 
 def importance_info(found: Importances | None) -> ImportanceInfo:
-    """Decisions about the figure of importances; None where too few models were trained."""
+    """Decide what the figure of importances shows; a notice if too few models were trained."""
     if found is None:
         notice = f"Fewer than {MIN_MODELS} models were trained for as long as each other: too few for a law."
         return ImportanceInfo((), (0.0, 1.0), "", notice)
@@ -52,7 +52,7 @@ def importance_info(found: Importances | None) -> ImportanceInfo:
         f"{found.error_of_mean:.4f}"
     )
     if not found.trustworthy:
-        notice = f"The law knows no more than the mean, so importances by it would say nothing: {errors}."
+        notice = f"The law predicts no better than the mean, so its importances mean nothing: {errors}."
         return ImportanceInfo((), (0.0, 1.0), "", notice)
     bars = tuple(
         ImportanceBar(
@@ -75,14 +75,12 @@ def importance_info(found: Importances | None) -> ImportanceInfo:
 
 
 def _hover(one: Importance) -> str:
-    told = f"{one.value:+.4f} bits per byte ({one.low:+.4f} to {one.high:+.4f})"
-    return "<br>".join(
-        (_NAMES[one.feature], told, *(() if one.matters else ("cannot be told from nothing",)))
-    )
+    text = f"{one.value:+.4f} bits per byte ({one.low:+.4f} to {one.high:+.4f})"
+    return "<br>".join((_NAMES[one.feature], text, *(() if one.matters else ("not distinguishable from 0",))))
 
 
 def importance_figure(info: ImportanceInfo) -> go.Figure:
-    """A bar and an interval a feature, largest first from the top; grey where the interval has 0 in it."""
+    """Draw a bar and an interval for each feature, largest first; grey if the interval contains 0."""
     figure = blank(info.notice)
     figure.add_trace(
         go.Bar(

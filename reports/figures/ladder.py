@@ -11,13 +11,13 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREEN, GREY
-from reports.proxies import of_proxies
-from search.law.pareto import frontier
-from search.law.shapes import stored_bits_per_weight, trial_features
+from reports.text.scaled_proxies import of_proxies
+from search.analysis.cohorts import Cohort
+from search.analysis.frontier import frontier
+from search.quality.features import stored_bits_per_weight, trial_features
 from search.store.results import ProxyResult, SearchResult, TrialRecord
-from search.trust.cohorts import Cohort
 from sizer.errors import SizerError
-from sizer.estimate import estimate
+from sizer.model_estimate import estimate
 from sizer.runtimes import runtime
 from sizer.units import format_bytes
 
@@ -43,7 +43,7 @@ class LadderBar(NamedTuple):
 
 
 class LadderInfo(NamedTuple):
-    """Every decision about the ladder's figures; without points `notice` says why."""
+    """Every decision about the ladder's figures; without points `notice` is the reason."""
 
     formats: tuple[str, ...]  # fewest bits first, as they stand on the axes
     points: tuple[LadderPoint, ...]
@@ -54,7 +54,7 @@ class LadderInfo(NamedTuple):
 
 
 def ladder_info(result: SearchResult, cohort: Cohort | None) -> LadderInfo:
-    """Decisions about the ladder: the cohort's models by format, and one shape's file in each format."""
+    """Decide what the figures of formats show: the cohort's models by format, one shape's file in each."""
     if cohort is None:
         return LadderInfo((), (), (), "", "", "Too few models were trained for as long as each other.")
     on_front = {record.number for record in frontier(result)}
@@ -62,7 +62,7 @@ def ladder_info(result: SearchResult, cohort: Cohort | None) -> LadderInfo:
     bits = {name: _mean(p.bits_per_weight for p in points if p.format == name) for name in _formats(points)}
     formats = tuple(sorted(bits, key=bits.__getitem__))
     best = min(cohort.members, key=lambda member: member[1].val_bits_per_byte or 0.0)[0]
-    asked = result.config.formats if result.config else formats
+    asked = result.config.space.formats if result.config else formats
     return LadderInfo(
         formats=formats,
         points=tuple(points),
@@ -86,9 +86,9 @@ def _formats(points: Iterable[LadderPoint]) -> tuple[str, ...]:
 def _point(result: SearchResult, record: TrialRecord, run: ProxyResult, on_frontier: bool) -> LadderPoint:
     score, full = run.val_bits_per_byte or 0.0, run.val_bits_per_byte_full
     bits = trial_features(record, runtime=result.runtime).bits_per_weight
-    # what was trained rounded is worse without the rounding, so the difference says nothing of its cost
+    # what was trained rounded is worse without the rounding, so the difference does not show its cost
     cost = score - full if full is not None and full <= score else None
-    told = "trained rounded" if cost is None else f"rounding added {cost:.4f} bits per byte"
+    text = "trained rounded" if cost is None else f"rounding added {cost:.4f} bits per byte"
     return LadderPoint(
         trial=record.number,
         format=record.candidate.format,
@@ -96,7 +96,7 @@ def _point(result: SearchResult, record: TrialRecord, run: ProxyResult, on_front
         val_bits_per_byte=score,
         rounding=cost,
         on_frontier=on_frontier,
-        hover=f"{hover_text(record)}<br>{bits:.2f} bits per weight, {told}",
+        hover=f"{hover_text(record)}<br>{bits:.2f} bits per weight, {text}",
     )
 
 
@@ -115,7 +115,7 @@ def _bars(record: TrialRecord, engine: str, formats: Iterable[str]) -> tuple[Lad
 
 
 def format_score_figure(info: LadderInfo) -> go.Figure:
-    """Bits per byte of every model by format; customdata of a point is its trial."""
+    """Draw bits per byte of every model by format; customdata of a point is its trial."""
     return _by_format(
         info,
         [p.val_bits_per_byte for p in info.points],
@@ -127,7 +127,7 @@ def format_score_figure(info: LadderInfo) -> go.Figure:
 
 
 def rounding_figure(info: LadderInfo) -> go.Figure:
-    """Bits per byte that rounding to the format added; models trained rounded are left out."""
+    """Draw bits per byte that rounding to the format added; models trained rounded are left out."""
     points = [p for p in info.points if p.rounding is not None]
     return _by_format(
         info,
@@ -171,7 +171,7 @@ def _by_format(
 
 
 def format_bytes_figure(info: LadderInfo) -> go.Figure:
-    """File bytes of one shape in each of the study's formats."""
+    """Draw file bytes of one shape in each of the study's formats."""
     figure = blank(info.notice)
     figure.add_trace(
         go.Bar(

@@ -16,12 +16,13 @@ import plotly.graph_objects as go
 from reports.figures.frontier import hover_text
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREY, VERMILION
-from reports.proxies import of_proxies
-from reports.wording import rate_text
-from search.law.pareto import frontier
-from search.law.shapes import trial_features
+from reports.text.scaled_proxies import of_proxies
+from reports.text.wording import rate_text
+from search.analysis.cohorts import Cohort
+from search.analysis.frontier import frontier
+from search.config.axes import AXES
+from search.quality.features import trial_features
 from search.store.results import ProxyResult, SearchResult, TrialRecord
-from search.trust.cohorts import Cohort
 from sizer.units import format_bytes, format_bytes_binary
 
 # An axis over more than this ratio is logarithmic.
@@ -47,7 +48,7 @@ class ParallelLine(NamedTuple):
 
 
 class ParallelInfo(NamedTuple):
-    """Every decision about the figure; without lines `notice` says why."""
+    """Every decision about the figure; without lines `notice` is the reason."""
 
     axes: tuple[ParallelAxis, ...]
     lines: tuple[ParallelLine, ...]  # the frontier's last, to be drawn on top
@@ -67,7 +68,9 @@ def _measures(result: SearchResult) -> tuple[_Measure, ...]:
         return trial_features(record, runtime=result.runtime).bits_per_weight
 
     return (
-        _Measure("layers executed", lambda r, _: r.candidate.architecture.executed_layers, rate_text),
+        _Measure(
+            AXES["executed_layers"].label, lambda r, _: r.candidate.architecture.executed_layers, rate_text
+        ),
         _Measure("width", lambda r, _: r.candidate.architecture.hidden_size, rate_text),
         _Measure("bits per weight", bits, lambda value: f"{value:.3g}"),
         _Measure("file", lambda r, _: r.file_bytes, format_bytes),
@@ -82,7 +85,7 @@ def _speed(record: TrialRecord) -> float | None:
 
 
 def parallel_info(result: SearchResult, cohort: Cohort | None) -> ParallelInfo:
-    """Decisions about the figure of these models; axes on which all are the same are left out."""
+    """Decide what the figure of these models shows; axes on which all models are equal are left out."""
     members = cohort.members if cohort else ()
     if cohort is None or len(members) < _FEWEST:
         return ParallelInfo((), (), None, "", "Fewer than two models were trained for as long as each other.")
@@ -132,7 +135,7 @@ def _axis(measure: _Measure, values: list[float]) -> tuple[ParallelAxis, list[fl
 
 
 def parallel_figure(info: ParallelInfo) -> go.Figure:
-    """A line a model over upright axes; customdata of a point is its trial."""
+    """Draw a line for each model over vertical axes; customdata of a point is its trial."""
     figure = blank(info.notice)
     places = list(range(len(info.axes)))
     for line in info.lines:

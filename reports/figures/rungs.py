@@ -11,14 +11,14 @@ import plotly.graph_objects as go
 
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREY
-from reports.proxies import of_proxies
-from reports.wording import shape_text
-from search.law.pareto import frontier
+from reports.text.scaled_proxies import of_proxies
+from reports.text.wording import shape_text
+from search.analysis.cohorts import cohorts
+from search.analysis.frontier import frontier
 from search.store.results import SearchResult, TrialRecord
-from search.trust.cohorts import cohorts
 
 if TYPE_CHECKING:
-    from search.run.curves import Curve
+    from search.run.learning_curves import LearningCurve
 
 # Beyond this ratio of the last step to the first the axis is logarithmic.
 _WIDE = 8.0
@@ -39,7 +39,7 @@ class TrainingLine(NamedTuple):
 
 
 class TrainingInfo(NamedTuple):
-    """Every decision about a figure of lines over steps; without lines `notice` says why."""
+    """Every decision about a figure of lines over steps; without lines `notice` is the reason."""
 
     title: str
     axis_title: str
@@ -51,7 +51,7 @@ class TrainingInfo(NamedTuple):
 
 
 def rungs_info(result: SearchResult) -> TrainingInfo:
-    """Decisions about scores by rung: a line for each model that came to a score."""
+    """Decide what the figure of scores by rung shows: a line for each model with a score."""
     on_front = _on_front(result)
     points: dict[int, list[tuple[int, float, float]]] = {}
     records: dict[int, TrialRecord] = {}
@@ -86,8 +86,8 @@ def rungs_info(result: SearchResult) -> TrainingInfo:
     )
 
 
-def losses_info(result: SearchResult, curves: Sequence[Curve]) -> TrainingInfo:
-    """Decisions about training losses of a report, of the study's own seed; at most a few dozen lines."""
+def losses_info(result: SearchResult, curves: Sequence[LearningCurve]) -> TrainingInfo:
+    """Decide which training losses a report shows, of the study's own seed; at most a few dozen lines."""
     on_front = _on_front(result)
     records = {record.number: record for record in result.records}
     lines = [
@@ -116,7 +116,7 @@ def losses_info(result: SearchResult, curves: Sequence[Curve]) -> TrainingInfo:
 
 
 def training_figure(info: TrainingInfo) -> go.Figure:
-    """A line a model over steps of training; customdata of a point is its trial."""
+    """Draw a line for each model over training steps; customdata of a point is its trial."""
     figure = blank(info.notice)
     for line in info.lines:
         figure.add_trace(_line(line))
@@ -148,7 +148,7 @@ def _is_wide(steps: Sequence[int]) -> bool:
 
 
 def _apart(ends: Sequence[int]) -> tuple[int, ...]:
-    """Steps to print: not one so near to the next that they would overlap."""
+    """Return the steps to print, without those so near to the next that they would overlap."""
     return tuple(e for e, after in zip(ends, (*ends[1:], inf), strict=False) if after > _TICKS_APART * e)
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.style import round_ticks, style
+from reports.figures.axes import log_ticks
+from reports.figures.style import style
 from reports.palette import BLUE, GREY
-from reports.wording import range_text, rate_text
+from reports.text.wording import range_text, rate_text
 
 if TYPE_CHECKING:
-    from sizer.estimate import Estimate
+    from sizer.model_estimate import Estimate
 
 # Room on either side, as a factor: the axis is logarithmic.
 _ROOM = 1.6
@@ -39,7 +40,7 @@ class SpeedInfo(NamedTuple):
 
 
 def speed_info(estimate: Estimate) -> SpeedInfo | None:
-    """Decisions about the figure; None without a device of known speed."""
+    """Decide what the figure shows; None without a device of known speed."""
     if estimate.latency is None:
         return None
     rates = {
@@ -50,7 +51,7 @@ def speed_info(estimate: Estimate) -> SpeedInfo | None:
     high = max(rate.high for rate in rates.values()) * _ROOM
     rows = tuple(
         SpeedRow(
-            label=f"{label}<br>{rate.basis.value}",
+            label=f"{label}<br>{rate.basis.label}",
             value=rate.value,
             low=rate.low,
             high=rate.high,
@@ -63,13 +64,13 @@ def speed_info(estimate: Estimate) -> SpeedInfo | None:
     return SpeedInfo(
         rows=rows,
         rate_range=(low, high),
-        ticks=round_ticks(low, high),
-        subtitle=f"on {device}; ranges are meant to hold 80 % of the time",
+        ticks=log_ticks(low, high),
+        subtitle=f"on {device}; with 80 % ranges",
     )
 
 
 def speed_figure(info: SpeedInfo) -> go.Figure:
-    """A dot and its range a rate, on a logarithmic axis."""
+    """Draw a dot and its range for each rate, on a logarithmic axis."""
     figure = go.Figure(layout={"template": "none"})
     figure.add_trace(
         go.Scatter(

@@ -1,21 +1,20 @@
 """What all figures share: fonts, backgrounds, plotly.js settings.
 
-Backgrounds are transparent and no text has a colour of its own, so that the page around a figure (a report,
+Backgrounds are transparent and no text has its own colour, so that the page around a figure (a report,
 the explorer, light or dark) sets both. Lines and outlines are a grey that shows on either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import unescape
-from math import ceil, floor, log10
 from typing import Any
 
 import plotly.graph_objects as go
 
 from reports.palette import GRID
 
-# For plotly.js: no logo, and no button that uploads the figure (plotly.js 4 shows one unless told otherwise).
+# For plotly.js: no logo, and no button that uploads the figure (plotly.js 4 shows one by default).
 FIGURE_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "x")
@@ -25,16 +24,12 @@ _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "
 _TITLE_PX = 56
 _LEAST_TOP_PX = 24
 
-# A range of values with no span gets this share of the value itself on either side.
-_NO_SPAN = 0.2
-MARGIN = 0.06
-
 
 AXIS: Mapping[str, Any] = {"gridcolor": GRID, "zeroline": False, "automargin": True, "title_standoff": 12}
 
 
-def look(*, title: str, subtitle: str) -> dict[str, Any]:
-    """Layout of every figure: its title, fonts and transparent backgrounds."""
+def base_layout(*, title: str, subtitle: str) -> dict[str, Any]:
+    """Return the layout of every figure: its title, fonts and transparent backgrounds."""
     return {
         "title": {
             "text": title,
@@ -55,14 +50,14 @@ def look(*, title: str, subtitle: str) -> dict[str, Any]:
 
 
 def style(figure: go.Figure, *, title: str, subtitle: str) -> None:
-    """Give a figure the look and the axes of every figure."""
-    figure.update_layout(**look(title=title, subtitle=subtitle))
+    """Give a figure the base layout and the axes of every figure."""
+    figure.update_layout(**base_layout(title=title, subtitle=subtitle))
     figure.update_xaxes(**AXIS)
     figure.update_yaxes(**AXIS)
 
 
-def words_apart(figure: go.Figure) -> tuple[str, str, go.Figure]:
-    """Title and subtitle as plain text, and the figure without them: on a page they are text, which wraps."""
+def split_title(figure: go.Figure) -> tuple[str, str, go.Figure]:
+    """Return title and subtitle as text, which wraps on a page, and the figure without them."""
     title, subtitle = figure.layout.title.text or "", figure.layout.title.subtitle.text or ""
     margin, height = figure.layout.margin.t or 0, figure.layout.height
     top = max(_LEAST_TOP_PX, margin - _TITLE_PX)
@@ -72,31 +67,8 @@ def words_apart(figure: go.Figure) -> tuple[str, str, go.Figure]:
 
 
 def blank(notice: str = "") -> go.Figure:
-    """A figure without Plotly's template; with a notice in its middle where there is nothing to draw."""
+    """Return a figure without Plotly's template; with a notice in its middle if there is nothing to draw."""
     figure = go.Figure(layout={"template": "none"})
     if notice:
         figure.add_annotation(text=notice, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
     return figure
-
-
-def axis_range(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of a linear axis that shows these values with a margin; (0, 1) for none.
-
-    >>> axis_range([1.0, 2.0]), axis_range([5.0])
-    ((0.94, 2.06), (4.0, 6.0))
-    """
-    if not values:
-        return (0.0, 1.0)
-    margin = MARGIN * (max(values) - min(values)) or _NO_SPAN * abs(max(values)) or 1.0
-    return (min(values) - margin, max(values) + margin)
-
-
-def round_ticks(low: float, high: float, gap: float = 1.0) -> tuple[float, ...]:
-    """1, 2 and 5 times powers of ten strictly between two positive numbers, `gap` times away from both.
-
-    >>> round_ticks(80, 1500), round_ticks(80, 1500, gap=1.5)
-    ((100.0, 200.0, 500.0, 1000.0), (200.0, 500.0))
-    """
-    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
-    values = (m * 10.0**p for p in powers for m in (1, 2, 5))
-    return tuple(v for v in values if low * gap < v < high / gap)

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from search.reproductions.reproduction_runs import Run
+from search.reproductions.reproduction_runs import ReproductionRun
 from search.reproductions.reproductions import Arm, Claim, Reproduction
+from search.stats.rank_correlation import Interval, kendall, resampled, spearman
 from search.store.results import ProxyResult, TrialStatus
-from search.trust.ranking import Interval, kendall, resampled, spearman
 
 SCHEMA = "sizer.reproduction/1"
 COVERAGE = 0.95
@@ -25,8 +25,8 @@ FEWEST_RANKED = 5
 
 
 @unique
-class Verdict(StrEnum):
-    """What our numbers say of a published claim."""
+class AgreementVerdict(StrEnum):
+    """Verdict of our numbers on a published claim."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
@@ -46,7 +46,7 @@ class ArmFinding:
     diverged: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         architecture = self.arm.candidate.architecture
         return {
             "arm": self.arm.label,
@@ -68,15 +68,15 @@ class ArmFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimFinding:
-    """A claim beside what was found: bits per byte of the worse arm less those of the better."""
+    """A claim and its finding: bits per byte of the worse arm less those of the better."""
 
     claim: Claim
     difference: Interval
     seeds: int  # that both arms have
-    verdict: Verdict
+    verdict: AgreementVerdict
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "claim": self.claim.text,
             "better": self.claim.better,
@@ -90,16 +90,16 @@ class ClaimFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFinding:
-    """How our order of all arms agrees with the published one, beside what counting alone would say."""
+    """How our order of all arms agrees with the published one, next to the agreement of counting alone."""
 
     spearman: Interval
     kendall: Interval
     by_parameters: float | None  # Spearman of more parameters, better
     by_depth: float | None  # of more layers, better
-    verdict: Verdict
+    verdict: AgreementVerdict
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "spearman": self.spearman.to_dict(),
             "kendall": self.kendall.to_dict(),
@@ -111,7 +111,7 @@ class OrderFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All that the stored runs of a reproduction say."""
+    """All findings of the stored runs of a reproduction."""
 
     reproduction: Reproduction
     steps: int
@@ -126,7 +126,7 @@ class Findings:
     dtypes: tuple[str, ...]  # that matrices were multiplied in
 
     def to_dict(self) -> dict[str, Any]:
-        """The document `sizer search reproduce --json` prints."""
+        """Return plain JSON values."""
         r = self.reproduction
         return {
             "schema": SCHEMA,
@@ -153,8 +153,8 @@ class Findings:
         }
 
 
-def findings(reproduction: Reproduction, runs: Sequence[Run]) -> Findings:
-    """What the runs, of one number of steps, say."""
+def findings(reproduction: Reproduction, runs: Sequence[ReproductionRun]) -> Findings:
+    """Return the findings of the runs of one number of steps."""
     cpu = [run.cpu_s for run in runs]
     scored: dict[str, dict[int, ProxyResult]] = {arm.label: {} for arm in reproduction.arms}
     for run in runs:
@@ -177,7 +177,7 @@ def findings(reproduction: Reproduction, runs: Sequence[Run]) -> Findings:
     )
 
 
-def _arm_finding(arm: Arm, scored: Mapping[int, ProxyResult], runs: Sequence[Run]) -> ArmFinding:
+def _arm_finding(arm: Arm, scored: Mapping[int, ProxyResult], runs: Sequence[ReproductionRun]) -> ArmFinding:
     bits = [_bits(result) for result in scored.values()]
     diverged = sum(run.label == arm.label and run.proxy.status is TrialStatus.DIVERGED for run in runs)
     return ArmFinding(
@@ -207,22 +207,26 @@ def _claim_finding(
     )
 
 
-def _claim_verdict(claim: Claim, difference: Interval) -> Verdict:
+def _claim_verdict(claim: Claim, difference: Interval) -> AgreementVerdict:
     if difference.value is None:
-        return Verdict.MISSING
-    return verdict(difference) if claim.published else Verdict.OPEN
+        return AgreementVerdict.MISSING
+    return verdict(difference) if claim.published else AgreementVerdict.OPEN
 
 
 def _order_finding(
     reproduction: Reproduction, scored: Mapping[str, Mapping[int, ProxyResult]]
 ) -> OrderFinding:
-    """Over the arms with a published value and the seeds that all of these have."""
+    """Compare orders over the arms with a published value and the seeds that all of these have."""
     arms = [arm for arm in reproduction.arms if arm.published_value is not None and scored[arm.label]]
     common = set.intersection(*(set(scored[arm.label]) for arm in arms)) if arms else set()
     if len(arms) < FEWEST_RANKED or not common:
         nothing = Interval(value=None, low=None, high=None)
         return OrderFinding(
-            spearman=nothing, kendall=nothing, by_parameters=None, by_depth=None, verdict=Verdict.MISSING
+            spearman=nothing,
+            kendall=nothing,
+            by_parameters=None,
+            by_depth=None,
+            verdict=AgreementVerdict.MISSING,
         )
     sign = -1.0 if reproduction.higher_is_better else 1.0
     theirs = [sign * (arm.published_value or 0.0) for arm in arms]
@@ -237,17 +241,17 @@ def _order_finding(
     )
 
 
-def verdict(interval: Interval) -> Verdict:
-    """What a difference or a correlation, positive as published, says with its range."""
+def verdict(interval: Interval) -> AgreementVerdict:
+    """Return the verdict on a difference or a correlation, positive as published, with its range."""
     if interval.low is None or interval.high is None:
-        return Verdict.CANNOT_TELL
+        return AgreementVerdict.CANNOT_TELL
     if interval.low > 0:
-        return Verdict.AGREES
-    return Verdict.DISAGREES if interval.high < 0 else Verdict.CANNOT_TELL
+        return AgreementVerdict.AGREES
+    return AgreementVerdict.DISAGREES if interval.high < 0 else AgreementVerdict.CANNOT_TELL
 
 
 def paired_difference(better: Sequence[ProxyResult], worse: Sequence[ProxyResult]) -> Interval:
-    """Bits per byte of the worse less those of the better, runs paired by seed, chunks by text.
+    """Return bits per byte of the worse less those of the better, paired by seed and chunk.
 
     The range knows of two kinds of chance: another seed (initial weights and batches) and other text. Their
     variances add up, and the degrees of freedom are Welch and Satterthwaite's. One seed has no range.
@@ -272,7 +276,7 @@ def paired_difference(better: Sequence[ProxyResult], worse: Sequence[ProxyResult
 
 
 def student_t(coverage: float, freedom: float) -> float:
-    """Standard errors each side of a mean that cover so much of Student's distribution.
+    """Return the standard errors each side of a mean for that coverage of Student's distribution.
 
     With t = sqrt(freedom) tan(angle) its density becomes a power of a cosine, which is summed up.
     """

@@ -6,15 +6,15 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from search.proxy.training import TrainConfig
 from search.reproductions.reproductions import Reproduction
 from search.run.forecast import timed_steps_s
+from search.training.training_run import TrainConfig
 from sizer.errors import InvalidQuantity, StudyError
 
 # Below this early orders have the wrong sign (search notes, section 2.5): time left buys steps before seeds.
 TRUSTED_STEPS = 1000
 _FEWEST_STEPS = 20
-_FEWEST_SEEDS = 2  # one seed says nothing of chance
+_FEWEST_SEEDS = 2  # one seed does not show chance
 _MOST_SEEDS = 12
 # Building, scoring and storing a model, as a share of its training, and in seconds.
 _SCORING_SHARE, _RUN_S = 0.1, 0.5
@@ -35,7 +35,7 @@ class Effort:
 
 
 def step_seconds(reproduction: Reproduction, workers: int = 1) -> dict[str, float]:
-    """Seconds of a training step of each arm, by label, timed here."""
+    """Time a training step of each arm on this machine, in seconds, by label."""
     way = TrainConfig(
         steps=1,
         batch_size=reproduction.batch_size,
@@ -47,17 +47,17 @@ def step_seconds(reproduction: Reproduction, workers: int = 1) -> dict[str, floa
 
 
 def expected_seconds(step_s: dict[str, float], effort: Effort, workers: int = 1) -> float:
-    """Seconds that all runs of all arms take."""
+    """Return the seconds that all runs of all arms take."""
     return sum(run_seconds(s, effort.steps) for s in step_s.values()) * effort.seeds / workers
 
 
 def run_seconds(step_s: float, steps: int) -> float:
-    """Seconds of one run, scoring included."""
+    """Return the seconds of one run, scoring included."""
     return step_s * steps * (1 + _SCORING_SHARE) + _RUN_S
 
 
 def within(step_s: dict[str, float], seconds: float, default: Effort, workers: int = 1) -> Effort:
-    """The most that fits into a time: seeds at the default steps, or two seeds of fewer steps.
+    """Return the most that fits into a time: seeds at the default steps, or two seeds of fewer steps.
 
     Raises InvalidQuantity where not even that fits.
     """
@@ -89,9 +89,9 @@ def effort_within(
     folder: Path,
     workers: int = 1,
 ) -> Effort:
-    """What fits into so many minutes; kept, because the same command must ask for the same runs again.
+    """Return what fits into that many minutes; cached, so that a command repeats the same runs.
 
-    Steps timed anew on a busier machine would fit otherwise, and nothing finished would count.
+    Steps timed again on a busier machine would fit otherwise, and nothing finished would count.
     """
     path = folder / reproduction.name / "effort.json"
     asked = {"minutes": minutes, "workers": workers, "default_steps": default.steps}
@@ -100,7 +100,7 @@ def effort_within(
         if kept["asked"] == asked:
             return Effort(steps=kept["steps"], seeds=kept["seeds"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # none yet, or none that can be read: chosen anew
+        pass  # none yet, or none that can be read: chosen again
     found = within(step_s, 60 * minutes, default, workers)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

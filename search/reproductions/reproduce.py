@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from search.proxy.stepper import Precision, choose_engine
-from search.proxy.training import StepReport, TrainConfig
 from search.reproductions.effort import Effort, expected_seconds, run_seconds
 from search.reproductions.reproduction_runs import (
     append_row,
@@ -24,19 +22,22 @@ from search.reproductions.reproduction_runs import (
     stored_runs,
 )
 from search.reproductions.reproductions import Reproduction
-from search.run.executors import Executor, InProcess, Task, WorkerPool
+from search.run.executors import InProcess, WorkerPool
 from search.run.forecast import threads_of
 from search.run.signals import stop_on_signal
+from search.run.tasks import Executor, TrainingTask
 from search.store.lock import study_lock
 from search.store.results import ProxyResult, TrialStatus
 from search.text.corpus import BUILTIN, Corpus, load_corpus
+from search.training.train_step import ProductPrecision, choose_engine
+from search.training.training_run import StepReport, TrainConfig
 from sizer.errors import StudyError
 
 DEFAULT_FOLDER = Path("runs") / "reproductions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class ReproductionProgress:
     """Where a reproduction stands; sent every few steps and after each run."""
 
     name: str
@@ -51,11 +52,11 @@ class Progress:
     total_s: float
 
 
-Hook = Callable[[Progress], None]
+Hook = Callable[[ReproductionProgress], None]
 
 
 def corpus_loader(reproduction: Reproduction, folder: Path) -> Callable[[], Corpus]:
-    """What loads the text, in this process or in a worker; tokens are kept for all reproductions."""
+    """Return a function that loads the text here or in a worker; tokens are kept for all reproductions."""
     return partial(
         load_corpus,
         BUILTIN,
@@ -67,7 +68,7 @@ def corpus_loader(reproduction: Reproduction, folder: Path) -> Callable[[], Corp
 
 @dataclass(slots=True, kw_only=True)
 class _Stand:
-    """How far the runs are, told to the hook."""
+    """Progress of the runs, reported to the hook."""
 
     reproduction: Reproduction
     hook: Hook
@@ -77,26 +78,26 @@ class _Stand:
     done_s: float
     under_way: dict[tuple[int, int], float]  # expected seconds behind each run, by arm and seed
 
-    def stepped(self, task: Task, report: StepReport) -> None:
+    def stepped(self, task: TrainingTask, report: StepReport) -> None:
         arm = self.reproduction.arms[task.number]
         self.under_way[task.number, task.training.seed] = (
             self.cost(task.number) * report.step / self.effort.steps
         )
-        self.tell(arm.label, task.training.seed, report.step, report.tokens_per_s)
+        self.report(arm.label, task.training.seed, report.step, report.tokens_per_s)
 
-    def ended(self, task: Task, result: ProxyResult) -> None:
+    def ended(self, task: TrainingTask, result: ProxyResult) -> None:
         self.under_way.pop((task.number, task.training.seed), None)
         self.finished += 1
         self.done_s += self.cost(task.number)
         label = self.reproduction.arms[task.number].label
-        self.tell(label, task.training.seed, self.effort.steps, result.tokens_per_s)
+        self.report(label, task.training.seed, self.effort.steps, result.tokens_per_s)
 
     def cost(self, number: int) -> float:
         return run_seconds(self.step_s[self.reproduction.arms[number].label], self.effort.steps)
 
-    def tell(self, label: str, seed: int, step: int, tokens_per_s: float | None) -> None:
+    def report(self, label: str, seed: int, step: int, tokens_per_s: float | None) -> None:
         self.hook(
-            Progress(
+            ReproductionProgress(
                 name=self.reproduction.name,
                 finished_runs=self.finished,
                 total_runs=len(self.reproduction.arms) * self.effort.seeds,
@@ -133,7 +134,7 @@ def reproduce(
         engine = _engine(path, reproduction, corpus)
         done = {(run.label, run.seed) for run in stored_runs(reproduction, folder, effort.steps)}
         waiting = [
-            Task(
+            TrainingTask(
                 number=number,
                 rung=0,
                 candidate=arm.candidate,
@@ -171,7 +172,7 @@ def reproduce(
 
 
 def _train(
-    waiting: Sequence[Task],
+    waiting: Sequence[TrainingTask],
     executor: Executor,
     should_stop: Callable[[], bool],
     stand: _Stand,
@@ -191,7 +192,7 @@ def _train(
         try:
             ended = executor.finished()
         except StudyError:
-            if should_stop():  # a worker that was told to stop before it had begun ends without an answer
+            if should_stop():  # a worker that is stopped before its task starts ends without an answer
                 break
             raise
         cpu_s = time.process_time() - began if isinstance(executor, InProcess) else None
@@ -217,8 +218,8 @@ def _train(
     return left
 
 
-def _engine(path: Path, reproduction: Reproduction, corpus: Corpus) -> tuple[bool, Precision]:
-    """How the stored runs were trained, which later ones must be as well; else the fastest way here."""
+def _engine(path: Path, reproduction: Reproduction, corpus: Corpus) -> tuple[bool, ProductPrecision]:
+    """Return how the stored runs were trained, which later ones must match; else the fastest way here."""
     for row in read_rows(path):
         if row["corpus_digest"] != corpus.digest and row["setting"]["tokenizer"] == corpus.tokenizer:
             raise StudyError(
@@ -226,14 +227,14 @@ def _engine(path: Path, reproduction: Reproduction, corpus: Corpus) -> tuple[boo
                 f"{corpus.digest[:12]}); accepted: the same Python, or another --folder"
             )
         if row["setting"] == setting_of(reproduction):
-            return row["fused"], Precision(row["dtype"])
+            return row["fused"], ProductPrecision(row["dtype"])
     engine = choose_engine()
     fused = engine.fused if reproduction.fused is None else reproduction.fused
     return fused, engine.precision
 
 
 def _training(
-    reproduction: Reproduction, effort: Effort, seed: int, engine: tuple[bool, Precision]
+    reproduction: Reproduction, effort: Effort, seed: int, engine: tuple[bool, ProductPrecision]
 ) -> TrainConfig:
     fused, dtype = engine
     return TrainConfig(

@@ -1,4 +1,4 @@
-"""Finished runs of reproductions on disk: one line of JSON each, told apart by all that decides a score."""
+"""Finished runs of reproductions on disk: one line of JSON each, identified by all that decides a score."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.proxy.training import TRAINER_REVISION, TrainConfig
 from search.reproductions.reproductions import Arm, Reproduction
 from search.store.records import proxy_from_dict, proxy_to_dict
 from search.store.results import ProxyResult
+from search.training.training_run import TRAINER_REVISION, TrainConfig
 from sizer.errors import InvalidFile, StudyError
 
 SCHEMA = "sizer.reproduction-run/1"
@@ -34,7 +34,7 @@ _KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class ReproductionRun:
     """One finished run of an arm."""
 
     label: str
@@ -45,12 +45,14 @@ class Run:
 
 
 def runs_path(reproduction: Reproduction, folder: Path) -> Path:
-    """File of a reproduction's runs."""
+    """Return the file of a reproduction's runs."""
     return folder / reproduction.name / "runs.jsonl"
 
 
-def stored_runs(reproduction: Reproduction, folder: Path, steps: int | None = None) -> tuple[Run, ...]:
-    """Finished runs of the arms as they are now; of the longest training stored, where no steps are given."""
+def stored_runs(
+    reproduction: Reproduction, folder: Path, steps: int | None = None
+) -> tuple[ReproductionRun, ...]:
+    """Return finished runs of the current arms, by default of the longest training stored."""
     mine = {arm.label: _model(arm) for arm in reproduction.arms}
     path = runs_path(reproduction, folder)
     rows = [
@@ -63,9 +65,9 @@ def stored_runs(reproduction: Reproduction, folder: Path, steps: int | None = No
     return tuple(_run(row, path) for row in rows if row["steps"] == steps)
 
 
-def _run(row: dict[str, Any], path: Path) -> Run:
+def _run(row: dict[str, Any], path: Path) -> ReproductionRun:
     try:
-        return Run(
+        return ReproductionRun(
             label=row["label"],
             seed=row["seed"],
             threads=row["threads"],
@@ -77,7 +79,7 @@ def _run(row: dict[str, Any], path: Path) -> Run:
 
 
 def _model(arm: Arm) -> dict[str, Any]:
-    """What of an arm decides its score, as it reads back from JSON."""
+    """Return what decides an arm's score, as it reads back from JSON."""
     shape = asdict(arm.candidate.architecture)
     shape.pop("name")
     found: dict[str, Any] = json.loads(json.dumps({"shape": shape, "format": arm.candidate.format}))
@@ -85,7 +87,7 @@ def _model(arm: Arm) -> dict[str, Any]:
 
 
 def setting_of(reproduction: Reproduction) -> dict[str, Any]:
-    """What all arms' scores depend on beside the text, the steps and the seed."""
+    """Return what all arms' scores depend on besides the text, the steps and the seed."""
     return {
         "trainer_revision": TRAINER_REVISION,
         "tokenizer": reproduction.tokenizer.value,
@@ -96,7 +98,7 @@ def setting_of(reproduction: Reproduction) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows as they were written; what a kill left half written is left out."""
+    """Read rows as they were written; lines cut short by a kill are left out."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -139,7 +141,7 @@ def row_of(
     threads: int,
     cpu_s: float | None,
 ) -> dict[str, Any]:
-    """What is kept of a finished run."""
+    """Return what is kept of a finished run."""
     return {
         "schema": SCHEMA,
         "label": arm.label,

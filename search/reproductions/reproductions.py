@@ -9,12 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from search.proxy.quantize import LLAMA_CPP, stored_types
-from search.space.config import BYTE_VOCABULARY, Tokenizer
+from search.config.config import BYTE_VOCABULARY, Tokenizer
 from search.space.formats import file_bytes
 from search.store.results import Candidate
+from search.training.quantize import stored_types
 from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrategy
 from sizer.errors import InvalidArchitecture, UnknownName
+from sizer.runtimes import DEFAULT_RUNTIME
 from sizer.tensors import count_parameters, tensor_specs
 
 _FILE = Path(__file__).parents[1] / "data" / "reproductions.toml"
@@ -30,9 +31,9 @@ class Scale:
     heads: int  # more heads than widths of the proxy have room for become fewer
 
     def of(self, model: Architecture) -> Architecture:
-        """The proxy: every count divided exactly; InvalidArchitecture where one does not divide.
+        """Return the proxy: every count divided exactly; InvalidArchitecture if one does not divide.
 
-        With vocab = depth x width every matrix, tables included, is the same share of its own: the
+        With vocab = depth x width every matrix, tables included, is the same share of the model: the
         publication's proportions of parameters are kept, which the order of depths and widths depends on.
         """
         return replace(
@@ -79,7 +80,7 @@ class Arm:
     @property
     def file_bytes(self) -> int:
         """Bytes of the proxy's file in llama.cpp, which stores a shared block for each of its runs."""
-        return file_bytes(self.candidate.architecture, self.candidate.format, LLAMA_CPP)
+        return file_bytes(self.candidate.architecture, self.candidate.format, DEFAULT_RUNTIME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,19 +119,19 @@ class Reproduction:
     claims: tuple[Claim, ...]
 
     def arm(self, label: str) -> Arm:
-        """The arm of that label."""
+        """Return the arm of that label."""
         return next(arm for arm in self.arms if arm.label == label)
 
 
 @cache
 def reproductions() -> Mapping[str, Reproduction]:
-    """All that can be repeated, by name."""
+    """Return all reproductions by name."""
     tables = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     return {name: _read(name, table) for name, table in tables.items()}
 
 
 def reproduction(name: str) -> Reproduction:
-    """The one of that name, ignoring case; an unknown one lists what is known."""
+    """Return the reproduction of that name, ignoring case; an unknown name lists the known ones."""
     wanted = name.strip().lower()
     if wanted not in reproductions():
         raise UnknownName.of("reproduction", name, reproductions())

@@ -6,89 +6,54 @@ worker that dies loses at most what it trained since its last checkpoint.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from search.proxy.train import train_proxy
-from search.proxy.training import StepReport, TrainConfig
-from search.store.results import Candidate, ProxyResult, TrialStatus
-from search.text.corpus import Corpus
-from sizer.architecture import Architecture
+from search.run.tasks import StepHook, TrainingTask
+from search.store.results import ProxyResult, TrialStatus
+from search.text.corpora import TextInTokens
+from search.training.score import train_proxy
+from search.training.training_run import StepReport
 from sizer.errors import SizerError, StudyError
 
 _POLL_S = 0.2  # between looks at whether to stop
 _DEATHS = 2  # a task whose worker died this often ends the search: the next worker would die as well
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One piece of training: a trial's candidate up to a step, from its checkpoint where there is one."""
-
-    number: int
-    rung: int  # from 0; runs to the last end with a falling rate
-    candidate: Candidate
-    training: TrainConfig
-    checkpoint: Path | None
-    scaled: Architecture | None = None  # trained in the candidate's place
-
-
-StepHook = Callable[[Task, StepReport], None]
-
-
-class Executor(Protocol):
-    """Runs tasks, as many at a time as it has slots."""
-
-    @property
-    def free(self) -> int:
-        """Slots without a task."""
-        ...
-
-    def start(self, task: Task) -> None:
-        """Begin a task; there must be a free slot."""
-        ...
-
-    def finished(self) -> list[tuple[Task, ProxyResult]]:
-        """Wait until a task ends; every task that has ended since, and what came of it."""
-        ...
-
-    def close(self) -> None:
-        """Let go of processes; tasks under way leave their checkpoint."""
-        ...
-
-
 class InProcess:
     """One task at a time, here."""
 
-    def __init__(self, corpus: Corpus, *, on_step: StepHook, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, corpus: TextInTokens, *, on_step: StepHook, should_stop: Callable[[], bool]) -> None:
         self._corpus, self._on_step, self._should_stop = corpus, on_step, should_stop
-        self._task: Task | None = None
+        self._task: TrainingTask | None = None
 
     @property
     def free(self) -> int:
         """1 without a task."""
         return int(self._task is None)
 
-    def start(self, task: Task) -> None:
+    def start(self, task: TrainingTask) -> None:
         """Keep the task for `finished`, which trains it."""
         assert self._task is None
         self._task = task
 
-    def finished(self) -> list[tuple[Task, ProxyResult]]:
+    def finished(self) -> list[tuple[TrainingTask, ProxyResult]]:
         """Train the task to its end."""
         task, self._task = self._task, None
         assert task is not None
         result = train_proxy(
             task.candidate,
-            self._corpus,
+            self._corpus.of(task.trained.vocab_size),
             task.training,
             on_step=lambda report: self._on_step(task, report),
             should_stop=self._should_stop,
@@ -98,7 +63,7 @@ class InProcess:
         return [(task, result)]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,14 +71,19 @@ class _Worker:
     process: BaseProcess
     link: Connection
     cores: tuple[int, ...]
-    task: Task | None = None
+    task: TrainingTask | None = None
 
 
 class WorkerPool:
-    """Several tasks at a time, each in a process of its own on its own cores."""
+    """Several tasks at a time, each in a separate process on its own cores."""
 
     def __init__(
-        self, workers: int, load: Callable[[], Corpus], *, on_step: StepHook, should_stop: Callable[[], bool]
+        self,
+        workers: int,
+        load: Callable[[], TextInTokens],
+        *,
+        on_step: StepHook,
+        should_stop: Callable[[], bool],
     ) -> None:
         self._load, self._on_step, self._should_stop = load, on_step, should_stop
         self._context = get_context("spawn")
@@ -126,21 +96,21 @@ class WorkerPool:
         """Workers without a task."""
         return sum(worker.task is None for worker in self._workers)
 
-    def start(self, task: Task) -> None:
+    def start(self, task: TrainingTask) -> None:
         """Hand the task to a worker without one."""
         worker = next(w for w in self._workers if w.task is None)
         worker.task = task
         self._send(worker, task)
 
-    def _send(self, worker: _Worker, task: Task) -> None:
+    def _send(self, worker: _Worker, task: TrainingTask) -> None:
         try:
             worker.link.send(task)
         except OSError:  # it died while it had nothing to do
             self._replace(worker, task)
 
-    def finished(self) -> list[tuple[Task, ProxyResult]]:
+    def finished(self) -> list[tuple[TrainingTask, ProxyResult]]:
         """Wait until a task ends; every task that has ended since, and what came of it."""
-        ended: list[tuple[Task, ProxyResult]] = []
+        ended: list[tuple[TrainingTask, ProxyResult]] = []
         while not ended:
             if self._should_stop():
                 self._stop.set()
@@ -151,15 +121,15 @@ class WorkerPool:
                 ended += self._hear(busy[link])
         return ended
 
-    def _hear(self, worker: _Worker) -> list[tuple[Task, ProxyResult]]:
+    def _hear(self, worker: _Worker) -> list[tuple[TrainingTask, ProxyResult]]:
         task = worker.task
         assert task is not None
         try:
             message = worker.link.recv()
         except (EOFError, OSError):
-            if self._stop.is_set():  # it was told to stop before it took the task, or as it ended it
+            if self._stop.is_set():  # stopped before it took the task, or as it ended it
                 worker.task = None
-                return [(task, _not_begun(task))]
+                return [(task, not_begun(task))]
             self._replace(worker, task)
             return []
         if isinstance(message, StepReport):
@@ -171,8 +141,8 @@ class WorkerPool:
         worker.task = None
         return [(task, message)]
 
-    def _replace(self, worker: _Worker, task: Task) -> None:
-        """A new process for one that died; it goes on with the task from its checkpoint."""
+    def _replace(self, worker: _Worker, task: TrainingTask) -> None:
+        """Start a new process for one that died; it resumes the task from its checkpoint."""
         worker.process.join()
         key = (task.number, task.rung, task.training.seed)
         self._deaths[key] = self._deaths.get(key, 0) + 1
@@ -195,7 +165,7 @@ class WorkerPool:
         return _Worker(process, here, cores)
 
     def close(self) -> None:
-        """Ask the workers to end, and wait until they have."""
+        """End the workers."""
         self._stop.set()
         for worker in self._workers:
             worker.link.close()
@@ -205,14 +175,14 @@ class WorkerPool:
 
 
 def available_cores() -> tuple[int, ...]:
-    """Cores this process may run on."""
+    """Return the cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 
 
 def divided(cores: Sequence[int], workers: int) -> list[tuple[int, ...]]:
-    """Cores of each worker: as even as they go; shared where there are more workers than cores.
+    """Divide cores among workers as evenly as possible; share them if there are more workers than cores.
 
     >>> divided((0, 1, 2, 3, 4), 2), divided((0, 1), 3)
     ([(0, 1), (2, 3, 4)], [(0,), (1,), (0,)])
@@ -223,8 +193,8 @@ def divided(cores: Sequence[int], workers: int) -> list[tuple[int, ...]]:
     return [tuple(cores[count * i // workers : count * (i + 1) // workers]) for i in range(workers)]
 
 
-def _not_begun(task: Task) -> ProxyResult:
-    """What is known of a task whose worker stopped without a word: whatever it kept is in the checkpoint."""
+def not_begun(task: TrainingTask) -> ProxyResult:
+    """Return the result of a task whose worker died without a report: its work is in the checkpoint."""
     return ProxyResult(
         status=TrialStatus.STOPPED,
         val_bits_per_byte=None,
@@ -239,14 +209,29 @@ def _not_begun(task: Task) -> ProxyResult:
     )
 
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, however that ends; elsewhere than on Linux not.
+
+    Without it a worker of a killed search trains on until its next report, or until it has loaded torch.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before
+            os._exit(1)
+
+
 class _Stop(Protocol):
     def is_set(self) -> bool: ...
 
 
 def _work(
-    link: Connection, load: Callable[[], Corpus], cores: tuple[int, ...], stop: _Stop, parent: int
+    link: Connection, load: Callable[[], TextInTokens], cores: tuple[int, ...], stop: _Stop, parent: int
 ) -> None:
-    """A worker's life: tasks in, reports and results out, until the link closes or the parent is gone."""
+    """Run a worker: read tasks, send reports and results until the link closes or the parent dies."""
+    end_with_parent(parent)
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
@@ -262,10 +247,10 @@ def _work(
             if not link.poll(_POLL_S):
                 continue
             task = link.recv()
-            assert isinstance(task, Task)
+            assert isinstance(task, TrainingTask)
             result = train_proxy(
                 task.candidate,
-                corpus,
+                corpus.of(task.trained.vocab_size),
                 task.training,
                 on_step=link.send,
                 should_stop=should_stop,

@@ -8,26 +8,29 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from search.proxy.accelerator import training_device
-from search.proxy.few_bits import any_few_bits
-from search.proxy.model import Decoder
-from search.proxy.scaled import proxy_of
-from search.proxy.scaling import initialize
-from search.proxy.stepper import make_stepper, update_rule
-from search.proxy.training import TrainConfig, precision_of, uses_written_out_steps
+from search.config.config import SearchConfig
 from search.run.executors import available_cores
-from search.run.plan import expected_steps, rung_steps
-from search.space.config import SearchConfig
-from search.space.resolve import resolve_or_say_why
-from search.space.starts import starting_proposals
+from search.schedule.plan import expected_steps, rung_steps
+from search.space.initial_points import initial_suggestions
+from search.space.resolve import resolve
+from search.training.accelerator import training_device
+from search.training.decoder import Decoder
+from search.training.learning_rates import initialize
+from search.training.low_bit import any_few_bits
+from search.training.scaled_proxy import proxy_of
+from search.training.train_step import make_train_step, update_rule
+from search.training.training_run import TrainConfig, backend_of, precision_of
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, NoFit
+from sizer.tensors import count_parameters, tensor_specs
 
 # Steps timed of each model after one that is not; the fastest counts.
 _TIMED = 3
-# Below so many models a search has nothing to choose from; rather fewer steps than that.
+# With fewer models a search has nothing to choose from; fewer steps are better.
 _FEWEST_TRIALS = 8
 _FEWEST_STEPS = 50
+# Larger models are not timed whole: 60M parameters take a gigabyte.
+_MOST_TIMED_PARAMETERS = 60_000_000
 # Sizing, building, scoring and storing a model, in seconds; a tenth of a minute of training at most.
 _MODEL_S = 1.5
 
@@ -44,7 +47,7 @@ class Forecast:
     seconds: float
 
     def text(self) -> str:
-        """One line."""
+        """Format the forecast as one line."""
         from sizer.units import format_count, format_seconds
 
         ladder = " then ".join(f"{steps:,}" for steps in self.rungs)
@@ -55,40 +58,43 @@ class Forecast:
 
 
 def forecast(config: SearchConfig, step_s: float) -> Forecast:
-    """What a search takes where a step takes `step_s`, a worker's models one after the other."""
-    steps = expected_steps(config, aside=any_few_bits(config.formats, config.runtime))
+    """Forecast what a search takes at `step_s` a step, a worker's models one after the other."""
+    steps = expected_steps(config, aside=any_few_bits(config.space.formats, config.budget.runtime))
     return Forecast(
-        trials=config.trials,
+        trials=config.training.trials,
         rungs=rung_steps(config),
         steps=steps,
-        tokens=steps * config.batch_size * config.seq_len,
+        tokens=steps * config.training.batch_size * config.training.seq_len,
         step_s=step_s,
-        seconds=(steps * step_s + config.trials * _MODEL_S) / config.workers,
+        seconds=(steps * step_s + config.training.trials * _MODEL_S) / config.training.workers,
     )
 
 
 def within(config: SearchConfig, seconds: float, step_s: float, *, keep_trials: bool) -> SearchConfig:
-    """The search that fits into a time: as many models as fit, or fewer steps where those are too few.
+    """Return the search that fits into a time: as many models as fit, or fewer steps if those are too few.
 
     Raises InvalidQuantity where not even the smallest search fits.
     """
     if not keep_trials:
-        most = _most(lambda n: forecast(replace(config, trials=n), step_s).seconds <= seconds, 1, 100_000)
+        most = _most(lambda n: forecast(config.changed(trials=n), step_s).seconds <= seconds, 1, 100_000)
         if most >= _FEWEST_TRIALS:
-            return replace(config, trials=most)
-        config = replace(config, trials=_FEWEST_TRIALS)
-    steps = _most(lambda n: forecast(replace(config, steps=n), step_s).seconds <= seconds, 1, config.steps)
+            return config.changed(trials=most)
+        config = config.changed(trials=_FEWEST_TRIALS)
+    steps = _most(
+        lambda n: forecast(config.changed(steps=n), step_s).seconds <= seconds, 1, config.training.steps
+    )
     if steps < _FEWEST_STEPS:
-        least = forecast(replace(config, steps=_FEWEST_STEPS), step_s).seconds
+        least = forecast(config.changed(steps=_FEWEST_STEPS), step_s).seconds
         raise InvalidQuantity(
-            f"minutes: {config.trials} models of {_FEWEST_STEPS} steps take about {least / 60:.1f} minutes "
-            f"here, got {seconds / 60:g}; accepted: at least that, fewer --trials, or a smaller --max-size"
+            f"minutes: {config.training.trials} models of {_FEWEST_STEPS} steps take about {least / 60:.1f} "
+            f"minutes here, got {seconds / 60:g}; accepted: at least that, fewer --trials, or a smaller "
+            f"--max-size"
         )
-    return replace(config, steps=steps)
+    return config.changed(steps=steps)
 
 
 def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
-    """The largest number from low to high that fits; low - 1 where none does."""
+    """Return the largest number from low to high that fits; low - 1 if none does."""
     below, above = low - 1, high + 1
     while above - below > 1:
         middle = (below + above) // 2
@@ -97,23 +103,43 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def step_seconds(config: SearchConfig) -> float:
-    """Seconds of a training step of the space's models: the mean over the shapes tried first, timed here."""
+    """Time a training step on this machine, in seconds: mean over the shapes that are tried first."""
     way = TrainConfig(
-        steps=config.steps, batch_size=config.batch_size, seq_len=config.seq_len, train_on=config.train_on
+        steps=config.training.steps,
+        batch_size=config.training.batch_size,
+        seq_len=config.training.seq_len,
+        train_on=config.training.train_on,
     )
-    times = timed_steps_s(_architectures(config), way, workers=config.workers)
-    return sum(times) / len(times)
+    small = [small_enough(architecture) for architecture in _architectures(config)]
+    times = timed_steps_s([few for few, _ in small], way, workers=config.training.workers)
+    return sum(scale * time_s for (_, scale), time_s in zip(small, times, strict=True)) / len(times)
+
+
+def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
+    """Return a model that is timed in place of one, and how many times as many parameters that one has.
+
+    Training holds about 16 bytes a parameter: a large model is timed by its first layers, which take their
+    share of the time, so that a forecast takes seconds and no gigabytes.
+    """
+    total = count_parameters(tensor_specs(architecture)).total
+    if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
+        return architecture, 1.0
+    alone = count_parameters(tensor_specs(replace(architecture, num_layers=1))).total
+    block = count_parameters(tensor_specs(replace(architecture, num_layers=2))).total - alone
+    layers = max(1, min(architecture.num_layers, 1 + (_MOST_TIMED_PARAMETERS - alone) // block))
+    few = replace(architecture, num_layers=layers)
+    return few, total / count_parameters(tensor_specs(few)).total
 
 
 def threads_of(workers: int) -> int:
-    """Threads that a model is trained with: torch's own here, its share of the cores in a worker."""
+    """Return the threads that train a model: torch's own here, its share of the cores in a worker."""
     return torch.get_num_threads() if workers == 1 else max(1, len(available_cores()) // workers)
 
 
 def timed_steps_s(
     architectures: Sequence[Architecture], way: TrainConfig, *, workers: int = 1
 ) -> list[float]:
-    """Seconds of a training step of each model on a worker's share of the cores, timed here."""
+    """Time a training step of each model, in seconds, on a worker's share of the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, len(available_cores()) // workers))
     try:
@@ -123,7 +149,7 @@ def timed_steps_s(
 
 
 def _architectures(config: SearchConfig) -> Sequence[Architecture]:
-    resolved = [resolve_or_say_why(proposal, config) for proposal in starting_proposals(config)]
+    resolved = [resolve(suggestion, config) for suggestion in initial_suggestions(config)]
     shapes = dict.fromkeys(r.candidate.architecture for r in resolved if r.reason is None)
     if not shapes:
         raise NoFit(f"budget: {resolved[0].reason}")
@@ -135,22 +161,22 @@ def _timed(architecture: Architecture, way: TrainConfig) -> float:
     model = Decoder(architecture)
     initialize(model, architecture, torch.Generator().manual_seed(0))
     model.to(device)
-    stepper = make_stepper(
+    train_step = make_train_step(
         model,
         batch=way.batch_size,
         seq=way.seq_len,
         dtype=precision_of(way).dtype,
         rule=update_rule(architecture, weight_decay=0.1, clip=1.0),
-        fused=uses_written_out_steps(way),
+        fused=backend_of(way).name == "fused",
     )
-    stepper.refresh()
+    train_step.sync_weights()
     shape = (way.batch_size, way.seq_len + 1)
     windows = torch.randint(architecture.vocab_size, shape, generator=torch.Generator().manual_seed(0))
     windows = windows.to(device)
     times = []
     for number in range(1, _TIMED + 2):
         begin = time.perf_counter()
-        stepper.step(windows, 1e-3, number)
-        stepper.take_loss()  # waits until the step has ended, wherever it runs
+        train_step.step(windows, 1e-3, number)
+        train_step.pop_loss()  # waits until the step has ended, wherever it runs
         times.append(time.perf_counter() - begin)
     return min(times[1:])

@@ -1,9 +1,9 @@
-"""Searches in the background: begun apart from whoever asks for them, found again, asked to stop, forgotten.
+"""Searches in the background: started apart from the caller, found again, stopped, forgotten.
 
-A search begun here is a process of its own session: it goes on when the page, the server or the terminal
-that began it closes. What it prints goes to runs/logs/NAME.log. Which process it is stands beside the log,
-and in the live file (search/run/live.py) once it trains; a process is signalled only where its number and its
-start both are those written down.
+A search started here is a process in a separate session: it continues when the page, the server or the
+terminal that started it closes. What it prints goes to runs/logs/NAME.log. Its process is recorded next to
+the log, and in the live file (search/run/live.py) once it trains; a process is signalled only where its
+number and its start both are those written down.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from search.run.live import Live, State, read_live, replace_file
+from search.run.live import LiveStatus, State, read_live
+from search.store.fallback_files import sqlite_path
 from search.store.folders import STORAGE_VARIABLE, runs_folder, study_folder
-from search.store.kept import sqlite_path
-from search.store.owner import is_alive, is_here, process
+from search.store.lock import lock_holder
+from search.store.process import is_alive, is_here, process
+from sizer.atomic_write import atomic_write
 from sizer.errors import StudyError
 
 # What is printed in a forecast or an error; `commands/console.py` and `cli.py` write them.
 _FORECAST, _ERROR = "forecast: ", "error: "
 # Timing the models of a space takes seconds; loading a large corpus may take minutes.
 _FORECAST_LIMIT_S = 300.0
+# A page asks for its forecast every second.
+_UNASKED_S = 10.0
+_LOOK_EVERY_S = 0.2
 _TAIL_BYTES = 16_000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# Folders that are beside those of the studies.
-_TAKEN = ("corpora", "logs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A search begun in the background."""
+    """A search started in the background."""
 
     study: str
-    owner: Mapping[str, Any]  # as search.store.owner.process tells it
+    owner: Mapping[str, Any]  # as search.store.process.process describes it
     arguments: tuple[str, ...]  # of the command line
     began_at_s: float  # since the epoch
     log_begins_bytes: int  # where its part of the log begins
@@ -55,64 +55,125 @@ class Activity:
     """What a study's process is doing, or how the last one ended."""
 
     owner: Mapping[str, Any] | None  # the process at work; None: there is none
-    state: State | None  # None: nothing was told yet
+    state: State | None  # None: no status yet
     reason: str  # of a failure, one line; else empty
-    live: Live | None
+    live: LiveStatus | None
 
     @property
     def is_starting(self) -> bool:
-        """Whether a process is at work that has not told anything yet."""
+        """True if a process is at work that has written no status yet."""
         return self.owner is not None and self.state is None
 
 
-def check_new_name(name: str) -> None:
-    """Raise StudyError for a name that could not be that of a file on every system."""
-    if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
-        raise StudyError(
-            f"study: {name[:80]!r} cannot be a name; accepted: up to 64 letters, digits, dots, dashes and "
-            f"underscores, beginning with a letter or digit, and not {' or '.join(_TAKEN)}"
-        )
-
-
-def forecast_line(arguments: Sequence[str], storage: str) -> str:
-    """What `sizer search run --dry-run` says of a search; StudyError with its error line."""
+def program_document(
+    arguments: Sequence[str], storage: str, *, limit_s: float, accepted: Sequence[int] = (0,)
+) -> dict[str, Any]:
+    """Return what a command prints with `--json`; StudyError with its error line for another exit code."""
+    done = run_program([*arguments, "--json"], storage, what=arguments[0], limit_s=limit_s)
     try:
-        done = subprocess.run(
-            [*_program(), "search", "run", *arguments, "--dry-run"],
+        document = json.loads(done.stdout)
+    except ValueError:
+        document = None
+    if done.returncode not in accepted or not isinstance(document, dict):
+        raise _failed(arguments[0], done)
+    return document
+
+
+def run_program(
+    arguments: Sequence[str], storage: str, *, what: str, limit_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end, apart from this process; StudyError if it takes too long."""
+    try:
+        return subprocess.run(
+            [*_program(), *arguments],
             env=_environment(storage),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=_FORECAST_LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise StudyError(f"forecast: took more than {_FORECAST_LIMIT_S:g} s and was given up") from None
-    for line in done.stderr.splitlines():
-        if done.returncode == 0 and line.startswith(_FORECAST):
-            return line.removeprefix(_FORECAST)
-    raise StudyError(_last_error(done.stderr) or f"forecast: ended with exit code {done.returncode}")
+        raise StudyError(f"{what}: took more than {limit_s:g} s and was given up") from None
+
+
+def _failed(what: str, done: subprocess.CompletedProcess[str]) -> StudyError:
+    return StudyError(_last_error(done.stderr) or f"{what}: ended with exit code {done.returncode}")
 
 
 class Forecasting:
-    """A forecast that is being made while other things go on."""
+    """A forecast that is being made by a process while other things go on; one at a time.
 
-    def __init__(self, arguments: Sequence[str], storage: str) -> None:
-        self.line, self.error = "", ""  # what it says, or why it cannot be
-        self._thread = threading.Thread(target=self._make, args=(arguments, storage), daemon=True)
+    The process ends when another forecast is started, when it is cancelled, and when nobody has asked for its
+    state for some seconds: its page is closed then.
+    """
+
+    _latest: ClassVar[Forecasting | None] = None
+    _guard: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, arguments: Sequence[str], storage: str, *, unasked_s: float = _UNASKED_S) -> None:
+        self.line, self.error = "", ""  # its line, or its error
+        self._unasked_s, self._asked_s = unasked_s, time.monotonic()
+        self._why_ended = ""
+        with self._guard:
+            before, Forecasting._latest = Forecasting._latest, self
+        if before is not None:
+            before.cancel("another forecast was started")
+        self._child = subprocess.Popen(
+            [*_program(), "search", "run", *arguments, "--dry-run"],
+            env=_environment(storage),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._thread = threading.Thread(target=self._wait, daemon=True)
         self._thread.start()
 
     @property
     def is_done(self) -> bool:
-        """Whether there is a line or an error."""
+        """True if there is a line or an error; asking keeps the process alive."""
+        self._asked_s = time.monotonic()
         return bool(self.line or self.error)
 
-    def _make(self, arguments: Sequence[str], storage: str) -> None:
-        try:
-            self.line = forecast_line(arguments, storage)
-        except StudyError as error:
-            self.error = str(error)
+    @property
+    def pid(self) -> int:
+        """Number of the process that makes the forecast."""
+        return self._child.pid
+
+    def cancel(self, why: str = "cancelled") -> None:
+        """End the process; `error` is then the reason."""
+        self._why_ended = self._why_ended or why
+        if self._child.poll() is None:
+            self._child.kill()
+
+    def _wait(self) -> None:
+        began_s, printed = time.monotonic(), ""
+        while True:
+            try:
+                printed = self._child.communicate(timeout=_LOOK_EVERY_S)[1]
+                break
+            except subprocess.TimeoutExpired:
+                now_s = time.monotonic()
+                if now_s - began_s > _FORECAST_LIMIT_S:
+                    self.cancel(f"took more than {_FORECAST_LIMIT_S:g} s and was given up")
+                elif now_s - self._asked_s > self._unasked_s:
+                    self.cancel("its page was closed")
+        line = _forecast_of(printed) if self._child.returncode == 0 else ""
+        if self._why_ended:
+            self.error = f"forecast: {self._why_ended}"
+        elif line:
+            self.line = line
+        else:
+            ended = f"forecast: ended with exit code {self._child.returncode}"
+            self.error = _last_error(printed) or ended
+
+
+def _forecast_of(printed: str) -> str:
+    lines = (line for line in printed.splitlines() if line.startswith(_FORECAST))
+    return next(lines, "").removeprefix(_FORECAST)
 
 
 def launch(study: str, arguments: Sequence[str], storage: str) -> Launch:
@@ -133,7 +194,7 @@ def launch(study: str, arguments: Sequence[str], storage: str) -> Launch:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        begun = Launch(
+        started = Launch(
             study=study,
             owner=process(child.pid),
             arguments=("search", *arguments),
@@ -142,14 +203,15 @@ def launch(study: str, arguments: Sequence[str], storage: str) -> Launch:
         )
         # its end must be asked for, or it stays in the list of processes for as long as this one runs
         threading.Thread(target=child.wait, name=f"end of {study}", daemon=True).start()
-        replace_file(_launch_file(study, storage), json.dumps(asdict(begun)))
+        with atomic_write(_launch_file(study, storage)) as file:
+            file.write(json.dumps(asdict(started)).encode())
     except OSError as error:
-        raise StudyError(f"study: {study!r} cannot be begun: {error.strerror or error}") from None
-    return begun
+        raise StudyError(f"study: {study!r} cannot be started: {error.strerror or error}") from None
+    return started
 
 
 def read_launch(study: str, storage: str) -> Launch | None:
-    """The last search of a study that was begun in the background."""
+    """Read the last search of a study that was started in the background."""
     try:
         document = json.loads(_launch_file(study, storage).read_text(encoding="utf-8"))
         owner = document["owner"]
@@ -167,26 +229,34 @@ def read_launch(study: str, storage: str) -> Launch | None:
 
 
 def launched_studies(storage: str) -> tuple[str, ...]:
-    """Names of the studies that were begun in the background, whether or not the storage has them yet."""
+    """List the studies started in the background, whether or not the storage has them yet."""
     return tuple(sorted(path.stem for path in (runs_folder(storage) / "logs").glob("*.json")))
 
 
 def activity(study: str, storage: str) -> Activity:
-    """What is going on with a study, from what its processes wrote down."""
-    live, begun = read_live(study, storage), read_launch(study, storage)
+    """Return what a study's processes are doing, from the status they wrote."""
+    live, started = read_live(study, storage), read_launch(study, storage)
     if live is not None and live.is_running:
         return Activity(owner=live.owner, state=live.state, reason="", live=live)
-    told = begun is None or (live is not None and live.written_at_s >= begun.began_at_s)
-    if begun is not None and is_alive(dict(begun.owner)):
+    has_status = started is None or (live is not None and _is_status_of(live, started))
+    seen_s = 0.0 if started is None else started.began_at_s
+    if live is not None:
+        seen_s = max(seen_s, live.written_at_s)
+    if started is not None and is_alive(dict(started.owner), written_at_s=seen_s):
         # before it trains, or while it writes its report
-        state = live.state if live is not None and told else None
-        return Activity(owner=begun.owner, state=state, reason="", live=live)
-    if not told:
+        state = live.state if live is not None and has_status else None
+        return Activity(owner=started.owner, state=state, reason="", live=live)
+    if not has_status:
         reason = _last_error(log_tail(study, storage)) or "ended before it trained anything"
         return Activity(owner=None, state=State.FAILED, reason=reason, live=live)
     if live is None:
         return Activity(owner=None, state=None, reason="", live=None)
     return Activity(owner=None, state=live.state, reason=live.reason, live=live)
+
+
+def _is_status_of(live: LiveStatus, started: Launch) -> bool:
+    """Return whether a status is of a search, not of one before it; a clock may have been set back."""
+    return dict(live.owner) == dict(started.owner) or live.written_at_s >= started.began_at_s
 
 
 def stop(study: str, storage: str) -> None:
@@ -206,13 +276,13 @@ def stop(study: str, storage: str) -> None:
 
 
 def forget(study: str, storage: str) -> None:
-    """Remove the log and the record of a search begun in the background that never came to be a study.
+    """Remove the log and the record of a background search that never became a study.
 
-    StudyError for one that is at work, or is stored, or of a storage that does not say what it holds: what is
+    StudyError for one that is at work, or is stored, or of a storage that cannot be read: what is
     written down of a study is never removed here.
     """
     if study not in launched_studies(storage):
-        raise StudyError(f"study: {study[:80]!r} was not begun in the background; there is nothing to forget")
+        raise StudyError(f"study: {study[:80]!r} was not started in the background: nothing to forget")
     at_work = activity(study, storage).owner
     if at_work is not None:
         raise StudyError(f"study: {study!r} is being run by process {at_work['pid']}; stop it or wait")
@@ -226,33 +296,33 @@ def forget(study: str, storage: str) -> None:
 
 
 def log_file(study: str, storage: str) -> Path:
-    """Where a search in the background prints."""
-    return _beside_logs(study, storage, ".log")
+    """Return the log file of a background search."""
+    return _in_logs(study, storage, ".log")
 
 
 def log_tail(study: str, storage: str) -> str:
-    """The end of what the last search in the background printed."""
-    begun = read_launch(study, storage)
+    """Return the end of the log of the last background search."""
+    started = read_launch(study, storage)
     try:
         with log_file(study, storage).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES, begun.log_begins_bytes if begun else 0))
+            file.seek(max(0, size - _TAIL_BYTES, started.log_begins_bytes if started else 0))
             return file.read(_TAIL_BYTES).decode("utf-8", "replace")
     except (OSError, ValueError):
         return ""
 
 
 def _launch_file(study: str, storage: str) -> Path:
-    return _beside_logs(study, storage, ".json")
+    return _in_logs(study, storage, ".json")
 
 
-def _beside_logs(study: str, storage: str, suffix: str) -> Path:
+def _in_logs(study: str, storage: str, suffix: str) -> Path:
     study_folder(study, storage)  # a name that leads nowhere else; the command line takes one with a slash
     return runs_folder(storage) / "logs" / f"{study}{suffix}"
 
 
 def _is_stored(study: str, storage: str) -> bool:
-    """Whether a storage holds a study; StudyError where it cannot be asked."""
+    """Return whether a storage holds a study; StudyError if it cannot be read."""
     from search.store.study import list_studies  # optuna is heavy: beginning and watching do without
 
     path = sqlite_path(storage)
@@ -260,10 +330,10 @@ def _is_stored(study: str, storage: str) -> bool:
 
 
 def _program() -> tuple[str, str]:
-    """This Python and the command line's file: not looked for in the working directory."""
+    """Return this Python and the file of the command line, not looked up in the working directory."""
     spec = importlib.util.find_spec("cli")
     if spec is None or spec.origin is None:
-        raise StudyError("search: the command line is not installed beside the explorer")
+        raise StudyError("search: the command line is not installed with the explorer")
     return sys.executable, spec.origin
 
 
@@ -273,24 +343,21 @@ def _environment(storage: str) -> dict[str, str]:
 
 
 def _last_error(printed: str) -> str:
-    """The last line of an error, without its prefix."""
+    """Return the last error line without its prefix."""
     errors = [line.removeprefix(_ERROR) for line in printed.splitlines() if line.startswith(_ERROR)]
     return errors[-1] if errors else ""
 
 
 def _check_lock(study: str, storage: str, pid: int) -> None:
-    """The study's lock must name the process as well: the lock is written by the process itself."""
-    text = ""
-    with suppress(OSError, UnicodeDecodeError):
-        text = (study_folder(study, storage) / "lock").read_text(encoding="ascii")
-    if text.strip() != str(pid):
+    """Raise unless the study's lock names the process as well: the process itself wrote it."""
+    if lock_holder(study_folder(study, storage)) != str(pid):
         raise StudyError(f"study: process {pid} does not hold the lock of {study!r}; stop it yourself")
 
 
 def _interrupt(owner: Mapping[str, Any]) -> None:
-    """SIGTERM to the very process described, or to none: the number may have come to mean another.
+    """Send SIGTERM to exactly the process described, or to none: its number may have been reused.
 
-    A search takes it as it takes Ctrl-C. SIGINT would be ignored by one begun from a server that a script put
+    A search takes it as it takes Ctrl-C. SIGINT would be ignored by a search of a server that a script put
     in the background: what a shell ignores for such a server its children ignore until they train.
     """
     pid, gone = owner["pid"], StudyError(f"study: process {owner['pid']} has ended already")

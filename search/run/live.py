@@ -1,14 +1,12 @@
 """Where a search under way stands, in a small file of its study that other processes read.
 
 The database holds what has ended. This file holds what is in training, how far, and when it will be done;
-it is replaced whole, about once a second, and says which process writes it.
+it is replaced whole, about once a second, and names the process that writes it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,17 +14,19 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum, unique
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from search.run.curves import CurvePoint, CurveWriter
+from search.run.learning_curves import CurvePoint, CurveWriter
+from search.run.progress import InTraining
 from search.store.folders import study_folder
-from search.store.owner import is_alive, this_process
+from search.store.process import is_alive, this_process
+from sizer.atomic_write import atomic_write
 from sizer.errors import SizerError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from search.run.loop import Progress
+    from search.run.progress import SearchProgress
 
 FILE = "live.json"
 SCHEMA = "sizer.live/1"
@@ -36,37 +36,23 @@ _MOST_BYTES = 1_000_000
 
 @unique
 class State(StrEnum):
-    """What a search that was begun is doing, or how it ended."""
+    """State of a search that was started."""
 
     RUNNING = "running"
     DONE = "done"
-    STOPPED = "stopped"  # asked to; resume goes on
+    STOPPED = "stopped"  # on request; can be resumed
     EXHAUSTED = "exhausted"  # no more new models fit
     FAILED = "failed"  # ended by an error; resume tries again
-    KILLED = "killed"  # its process is gone and said nothing; resume goes on
-
-
-class InTraining(NamedTuple):
-    """One model in training."""
-
-    number: int
-    seed: int  # 0: the study's own
-    rung: int
-    step: int
-    steps: int  # at the end of the rung
-    loss: float | None  # nats per token of the last steps; None before the first report
-    tokens_per_s: float
-    model: str
-    format: str
+    KILLED = "killed"  # its process died without a last status; can be resumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """A search as its process last told it."""
+class LiveStatus:
+    """Last status that a search's process wrote."""
 
     state: State
     reason: str  # of a failure, one line; else empty
-    owner: Mapping[str, Any]  # as search.store.owner.this_process tells it
+    owner: Mapping[str, Any]  # as search.store.process.this_process describes it
     written_at_s: float  # since the epoch
     trained: int  # models that have been to the first rung
     wanted: int
@@ -81,12 +67,12 @@ class Live:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is at work."""
+        """True if its process is at work."""
         return self.state is State.RUNNING
 
 
-def read_live(study: str, storage: str) -> Live | None:
-    """What a study's process last told; a process that is gone is told as killed. None: nothing was told."""
+def read_live(study: str, storage: str) -> LiveStatus | None:
+    """Return the last status the study's process wrote, or None. KILLED if the process has died."""
     path = study_folder(study, storage) / FILE
     try:
         with path.open("rb") as file:
@@ -94,7 +80,7 @@ def read_live(study: str, storage: str) -> Live | None:
         if document["schema"] != SCHEMA:
             return None
         live = _live(document)
-        alive = is_alive(dict(live.owner))
+        alive = is_alive(dict(live.owner), written_at_s=live.written_at_s)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     if live.state is not State.RUNNING or alive:
@@ -113,10 +99,10 @@ class Watch:
         self._curves = CurveWriter(folder)
         self._began: tuple[float, int] | None = None  # when steps were first counted, and how many there were
         self._written_s, self._heard = -WRITE_EVERY_S, ""
-        self._last: Progress | None = None
+        self._last: SearchProgress | None = None
 
-    def __call__(self, progress: Progress) -> None:
-        """Hear where the search stands."""
+    def __call__(self, progress: SearchProgress) -> None:
+        """Receive the progress of the search."""
         for run in progress.in_training:
             if run.loss is not None:
                 point = CurvePoint(step=run.step, loss=run.loss, rung=run.rung)
@@ -124,7 +110,7 @@ class Watch:
         if self._began is None:
             self._began = time.monotonic(), progress.done_steps
         self._last = progress
-        # what begins or ends is told at once, steps now and then
+        # starts and ends are written at once, steps now and then
         runs = " ".join(f"{run.number}/{run.rung}/{run.seed}" for run in progress.in_training)
         if runs != self._heard or time.monotonic() - self._written_s >= WRITE_EVERY_S:
             self._heard = runs
@@ -149,9 +135,9 @@ class Watch:
                 reason = str(error) if isinstance(error, SizerError) else type(error).__name__
                 self._write(self._last, State.FAILED, reason)
 
-    def _write(self, progress: Progress, state: State, reason: str = "") -> None:
+    def _write(self, progress: SearchProgress, state: State, reason: str = "") -> None:
         self._written_s = time.monotonic()
-        live = Live(
+        live = LiveStatus(
             state=state,
             reason=" ".join(reason.split()),
             owner=this_process(),
@@ -169,11 +155,11 @@ class Watch:
         )
         runs = [run._asdict() for run in live.in_training]
         text = json.dumps({"schema": SCHEMA, **asdict(live), "in_training": runs})
-        with suppress(OSError):
-            replace_file(self._path, text)
+        with suppress(OSError), atomic_write(self._path) as file:
+            file.write(text.encode())
 
-    def _eta_s(self, progress: Progress) -> float | None:
-        """Seconds left at the speed since this process began."""
+    def _eta_s(self, progress: SearchProgress) -> float | None:
+        """Return the seconds left at the speed since this process started."""
         if self._began is None:
             return None
         began_s, before = self._began
@@ -181,25 +167,12 @@ class Watch:
         return (time.monotonic() - began_s) / done * left if done > 0 else None
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file that is there whole or as it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _live(document: Mapping[str, Any]) -> Live:
-    """Values of a file as they should be; ValueError, TypeError or KeyError where they are not."""
+def _live(document: Mapping[str, Any]) -> LiveStatus:
+    """Check and convert the values of a status file; ValueError, TypeError or KeyError if they are wrong."""
     eta, best, owner = document["eta_s"], document["best_trial"], document["owner"]
     if not isinstance(owner["pid"], int) or owner["pid"] < 1:
         raise ValueError(f"owner: {owner['pid']!r} is no process")
-    return Live(
+    return LiveStatus(
         state=State(document["state"]),
         reason=str(document["reason"]),
         owner={"host": str(owner["host"]), "pid": owner["pid"], "started": owner["started"]},

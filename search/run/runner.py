@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from search.proxy.accelerator import PROCESSOR, training_device
-from search.proxy.quantize import supported_formats
-from search.proxy.stepper import choose_engine
-from search.proxy.teacher import load_teacher
-from search.proxy.training import TRAINER_REVISION, TrainConfig, precision_of, uses_written_out_steps
-from search.run.executors import Executor, InProcess, WorkerPool
+from search.config.config import BYTE_VOCABULARY, SearchConfig, Tokenizer
 from search.run.live import Watch
-from search.run.loop import Ending, Loop, ProgressHook
-from search.run.plan import rung_steps
+from search.run.loop import Loop, LoopEnding
+from search.run.places import Place, corpus_of, place_of
+from search.run.progress import ProgressHook
 from search.run.signals import stop_on_signal
-from search.space.config import SearchConfig
-from search.space.sampling import sampler_of
-from search.store.folders import runs_folder
-from search.store.lock import study_lock
+from search.run.tasks import ClusterRequest
+from search.store.lock import runner_lock
 from search.store.results import SearchResult
 from search.store.study import OpenStudy, corpus_digest, create_study, open_study
-from search.text.corpus import Corpus, load_corpus
-from sizer.errors import StudyError, UnknownName
+from search.text.corpora import Corpora
+from search.text.vocabulary import vocabulary_of
+from search.training.accelerator import training_device
+from search.training.teacher import load_teacher
+from search.training.training_run import TRAINER_REVISION
+from sizer.errors import StudyError
 from sizer.runtimes import runtime as runtime_by_name
 
 
@@ -36,49 +31,85 @@ def run(
     name: str | None,
     storage: str,
     hook: ProgressHook,
-    corpus: Corpus | None = None,
-) -> tuple[SearchResult, Ending]:
+    corpus: Corpora | None = None,
+    cluster: ClusterRequest | None = None,
+) -> tuple[SearchResult, LoopEnding]:
     """Start a study and run it to its number of trials. Returns (result, why it ended).
 
-    `corpus` is that of the configuration, where the caller has loaded it already.
+    `corpus` is that of the configuration, where the caller has loaded it already. With a `cluster` models are
+    trained there instead of on this machine.
 
-    Raises SizerError kinds: InvalidFile for the corpus, StudyError for the storage, NoFit when nothing in
-    the space fits the budget.
+    Raises SizerError kinds: InvalidFile for the corpus, StudyError for the storage or the cluster, NoFit when
+    nothing in the space fits the budget.
     """
-    check(config)
+    check(config, trains_here=cluster is None)
     corpus = corpus or corpus_of(config, storage)()
-    study = create_study(
-        config,
-        name=name,
-        storage=storage,
-        settings=_settings(config),
-        corpus={
-            "name": corpus.name,
-            "digest": corpus.digest,
-            "tokenizer": config.tokenizer,
-            "vocab_size": corpus.vocab_size,
-        },
-    )
-    return _run(study, corpus, hook)
+    config = with_tokenizer_bytes(config, corpus)
+    with place_of(cluster, config.training.workers) as place:
+        study = create_study(
+            config,
+            name=name,
+            storage=storage,
+            settings=place.settings(config),
+            corpus={
+                "name": corpus.name,
+                "digest": corpus.digest,
+                "tokenizer": config.training.tokenizer,
+                "vocab_size": corpus.vocab_size,
+            },
+        )
+        return _run(study, corpus, hook, place)
 
 
-def resume(name: str, *, storage: str, trials: int | None, hook: ProgressHook) -> tuple[SearchResult, Ending]:
+def with_tokenizer_bytes(config: SearchConfig, corpus: Corpora) -> SearchConfig:
+    """Return the configuration with the bytes of the trained tokenizer in a GGUF file, unless they are given.
+
+    A model that is deployed with another tokenizer than its proxies' has a known one's of that size.
+    """
+    if len(set(config.space.vocab_size)) > 1:  # each has another tokenizer
+        return config
+    (rows,) = set(config.space.vocab_size)
+    is_byte = config.training.tokenizer == Tokenizer.BYTE
+    is_trained = not is_byte or rows == BYTE_VOCABULARY
+    if config.budget.tokenizer_bytes is not None or config.budget.runtime != "llama.cpp":
+        return config
+    if not is_trained or config.training.proxy_vocab_size is not None:
+        return config
+    vocabulary = vocabulary_of(corpus.first.tokenizer_json)
+    return config.changed(tokenizer_bytes=vocabulary.metadata_bytes(rows))
+
+
+def resume(
+    name: str,
+    *,
+    storage: str,
+    trials: int | None,
+    hook: ProgressHook,
+    cluster: ClusterRequest | None = None,
+) -> tuple[SearchResult, LoopEnding]:
     """Go on with a study; finished runs are kept, interrupted ones go on. `trials`: how many in all.
 
     Raises StudyError when the study is not there, was trained by another revision of the trainer, its corpus
     is no longer the same text, or another process is running it.
     """
-    study = open_study(name, storage)
-    _check_trainer(study)
+    study, corpus = open_for_training(name, storage)
     if trials is not None:
-        study = replace(study, config=replace(study.config, trials=trials))
+        study = replace(study, config=study.config.changed(trials=trials))
+    with place_of(cluster, study.config.training.workers) as place:
+        return _run(study, corpus, hook, place)
+
+
+def open_for_training(name: str, storage: str) -> tuple[OpenStudy, Corpora]:
+    """Return a stored study and its text; StudyError if it cannot be trained on as it was."""
+    study = open_study(name, storage, write=True)
+    _check_trainer(study)
     corpus = corpus_of(study.config, storage)()
     if corpus.digest != corpus_digest(study):
         raise StudyError(
-            f"corpus: {study.config.corpus!r} has changed since the study began (digest "
+            f"corpus: {study.config.training.corpus!r} has changed since the study began (digest "
             f"{corpus.digest[:12]}, was {corpus_digest(study)[:12]}); accepted: the same text, or a new study"
         )
-    return _run(study, corpus, hook)
+    return study, corpus
 
 
 def _check_trainer(study: OpenStudy) -> None:
@@ -86,94 +117,54 @@ def _check_trainer(study: OpenStudy) -> None:
     if revision != TRAINER_REVISION:
         began = study.result().versions.get("sizer", "unknown")
         raise StudyError(
-            f"study: {study.name!r} was begun by revision {revision} of the trainer; this is revision "
+            f"study: {study.name!r} was started by revision {revision} of the trainer; this is revision "
             f"{TRAINER_REVISION}, whose losses do not compare with its; accepted: a new study, or the sizer "
-            f"it was begun with ({began}); its frontier and report can be read as before"
+            f"it was started with ({began}); its frontier and report can be read as before"
         )
 
 
-def check(config: SearchConfig) -> None:
+def check(config: SearchConfig, *, trains_here: bool = True) -> None:
     """Refuse, before anything is timed or trained, what this machine or a proxy cannot do.
 
     Raises UnknownName for a format that proxies cannot be scored in, InvalidQuantity for an accelerator that
     is not there, InvalidFile for a teacher that is not, or is of another vocabulary.
     """
-    engine = runtime_by_name(config.runtime)
-    for name in config.formats:
-        if engine.format_name(name) not in supported_formats(engine.name):
-            raise UnknownName.of("format to score proxies in", name, supported_formats(engine.name))
-    training_device(config.train_on)
-    if config.teacher is not None:
-        load_teacher(Path(config.teacher), vocab_size=config.trained_vocab_size)
+    engine = runtime_by_name(config.budget.runtime)
+    for name in config.space.formats:
+        engine.check_searchable(name)
+    if trains_here:
+        training_device(config.training.train_on)
+    if config.training.teacher is not None:
+        for rows in config.trained_vocab_sizes:
+            load_teacher(Path(config.training.teacher), vocab_size=rows)
 
 
-def _settings(config: SearchConfig) -> dict[str, str | int | float]:
-    way = TrainConfig(steps=config.steps, train_on=config.train_on)
-    step_s = choose_engine().step_s if config.train_on == PROCESSOR else {}
-    return {
-        "steps": config.steps,
-        "rungs": ", ".join(map(str, rung_steps(config))),
-        "sampler": sampler_of(config),
-        "context_tokens": config.context_tokens,
-        "batch_size": config.batch_size,
-        "seq_len": config.seq_len,
-        "val_chunks": config.val_chunks,
-        "seed": config.seed,
-        **_proxies(config),
-        "workers": config.workers,
-        # fixed for the whole study: a resume on a busier machine must not train in another way
-        "dtype": precision_of(way).value,
-        "engine": "fused" if uses_written_out_steps(way) else "eager",
-        "train_on": config.train_on,
-        **{f"{name.replace(' ', '_')}_step_s": seconds for name, seconds in step_s.items()},
-        "trainer_revision": TRAINER_REVISION,
-        "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
-    }
-
-
-def _proxies(config: SearchConfig) -> dict[str, float | int]:
-    """How what is trained differs from the candidates, where it does."""
-    values = {"proxy_width_scale": config.proxy_width_scale, "proxy_vocab_size": config.proxy_vocab_size}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _run(study: OpenStudy, corpus: Corpus, hook: ProgressHook) -> tuple[SearchResult, Ending]:
+def _run(
+    study: OpenStudy, corpus: Corpora, hook: ProgressHook, place: Place
+) -> tuple[SearchResult, LoopEnding]:
+    place.check(study)
     folder = study.checkpoints.parent
-    with study_lock(folder, study.name), stop_on_signal() as should_stop, Watch(folder, hook) as watch:
+    with (
+        runner_lock(folder, study.name, study.storage) as is_taken_over,
+        stop_on_signal() as is_asked_to_stop,
+        Watch(folder, hook) as watch,
+    ):
         study.recover()
-        loop = Loop(study=study, hook=watch, should_stop=should_stop)
-        loop.take_stock()
-        loop.executor = _executor(study.config, corpus, loop)
+        loop = Loop(study=study, hook=watch, should_stop=lambda: is_asked_to_stop() or is_taken_over())
+        loop.load_state()
+        loop.executor = place.executor(study, corpus, on_step=loop.stepped, should_stop=loop.should_stop)
         try:
             loop.go()
         finally:
             loop.executor.close()
             with suppress(StudyError):  # where the storage is gone, what stopped the search is the news
-                study.let_go()
+                study.release()
+        if is_taken_over():
+            raise StudyError(
+                f"study: {study.name!r} was taken over by another process while its storage did not answer"
+            )
         ending = loop.ending()
-        if ending is Ending.DONE or ending is Ending.EXHAUSTED:
+        if ending is LoopEnding.DONE or ending is LoopEnding.EXHAUSTED:
             loop.tidy(())
         watch.ended(ending)
         return study.result(), ending
-
-
-def _executor(config: SearchConfig, corpus: Corpus, loop: Loop) -> Executor:
-    if config.workers == 1:
-        return InProcess(corpus, on_step=loop.stepped, should_stop=loop.should_stop)
-    return WorkerPool(
-        config.workers,
-        corpus_of(config, loop.study.storage),
-        on_step=loop.stepped,
-        should_stop=loop.should_stop,
-    )
-
-
-def corpus_of(config: SearchConfig, storage: str) -> Callable[[], Corpus]:
-    """What loads a study's text, in this process or in a worker; tokens are kept beside the study."""
-    return partial(
-        load_corpus,
-        config.corpus,
-        tokenizer=config.tokenizer,
-        vocab_size=config.trained_vocab_size,
-        cache=runs_folder(storage) / "corpora",
-    )

@@ -1,1 +1,1 @@
-"""What is asked: the search's settings, the space of models, and which point of it comes next."""
+"""The space of models: suggestions, the models they resolve to, and samplers that choose the next."""

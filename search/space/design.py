@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from search.law.law_prior import Term
-from search.law.prior_law import PriorLaw, outside, prior_law
-from search.law.ridge import Floats
-from search.space.lattice import MOST_DEPTH, Form
-from search.space.sized_shapes import Bools, DesignQuery, SizedShapes, joined, lattice, sized
+from search.quality.published import LawColumn, PublishedLaw, outside
+from search.space.shape_grid import MOST_DEPTH, ShapeDims
+from search.space.sized_shapes import Bools, DesignQuery, SizedShapes, joined, shape_grid, sized
+from search.stats.ridge import Floats
 from sizer.architecture import Architecture
-from sizer.budget import Budget
-from sizer.device import device as device_by_name
+from sizer.budget import Limits
+from sizer.devices.catalogue import device as device_by_name
+from sizer.devices.usable_memory import budget_bytes
 from sizer.errors import InvalidQuantity, NoFit
-from sizer.estimate import Estimate
+from sizer.model_estimate import Estimate
 from sizer.runtimes import runtime as runtime_by_name
 
 # Files of a curve of one size are within this share below it.
@@ -35,12 +35,12 @@ _Z_80 = 1.2815515655446004
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ranked:
-    """Shapes beside the best one: by what share their loss is expected above its, and how sure that is."""
+    """Shapes compared with the best one: the share by which their loss is above its, with a range."""
 
     shapes: SizedShapes
     above: Floats
     sd: Floats
-    outside: dict[Term, Bools]  # what of them the law was not fitted to
+    outside: dict[LawColumn, Bools]  # what of them the law was not fitted to
 
     @property
     def low(self) -> Floats:
@@ -52,9 +52,9 @@ class Ranked:
         """High end of the 80 % interval."""
         return self.above + _Z_80 * self.sd
 
-    def outside_of(self, row: int) -> tuple[Term, ...]:
-        """Terms of whose feature a shape has more or less than any model the law was fitted to."""
-        return tuple(term for term, rows in self.outside.items() if rows[row])
+    def outside_of(self, row: int) -> tuple[LawColumn, ...]:
+        """Return columns of which a shape has more or less than any model the law was fitted to."""
+        return tuple(column for column, rows in self.outside.items() if rows[row])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,36 +65,36 @@ class Design:
     tried: int
     broken: dict[str, int]  # "file", "memory", "decode": shapes tried that break this limit
     feasible: Ranked
-    law: PriorLaw
+    law: PublishedLaw
     best_row: int
 
     def architecture(self, row: int) -> Architecture:
-        """One feasible architecture."""
+        """Return one feasible architecture."""
         return self.feasible.shapes.grid.architecture(row)
 
     def format(self, row: int) -> str:
-        """The format of one feasible shape."""
+        """Return the format of one feasible shape."""
         return self.query.formats[int(self.feasible.shapes.format[row])]
 
     def estimate(self, row: int) -> Estimate:
-        """One feasible shape, by estimate()."""
+        """Return one feasible shape, by estimate()."""
         return self.query.size(self.architecture(row), self.format(row))
 
     def row_of(self, architecture: Architecture, format: str) -> int | None:
-        """Row of a feasible shape by its sizes; None where it is not among them."""
+        """Return the row of a feasible shape by its sizes; None where it is not among them."""
         if format not in self.query.formats:
             return None
         shapes = self.feasible.shapes
         same = shapes.format == self.query.formats.index(format)
-        for name in ("num_layers", *Form._fields):
+        for name in ("num_layers", *ShapeDims._fields):
             same &= getattr(shapes.grid, name) == getattr(architecture, name)
         rows = np.flatnonzero(same)
         return int(rows[0]) if len(rows) else None
 
     def rank(self, shapes: SizedShapes) -> Ranked:
-        """Other shapes beside the best feasible one."""
+        """Return other shapes compared with the best feasible one."""
         features = shapes.features
-        above, sd = self.law.above(features, self.feasible.shapes.those(np.array([self.best_row])).features)
+        above, sd = self.law.above(features, self.feasible.shapes.select(np.array([self.best_row])).features)
         return Ranked(shapes=shapes, above=above, sd=sd, outside=outside(features))
 
     def best(self, count: int, *, rows: Bools | None = None) -> tuple[int, ...]:
@@ -130,7 +130,7 @@ class Design:
         return most if most is not None and largest >= (1 - SAME_SIZE) * most else largest
 
     def to_dict(self, rows: Sequence[int]) -> dict[str, Any]:
-        """Some feasible shapes as plain JSON values, in the layout of schema sizer.solve/1, with the law.
+        """Return some feasible shapes as JSON values, in the layout of schema sizer.solve/1, with the law.
 
         `loss_above` is the share by which the loss is expected above the best's, 80 % from low to high.
         """
@@ -143,7 +143,7 @@ class Design:
                     "loss_above": float(ranked.above[row]),
                     "low": float(ranked.low[row]),
                     "high": float(ranked.high[row]),
-                    "outside": [term.value for term in ranked.outside_of(row)],
+                    "outside": [column.value for column in ranked.outside_of(row)],
                 }
                 for row in rows
             ],
@@ -151,37 +151,44 @@ class Design:
         }
 
     def same_size(self, format: str) -> Ranked:
-        """Shapes of each depth, from shallow and wide to deep and thin, in files of one size."""
-        found = lattice(self.query, format).of_size(self.target_bytes, least_share=1 - SAME_SIZE)
+        """Return the shapes of each depth, from shallow and wide to deep and thin, in files of one size."""
+        found = shape_grid(self.query, format).of_size(self.target_bytes, least_share=1 - SAME_SIZE)
         shapes = sized(self.query, found, self.query.formats.index(format))
-        return self.rank(shapes.those(shapes.file_bytes <= self.target_bytes))
+        return self.rank(shapes.select(shapes.file_bytes <= self.target_bytes))
 
     def within(self, shapes: SizedShapes) -> Bools:
-        """Which shapes are within the budget."""
+        """Return which shapes are within the budget."""
         checks = _checks(self.query, shapes)
         return _all(checks.values(), len(shapes))
 
 
 def lattice_query(query: DesignQuery) -> DesignQuery:
-    """The query without what does not change the shapes that are tried: limits on memory and speed."""
+    """Return the query without what does not change the shapes that are tried: limits on memory and speed."""
     most_bytes = int(_most_file_bytes(query))
-    return replace(_with_known_names(query), budget=Budget(max_size_bytes=most_bytes))
+    # nor does what orders them
+    plain = DesignQuery(budget=query.budget)
+    return replace(
+        _with_known_names(query),
+        budget=Limits(max_size_bytes=most_bytes),
+        rank=plain.rank,
+        training_tokens=plain.training_tokens,
+    )
 
 
 def tried_shapes(query: DesignQuery) -> SizedShapes:
-    """All shapes a query is answered from, whether within the budget or not."""
+    """Return all shapes a query is answered from, whether within the budget or not."""
     query = _with_known_names(query)
     most_bytes = _most_file_bytes(query)
     return joined(
         [
-            sized(query, lattice(query, name).below(most_bytes), index)
+            sized(query, shape_grid(query, name).below(most_bytes), index)
             for index, name in enumerate(query.formats)
         ]
     )
 
 
 def _with_known_names(query: DesignQuery) -> DesignQuery:
-    """The query with its formats named once each, as the runtime names them."""
+    """Return the query with its formats named once each, as the runtime names them."""
     engine = runtime_by_name(query.runtime)
     names = tuple(dict.fromkeys(map(engine.format_name, query.formats)))
     if not names:
@@ -190,9 +197,9 @@ def _with_known_names(query: DesignQuery) -> DesignQuery:
 
 
 def design(query: DesignQuery, *, tried: SizedShapes | None = None) -> Design:
-    """Size a lattice of shapes in each format and rank by the published law what the budget allows.
+    """Size a grid of shapes in each format and rank those within the budget by the published law.
 
-    `tried`: what `tried_shapes` said of the same `lattice_query`, which need not be sized again then. Raises
+    `tried`: the result of `tried_shapes` for the same `lattice_query`, so that nothing is sized twice. Raises
     InvalidQuantity without any limit and NoFit, naming what the smallest model breaks, where nothing fits.
     """
     query = _with_known_names(query)
@@ -202,11 +209,11 @@ def design(query: DesignQuery, *, tried: SizedShapes | None = None) -> Design:
     broken = {name: int((~rows).sum()) for name, rows in checks.items()}
     if not fits.any():
         raise NoFit(_nothing_fits(query, tried, checks))
-    shapes = tried.those(fits)
+    shapes = tried.select(fits)
     features = shapes.features
-    law = prior_law(features)
+    law = PublishedLaw(tokens=query.training_tokens, counts_bits=len(query.formats) > 1)
     best_row = int(law.loss(features).argmin())
-    above, sd = law.above(features, shapes.those(np.array([best_row])).features)
+    above, sd = law.above(features, shapes.select(np.array([best_row])).features)
     return Design(
         query=query,
         tried=len(tried),
@@ -222,15 +229,15 @@ def _near(one: np.int64, other: np.int64) -> bool:
 
 
 def _memory_limit(query: DesignQuery) -> int | None:
-    """Bytes that the tighter of budget, device and runtime lets the model hold; None without any."""
+    """Return bytes that the tighter of budget, device and runtime lets the model hold; None without any."""
     limits = [query.budget.max_memory_bytes, runtime_by_name(query.runtime).memory_limit_bytes]
     if query.device is not None:
-        limits.append(device_by_name(query.device).memory_budget_bytes)
+        limits.append(budget_bytes(device_by_name(query.device)))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _most_file_bytes(query: DesignQuery) -> float:
-    """Files above this cannot be within the budget: what is in the file is in memory too."""
+    """Return the largest file that can be within the budget: the file's bytes are in memory too."""
     limits = (query.budget.max_size_bytes, _memory_limit(query))
     known = [float(limit) for limit in limits if limit is not None]
     if not known and (query.budget.min_decode_tokens_per_s is None or query.device is None):
@@ -241,7 +248,7 @@ def _most_file_bytes(query: DesignQuery) -> float:
 
 
 def _checks(query: DesignQuery, shapes: SizedShapes) -> dict[str, Bools]:
-    """Which shapes keep each limit there is; the arithmetic of Budget.violations, on columns."""
+    """Return which shapes keep each limit there is; the arithmetic of Limits.violations, on columns."""
     budget, memory = query.budget, _memory_limit(query)
     found: dict[str, Bools] = {}
     if budget.max_size_bytes is not None:
@@ -254,7 +261,7 @@ def _checks(query: DesignQuery, shapes: SizedShapes) -> dict[str, Bools]:
 
 
 def _all(checks: Iterable[Bools], count: int) -> Bools:
-    """Rows that keep every limit."""
+    """Return the rows that keep every limit."""
     kept = np.ones(count, np.bool_)
     for rows in checks:
         kept &= rows
@@ -262,7 +269,7 @@ def _all(checks: Iterable[Bools], count: int) -> Bools:
 
 
 def _nothing_fits(query: DesignQuery, tried: SizedShapes, checks: dict[str, Bools]) -> str:
-    """What the smallest model breaks, and which limit, lifted alone, would let something fit."""
+    """Return what the smallest model breaks, and which limit, lifted alone, would let something fit."""
     row = int(tried.file_bytes.argmin())
     smallest = query.size(tried.grid.architecture(row), query.formats[int(tried.format[row])])
     lifted = [name for name in checks if _all((r for n, r in checks.items() if n != name), len(tried)).any()]

@@ -1,4 +1,4 @@
-"""From a proposal to a model: width, feed-forward width and, if need be, depth that fill its share."""
+"""From a suggestion to a model that fills its share of the size budget: solve width, FFN size and depth."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from math import ceil, lcm, log
 import numpy as np
 from numpy.typing import NDArray
 
-from search.space.config import SearchConfig
-from search.space.formats import ROW_STEP, file_bytes, format_bits, row_multiple
-from search.space.space import Proposal
+from search.config.axes import Suggestion
+from search.config.config import SearchConfig
+from search.config.format_bits import format_bits
+from search.space.formats import file_bytes
 from search.store.results import Candidate
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import NoFit
 from sizer.grid import Grid, file_bytes_grid
 from sizer.runtimes import runtime as runtime_by_name
-from sizer.runtimes.llamacpp import LlamaCpp
-from sizer.solve import nearest_divisor
+from sizer.shapes.format_widths import ROW_STEP, row_multiple
+from sizer.shapes.near_count import nearest_divisor
 from sizer.units import format_bytes
 
-# A file must come to at least this much of what a proposal aims at (and at most to all of it).
+# The file is at least this share of the size that a suggestion aims at, and at most all of it.
 LEAST_FILLED = 0.9
 
-# How far a proposal may be bent to fill its share: its feed-forward ratio at most halved or doubled, its
-# depth by a quarter or one block, its query heads per KV head by half where heads do not divide.
-_RATIO_BEND = 2.0
-_DEPTH_BEND = 0.25
-_GROUP_BEND = 1.5
+# How far a model may be from its suggestion to fill the share: the feed-forward ratio at most halved or
+# doubled, the depth off by a quarter or one block, query heads per KV head by half where heads do not divide.
+_RATIO_CHANGE = 2.0
+_DEPTH_CHANGE = 0.25
+_GROUP_CHANGE = 1.5
 # A depth off by a tenth is as bad as a feed-forward ratio off by a fifth: depth is what a search is about.
 _DEPTH_WEIGHT = 2.0
-# Shapes bent by less than this differ too little to choose by: the largest file is taken.
-_SAME_BEND = 0.05
+# Shapes whose changes differ by less than this are taken as equal: the largest file is chosen.
+_SAME_CHANGE = 0.05
 
 # Depths tried where any will do: each one where they are few, else in steps of about a tenth.
 _MOST_DEPTHS = 48
@@ -41,8 +42,8 @@ _Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """The model a proposal stands for; where none fills its share of the budget, the nearest, and why."""
+class Resolution:
+    """The model of a suggestion; if none fills its share of the budget, the nearest one and the reason."""
 
     candidate: Candidate
     reason: str | None = None
@@ -50,109 +51,116 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """Outcome of one attempt: the best shape inside the limits, or the nearest outside of them."""
+    """Outcome of one attempt: the best shape within the limits, or the nearest one outside them."""
 
     architecture: Architecture
     size_bytes: int
-    off_bytes: int  # outside of the limits by so much
-
-    @property
-    def inside(self) -> bool:
-        """Whether the file is within the limits."""
-        return self.off_bytes == 0
+    off_bytes: int  # distance from the limits; 0 within them
 
 
-def resolve(proposal: Proposal, config: SearchConfig) -> Candidate:
-    """The model of `resolve_or_say_why`, for callers that look at the budget themselves."""
-    return resolve_or_say_why(proposal, config).candidate
+def resolve(suggestion: Suggestion, config: SearchConfig) -> Resolution:
+    """Return a model of the suggested form whose file is 0.9 to 1 times its share of the size budget.
 
-
-def resolve_or_say_why(proposal: Proposal, config: SearchConfig) -> Resolved:
-    """A model of the proposed form whose file is 0.9 to 1 times its share of the size budget.
-
-    Widths are multiples of the head's dimension and of what the format's blocks need; then the feed-forward
-    width is set, and if that is not enough the depth, then the head's dimension. Where a format whose blocks
-    are long (256 weights in the k-quants) has no such shape, the listed format with shorter blocks and the
-    nearest bits takes its place; `allow_fallback` instead lets rows be of any length. Only then the depth may
-    be any, then the format, and last nothing is shared.
+    Widths are multiples of the head dimension and of what the format's blocks need; then the FFN size is
+    solved, and if that is not enough the depth, then the head dimension changes. If a format whose blocks are
+    long (256 weights in the k-quants) has no such shape, the listed format with shorter blocks and the
+    nearest bits replaces it; with `allow_fallback` rows of any length are allowed instead. After that any
+    depth is tried, then any format, and last a model without sharing.
     """
     nearest: tuple[Candidate, _Found] | None = None
-    for attempt, any_depth in _attempts(proposal, config):
-        for head_dim in _by_distance(config.head_dims, proposal.head_dim):
+    for attempt, any_depth in _attempts(suggestion, config):
+        for head_dim in _by_distance(config.space.head_dims, suggestion.head_dim):
             found = _best_shape(replace(attempt, head_dim=head_dim), config, any_depth=any_depth)
             if found is None:
                 continue
-            candidate = Candidate(architecture=_named(found.architecture), format=attempt.format)
-            if found.inside:
-                return Resolved(candidate=candidate)
+            candidate = _candidate(found, attempt, config)
+            if found.off_bytes == 0:
+                return Resolution(candidate=candidate)
             if nearest is None or found.off_bytes < nearest[1].off_bytes:
                 nearest = candidate, found
     if nearest is None:
+        space = config.space
         raise NoFit(
-            f"hidden_size: no width from {config.min_hidden_size} to {config.max_hidden_size} is a multiple "
-            f"of head_dim ({', '.join(map(str, config.head_dims))}) and of {_multiple(proposal, config)}, "
-            f"which rows of {proposal.format} need"
+            f"hidden_size: no width from {space.min_hidden_size} to {space.max_hidden_size} is a multiple "
+            f"of head_dim ({', '.join(map(str, space.head_dims))}) and of "
+            f"{_multiple(suggestion, config)}, which rows of {suggestion.format} need"
         )
-    return Resolved(candidate=nearest[0], reason=_why(nearest[0], nearest[1], proposal, config))
+    candidate, found = nearest
+    return Resolution(candidate=candidate, reason=_reason(candidate, found, suggestion, config))
 
 
-def _why(candidate: Candidate, found: _Found, proposal: Proposal, config: SearchConfig) -> str:
-    limit = proposal.size_fraction * config.max_size_bytes
+def _candidate(found: _Found, attempt: Suggestion, config: SearchConfig) -> Candidate:
+    """Return a shape as a candidate; a runtime's usual KV cache needs no word."""
+    usual = runtime_by_name(config.budget.runtime).cache_types[0]
+    cache_type = None if attempt.cache_type == usual else attempt.cache_type
+    return Candidate(architecture=found.architecture, format=attempt.format, cache_type=cache_type)
+
+
+def solve(suggestion: Suggestion, config: SearchConfig) -> Candidate | None:
+    """Return the model of a suggestion's own format, heads and sharing; None if none fills its share."""
+    found = _best_shape(suggestion, config, any_depth=False)
+    if found is None or found.off_bytes:
+        return None
+    return _candidate(found, suggestion, config)
+
+
+def _reason(candidate: Candidate, found: _Found, suggestion: Suggestion, config: SearchConfig) -> str:
+    space, limit = config.space, suggestion.size_fraction * config.budget.max_size_bytes
     return (
-        f"file: no shape of {config.min_executed_layers} to {config.max_executed_layers} layers and a width "
-        f"of {config.min_hidden_size} to {config.max_hidden_size} comes to "
+        f"file: no shape of {space.min_executed_layers} to {space.max_executed_layers} layers and a width "
+        f"of {space.min_hidden_size} to {space.max_hidden_size} has a file of "
         f"{format_bytes(LEAST_FILLED * limit)} to {format_bytes(limit)}; the nearest is "
-        f"{format_bytes(found.size_bytes)} ({candidate.architecture.name}, {candidate.format})"
+        f"{format_bytes(found.size_bytes)} ({candidate.describe()})"
     )
 
 
-def _attempts(proposal: Proposal, config: SearchConfig) -> Iterator[tuple[Proposal, bool]]:
-    """What is tried in which order, and whether with any depth: what was proposed comes first."""
-    engine = runtime_by_name(config.runtime)
-    wanted = engine.format_name(proposal.format)
-    bits = format_bits(config.runtime, wanted)
-    listed = dict.fromkeys(map(engine.format_name, config.formats))
+def _attempts(suggestion: Suggestion, config: SearchConfig) -> Iterator[tuple[Suggestion, bool]]:
+    """Yield what to try, the suggestion itself first, and whether any depth will do."""
+    engine = runtime_by_name(config.budget.runtime)
+    wanted = engine.format_name(suggestion.format)
+    bits = format_bits(config.budget.runtime, wanted)
+    listed = dict.fromkeys(map(engine.format_name, config.space.formats))
     others = sorted(
         (name for name in listed if name != wanted),
-        key=lambda name: abs(log(format_bits(config.runtime, name) / bits)),
+        key=lambda name: abs(log(format_bits(config.budget.runtime, name) / bits)),
     )
-    group, multiple = proposal.query_heads_per_kv_head, _multiple(proposal, config)
-    shorter = [name for name in others if row_multiple(config.runtime, name, group) < multiple][:1]
+    group, multiple = suggestion.query_heads_per_kv_head, _multiple(suggestion, config)
+    shorter = [name for name in others if row_multiple(config.budget.runtime, name, group) < multiple][:1]
     for name in (wanted, *shorter):
-        yield replace(proposal, format=name), False
+        yield replace(suggestion, format=name), False
     every = (*shorter, wanted, *(name for name in others if name not in shorter))
     for name in every:
-        yield replace(proposal, format=name), True
-    if proposal.sharing is not SharingStrategy.NONE and SharingStrategy.NONE in config.sharing:
+        yield replace(suggestion, format=name), True
+    if suggestion.sharing != LayerSharing() and LayerSharing() in config.space.sharings:
         for name in every:
-            yield replace(proposal, format=name, sharing=SharingStrategy.NONE), True
+            yield replace(suggestion, format=name, sharing=LayerSharing()), True
 
 
 def _by_distance(values: Sequence[int], wanted: int) -> list[int]:
     return sorted(dict.fromkeys((wanted, *values)), key=lambda v: (abs(log(v / wanted)), v))
 
 
-def _multiple(proposal: Proposal, config: SearchConfig) -> int:
-    """What rows must be a multiple of for this proposal."""
-    if config.allow_fallback:
+def _multiple(suggestion: Suggestion, config: SearchConfig) -> int:
+    """Return the number that row lengths must be a multiple of for this suggestion."""
+    if config.space.allow_fallback:
         return ROW_STEP
-    return row_multiple(config.runtime, proposal.format, proposal.query_heads_per_kv_head)
+    return row_multiple(config.budget.runtime, suggestion.format, suggestion.query_heads_per_kv_head)
 
 
-def _best_shape(proposal: Proposal, config: SearchConfig, *, any_depth: bool) -> _Found | None:
-    """The shape that fills its share and is bent least; None without any width."""
-    multiple = _multiple(proposal, config)
-    limit = int(proposal.size_fraction * config.max_size_bytes)
-    least = ceil(LEAST_FILLED * proposal.size_fraction * config.max_size_bytes)
-    rows = _Rows.of(proposal, config, multiple, any_depth=any_depth)
+def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool) -> _Found | None:
+    """Return the shape that fills its share with the least change; None if no width is possible."""
+    multiple = _multiple(suggestion, config)
+    limit = int(suggestion.size_fraction * config.budget.max_size_bytes)
+    least = ceil(LEAST_FILLED * suggestion.size_fraction * config.budget.max_size_bytes)
+    rows = _Rows.build(suggestion, config, multiple, any_depth=any_depth)
     if not len(rows.width):
         return None
-    if not isinstance(runtime_by_name(config.runtime), LlamaCpp):
-        rows = _around(rows, proposal, config, limit)
-    wanted = proposal.ffn_ratio * rows.width
-    low = np.maximum(multiple, np.ceil(wanted / _RATIO_BEND / multiple) * multiple).astype(np.int64)
-    high = np.maximum(low, np.floor(wanted * _RATIO_BEND / multiple) * multiple).astype(np.int64)
-    # Bytes grow by the same with every step of the feed-forward width, so two sizes give all of them.
+    if runtime_by_name(config.budget.runtime).why_no_grid is not None:
+        rows = _around(rows, suggestion, config, limit)
+    wanted = suggestion.ffn_ratio * rows.width
+    low = np.maximum(multiple, np.ceil(wanted / _RATIO_CHANGE / multiple) * multiple).astype(np.int64)
+    high = np.maximum(low, np.floor(wanted * _RATIO_CHANGE / multiple) * multiple).astype(np.int64)
+    # Bytes grow linearly with the feed-forward width, so two sizes give all of them.
     small = rows.file_bytes(low, config)
     if small.min() > limit:
         narrowest = int(small.argmin())
@@ -165,62 +173,64 @@ def _best_shape(proposal: Proposal, config: SearchConfig, *, any_depth: bool) ->
     ffn = chosen.astype(np.int64)
     size = rows.file_bytes(ffn, config)
     off = np.maximum(least - size, 0) + np.maximum(size - limit, 0)
-    bent = np.abs(np.log2(ffn / wanted)) + _DEPTH_WEIGHT * np.abs(np.log2(rows.blocks / rows.wanted_blocks))
-    row = int(np.lexsort((-size, np.floor(bent / _SAME_BEND), off))[0])
+    change = np.abs(np.log2(ffn / wanted)) + _DEPTH_WEIGHT * np.abs(np.log2(rows.blocks / rows.wanted_blocks))
+    row = int(np.lexsort((-size, np.floor(change / _SAME_CHANGE), off))[0])
     return rows.found(row, int(ffn[row]), int(size[row]), int(off[row]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """Shapes looked at for one proposal: every width with every depth near the one proposed."""
+    """Shapes considered for one suggestion, as columns: every width with every depth to try."""
 
     like: Architecture
     format: str
     wanted_blocks: int
-    blocks: _Ints  # stored ones
+    blocks: _Ints  # stored, each counted once
     width: _Ints
     kv_heads: _Ints
 
     @classmethod
-    def of(cls, proposal: Proposal, config: SearchConfig, multiple: int, *, any_depth: bool) -> _Rows:
-        """All widths the configuration allows whose heads divide about as proposed."""
-        sharing = _sharing(proposal, config)
-        wanted, depths = _depths(proposal.executed_layers, sharing.repeat, config, any_depth)
-        step = lcm(proposal.head_dim, multiple)
-        first = -(-config.min_hidden_size // step) * step
+    def build(cls, suggestion: Suggestion, config: SearchConfig, multiple: int, *, any_depth: bool) -> _Rows:
+        """Return all widths of the space whose heads divide about as suggested."""
+        # a model with fewer layers than repeats has nothing to share
+        has_room = suggestion.sharing.repeat <= config.space.max_executed_layers
+        sharing = suggestion.sharing if has_room else LayerSharing()
+        wanted, depths = _depths(suggestion.executed_layers, sharing.repeat, config, any_depth)
+        step = lcm(suggestion.head_dim, multiple)
+        first = -(-config.space.min_hidden_size // step) * step
         heads = range(
-            first // proposal.head_dim,
-            config.max_hidden_size // proposal.head_dim + 1,
-            step // proposal.head_dim,
+            first // suggestion.head_dim,
+            config.space.max_hidden_size // suggestion.head_dim + 1,
+            step // suggestion.head_dim,
         )
         kept = [
             (h, kv)
             for h in heads
-            if _groups_as(proposal.query_heads_per_kv_head, h, kv := _kv_heads(h, proposal))
+            if _groups_as(suggestion.query_heads_per_kv_head, h, kv := _kv_heads(h, suggestion))
         ]
         like = Architecture(
-            vocab_size=config.vocab_size,
+            vocab_size=suggestion.vocab_size,
             num_layers=1,
-            hidden_size=proposal.head_dim,
+            hidden_size=suggestion.head_dim,
             intermediate_size=ROW_STEP,
             num_heads=1,
             num_kv_heads=1,
-            head_dim=proposal.head_dim,
-            tie_embeddings=proposal.tie_embeddings,
+            head_dim=suggestion.head_dim,
+            tie_embeddings=suggestion.tie_embeddings,
             sharing=sharing,
         )
         pairs = np.array([(d, h, kv) for d in depths for h, kv in kept], np.int64).reshape(-1, 3)
         return cls(
             like=like,
-            format=proposal.format,
+            format=suggestion.format,
             wanted_blocks=wanted,
             blocks=pairs[:, 0],
-            width=pairs[:, 1] * proposal.head_dim,
+            width=pairs[:, 1] * suggestion.head_dim,
             kv_heads=pairs[:, 2],
         )
 
     def shape(self, row: int, intermediate_size: int) -> Architecture:
-        """Architecture of one row."""
+        """Return the architecture of one row."""
         width, blocks, sharing = int(self.width[row]), int(self.blocks[row]), self.like.sharing
         if blocks == 1 and sharing.repeat > 1:
             # one block run n times is the same model in whichever order
@@ -236,15 +246,16 @@ class _Rows:
         )
 
     def found(self, row: int, intermediate_size: int, size_bytes: int, off_bytes: int) -> _Found:
-        """One row as an outcome."""
+        """Return one row as an outcome."""
+        shape = self.shape(row, intermediate_size)
         return _Found(
-            architecture=self.shape(row, intermediate_size), size_bytes=size_bytes, off_bytes=off_bytes
+            architecture=replace(shape, name=shape_name(shape)), size_bytes=size_bytes, off_bytes=off_bytes
         )
 
     def file_bytes(self, intermediate_size: _Ints, config: SearchConfig) -> _Ints:
-        """Bytes of the file of every row."""
-        if isinstance(runtime_by_name(config.runtime), LlamaCpp):
-            grid = Grid.of(
+        """Return the file bytes of every row."""
+        if runtime_by_name(config.budget.runtime).why_no_grid is None:
+            grid = Grid.build(
                 self.like,
                 num_layers=self.blocks,
                 hidden_size=self.width,
@@ -252,17 +263,17 @@ class _Rows:
                 num_heads=self.width // self.like.head_dim,
                 num_kv_heads=self.kv_heads,
             )
-            return file_bytes_grid(grid, format=self.format)
+            return file_bytes_grid(grid, format=self.format, metadata_bytes=config.budget.tokenizer_bytes)
         return np.array(
             [
-                file_bytes(self.shape(row, int(ffn)), self.format, config.runtime)
+                file_bytes(self.shape(row, int(ffn)), self.format, config.budget.runtime)
                 for row, ffn in enumerate(intermediate_size)
             ],
             np.int64,
         )
 
-    def some(self, chosen: Sequence[int]) -> _Rows:
-        """Only these rows."""
+    def select(self, chosen: Sequence[int]) -> _Rows:
+        """Return only these rows."""
         return replace(
             self,
             blocks=self.blocks[list(chosen)],
@@ -271,10 +282,10 @@ class _Rows:
         )
 
 
-def _around(rows: _Rows, proposal: Proposal, config: SearchConfig, limit: int) -> _Rows:
-    """The rows of each depth next to where the proposed feed-forward ratio crosses the limit.
+def _around(rows: _Rows, suggestion: Suggestion, config: SearchConfig, limit: int) -> _Rows:
+    """Return the rows of each depth around the width at which the suggested FFN ratio reaches the limit.
 
-    For engines that no grid is there for: one shape at a time, found by halving.
+    For runtimes without a grid, which size one shape at a time: found by bisection.
     """
     chosen: list[int] = []
     for depth in np.unique(rows.blocks):
@@ -282,50 +293,43 @@ def _around(rows: _Rows, proposal: Proposal, config: SearchConfig, limit: int) -
         low, high = 0, len(at)
         while low < high:
             middle = (low + high) // 2
-            ffn = max(ROW_STEP, round(proposal.ffn_ratio * int(rows.width[at[middle]]) / ROW_STEP) * ROW_STEP)
-            size = file_bytes(rows.shape(int(at[middle]), ffn), rows.format, config.runtime)
+            ffn = max(
+                ROW_STEP, round(suggestion.ffn_ratio * int(rows.width[at[middle]]) / ROW_STEP) * ROW_STEP
+            )
+            size = file_bytes(rows.shape(int(at[middle]), ffn), rows.format, config.budget.runtime)
             low, high = (middle + 1, high) if size <= limit else (low, middle)
         chosen.extend(int(row) for row in at[max(0, low - 2) : low + 2])
-    return rows.some(chosen)
-
-
-def _sharing(proposal: Proposal, config: SearchConfig) -> LayerSharing:
-    """How blocks are re-used; a model of fewer layers than runs has nothing to share."""
-    if proposal.sharing is SharingStrategy.NONE or proposal.repeat > config.max_executed_layers:
-        return LayerSharing()
-    return LayerSharing(strategy=proposal.sharing, repeat=proposal.repeat)
+    return rows.select(chosen)
 
 
 def _depths(
     executed_layers: int, repeat: int, config: SearchConfig, any_depth: bool
 ) -> tuple[int, tuple[int, ...]]:
-    """Stored blocks for the proposed depth, and the numbers of them to try."""
-    most = max(1, config.max_executed_layers // repeat)
+    """Return the stored blocks of the suggested depth, and the numbers of blocks to try."""
+    most = max(1, config.space.max_executed_layers // repeat)
     wanted = min(max(1, round(executed_layers / repeat)), most)
-    least = min(wanted, -(-config.min_executed_layers // repeat))
+    least = min(wanted, -(-config.space.min_executed_layers // repeat))
     if any_depth:
         tried = np.unique(np.geomspace(least, most, _MOST_DEPTHS).round().astype(np.int64))
         return wanted, tuple(tried.tolist())
-    bend = max(1, int(_DEPTH_BEND * wanted))
-    return wanted, tuple(range(max(least, wanted - bend), min(most, wanted + bend) + 1))
+    change = max(1, int(_DEPTH_CHANGE * wanted))
+    return wanted, tuple(range(max(least, wanted - change), min(most, wanted + change) + 1))
 
 
-def _kv_heads(heads: int, proposal: Proposal) -> int:
-    return nearest_divisor(heads, heads / proposal.query_heads_per_kv_head)
+def _kv_heads(heads: int, suggestion: Suggestion) -> int:
+    return nearest_divisor(heads, heads / suggestion.query_heads_per_kv_head)
 
 
 def _groups_as(query_heads_per_kv_head: int, heads: int, kv_heads: int) -> bool:
-    """Whether heads divide about as proposed: 13 heads, say, only divide into 1 or 13 groups."""
-    bend = heads / kv_heads / query_heads_per_kv_head
-    return 1 / _GROUP_BEND <= bend <= _GROUP_BEND or (kv_heads == 1 and heads <= query_heads_per_kv_head)
-
-
-def _named(architecture: Architecture) -> Architecture:
-    return replace(architecture, name=shape_name(architecture))
+    """Return whether heads divide about as suggested: 13 heads, say, only divide into 1 or 13 groups."""
+    change = heads / kv_heads / query_heads_per_kv_head
+    return 1 / _GROUP_CHANGE <= change <= _GROUP_CHANGE or (
+        kv_heads == 1 and heads <= query_heads_per_kv_head
+    )
 
 
 def shape_name(architecture: Architecture) -> str:
-    """Short label of a shape: layers x width, query/KV heads, sharing."""
+    """Return a short label of a shape: layers x width, query/KV heads, sharing."""
     a = architecture
     shared = f" {a.sharing.strategy.value}x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
     tied = "" if a.tie_embeddings else " untied"

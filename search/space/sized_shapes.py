@@ -4,38 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum, unique
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.law.ridge import Floats
-from search.law.shapes import FeatureColumns
-from search.space.lattice import NARROW, WIDE, Form, Ints, Lattice
+from search.quality.features import FeatureColumns
+from search.space.shape_grid import NARROW, WIDE, Ints, ShapeDims, ShapeGrid
+from search.stats.ridge import Floats
 from sizer.architecture import Architecture
-from sizer.budget import Budget
-from sizer.device import Device
-from sizer.device import device as device_by_name
-from sizer.estimate import Estimate, estimate
+from sizer.budget import Limits
+from sizer.devices.catalogue import device as device_by_name
+from sizer.devices.device import Device
 from sizer.grid import Grid, estimate_grid, file_bytes_grid
+from sizer.model_estimate import Estimate, estimate
+from sizer.quality.lengths import DEPLOYED_TOKENS, USUAL_TOKENS_PER_WEIGHT
+from sizer.runtimes import DEFAULT_RUNTIME
 from sizer.runtimes import runtime as runtime_by_name
-from sizer.runtimes.llamacpp import LlamaCpp
 from sizer.workload import Workload
 
 Bools = NDArray[np.bool_]
+
+
+@unique
+class Rank(StrEnum):
+    """How shapes, ordered by the law, are shown: by loss relative to the best, or with accuracies."""
+
+    LAW = "law"
+    QUALITY = "quality"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesignQuery:
     """What is asked: a budget, and what a model is deployed with. Names are those of the catalogue."""
 
-    budget: Budget
+    budget: Limits
     formats: tuple[str, ...] = ("Q4_K_M",)
-    runtime: str = "llama.cpp"
+    runtime: str = DEFAULT_RUNTIME
     device: str | None = None
     context_tokens: int = 2048
     vocab_size: int = 32000
     tie_embeddings: bool = True
+    rank: Rank = Rank.LAW
+    training_tokens: float | None = DEPLOYED_TOKENS  # None: 20 for each weight
 
     @property
     def known_device(self) -> Device | None:
@@ -49,17 +61,18 @@ class DesignQuery:
 
     @property
     def by_grid(self) -> bool:
-        """Whether a grid sizes the shapes: it knows llama.cpp only."""
-        return isinstance(runtime_by_name(self.runtime), LlamaCpp)
+        """True if a grid can size the shapes for this runtime."""
+        return runtime_by_name(self.runtime).why_no_grid is None
 
     def size(self, architecture: Architecture, format: str) -> Estimate:
-        """The estimate of one architecture as asked."""
+        """Return the estimate of one architecture as asked."""
         return estimate(
             architecture=architecture,
             format=format,
             runtime=self.runtime,
             workload=self.workload,
             device=self.known_device,
+            max_memory_bytes=self.budget.max_memory_bytes,
         )
 
 
@@ -78,11 +91,11 @@ class SizedShapes:
     def __len__(self) -> int:
         return len(self.file_bytes)
 
-    def those(self, some: Bools | Ints) -> SizedShapes:
-        """Some of them."""
+    def select(self, some: Bools | Ints) -> SizedShapes:
+        """Return some of them."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
         found: dict[str, Any] = {k: None if v is None else v[some] for k, v in columns.items()}
-        return SizedShapes(grid=self.grid.rows(some), **found)
+        return SizedShapes(grid=self.grid.subset(some), **found)
 
     @property
     def features(self) -> FeatureColumns:
@@ -99,20 +112,21 @@ class SizedShapes:
             embedding_ratio=ones,
             bits_per_weight=self.bits_per_weight,
             parameters=self.parameters.astype(np.float64),
+            tokens=np.asarray(USUAL_TOKENS_PER_WEIGHT * self.parameters, np.float64),
         )
 
 
 def joined(parts: Sequence[SizedShapes]) -> SizedShapes:
-    """All shapes of several parts; all have a speed or none has."""
+    """Return all shapes of several parts; all have a speed or none has."""
     first = parts[0].grid
-    names = ("num_layers", *Form._fields)
+    names = ("num_layers", *ShapeDims._fields)
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(part.grid, name) for part in parts]) for name in names
     }
     speeds = [part.decode_tokens_per_s for part in parts]
     known = [speed for speed in speeds if speed is not None]
     return SizedShapes(
-        grid=Grid.of(first.like, **columns),
+        grid=Grid.build(first.like, **columns),
         format=np.concatenate([part.format for part in parts]),
         file_bytes=np.concatenate([part.file_bytes for part in parts]),
         memory_bytes=np.concatenate([part.memory_bytes for part in parts]),
@@ -123,7 +137,7 @@ def joined(parts: Sequence[SizedShapes]) -> SizedShapes:
 
 
 def sized(query: DesignQuery, grid: Grid, index: int) -> SizedShapes:
-    """What every row of a grid comes to in one of the query's formats: the numbers of estimate()."""
+    """Return estimate()'s numbers of every row of a grid in one of the query's formats."""
     number = np.full(len(grid), index, np.int64)
     if not query.by_grid:
         return _one_by_one(query, grid, number)
@@ -156,15 +170,15 @@ def _one_by_one(query: DesignQuery, grid: Grid, number: Ints) -> SizedShapes:
     )
 
 
-def lattice(query: DesignQuery, format: str) -> Lattice:
-    """Where shapes in a format are taken from: many if a grid sizes them, few if estimate() has to."""
+def shape_grid(query: DesignQuery, format: str) -> ShapeGrid:
+    """Return the shapes to size in a format: many if a grid sizes them, few if estimate() has to."""
 
     def files(grid: Grid) -> Ints:
         if query.by_grid:
             return file_bytes_grid(grid, format=format)
         return _files_by_two_layers(query, grid, format)
 
-    return Lattice(
+    return ShapeGrid(
         vocab_size=query.vocab_size,
         tied=query.tie_embeddings,
         files=files,
@@ -173,7 +187,7 @@ def lattice(query: DesignQuery, format: str) -> Lattice:
 
 
 def _files_by_two_layers(query: DesignQuery, grid: Grid, format: str) -> Ints:
-    """File bytes as if every layer took as much as the second: near enough to choose what to size."""
+    """Return file bytes as if every layer took as much as the second: near enough to choose what to size."""
     engine = runtime_by_name(query.runtime)
     forms = np.column_stack(
         [grid.hidden_size, grid.intermediate_size, grid.num_heads, grid.num_kv_heads, grid.head_dim]

@@ -1,24 +1,29 @@
-"""Where a study keeps its files: a folder of its name beside the storage."""
+"""Where a study keeps its files: a folder of its name next to the storage."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePath
 
-from search.store.kept import sqlite_path
+from search.store.fallback_files import sqlite_path
 from sizer.errors import StudyError
 
 # The explorer, and the searches it starts, are other processes: the storage's address reaches them by this.
 STORAGE_VARIABLE = "SIZER_STORAGE"
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Folders and files next to those of the studies.
+_TAKEN = ("corpora", "logs", "sizer.db")
+
 
 def runs_folder(storage: str) -> Path:
-    """Folder that holds the studies' folders: that of an SQLite file, else the working directory's runs/."""
+    """Return the folder of studies' folders: the SQLite file's, else runs/ in the working directory."""
     path = sqlite_path(storage)
     return path.parent if path is not None else Path("runs")
 
 
 def study_folder(study: str, storage: str) -> Path:
-    """Folder of a study's files; StudyError for a name that leads out of the storage's folder."""
+    """Return the folder of a study's files; StudyError for a name that leads out of the storage's folder."""
     name = PurePath(study)
     if not name.parts or name.is_absolute() or ".." in name.parts or "\0" in study:
         raise StudyError(
@@ -26,3 +31,29 @@ def study_folder(study: str, storage: str) -> Path:
             "name that is no path, such as search-1"
         )
     return runs_folder(storage) / name
+
+
+_KEPT = re.compile(r"(\d+)-(\d+)(\.npz)?")
+
+
+def kept_weights(study: str, storage: str) -> dict[int, dict[int, Path]]:
+    """Return the weights that a study kept: trial, seed (0 for the study's own), path.
+
+    A path is a folder, or the checkpoint of an earlier version's search.
+    """
+    found: dict[int, dict[int, Path]] = {}
+    folder = study_folder(study, storage) / "finalists"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        name = _KEPT.fullmatch(path.name)
+        if name and path.is_dir() != bool(name[3]):
+            found.setdefault(int(name[1]), {})[int(name[2])] = path
+    return {number: dict(sorted(seeds.items())) for number, seeds in sorted(found.items())}
+
+
+def check_new_name(name: str) -> None:
+    """Raise StudyError for a name that could not be that of a file on every system."""
+    if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
+        raise StudyError(
+            f"study: {name[:80]!r} cannot be a name; accepted: up to 64 letters, digits, dots, dashes and "
+            f"underscores, beginning with a letter or digit, and not {' or '.join(_TAKEN)}"
+        )

@@ -14,7 +14,7 @@ _GIT_LIMIT_S = 5.0
 
 
 def versions() -> dict[str, str]:
-    """Names and versions, without loading any of them; a package that is not installed is left out."""
+    """Return names and versions of packages without loading them; missing packages are left out."""
     commit = commit_of(Path(sizer.__file__).parents[1])
     found = {"sizer": f"{sizer.__version__}{f', commit {commit}' if commit else ''}"}
     found["python"] = platform.python_version()
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 
 def commit_of(root: Path) -> str | None:
-    """Commit of the checkout at `root`, and whether files differ from it; None without one or without git."""
+    """Return the commit checked out at `root` and whether files differ from it; None without git."""
     if not (root / ".git").exists():  # an installed package may lie inside somebody else's checkout
         return None
     hash_, changes = (

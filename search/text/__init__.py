@@ -1,1 +1,1 @@
-"""What it is trained on: files of text, tokens, training batches and validation chunks."""
+"""Texts that models are trained on: files, tokens, training batches and validation chunks."""

@@ -1,4 +1,4 @@
-"""Text as tokens: how it is split into training and validation, and the windows training and scoring read.
+"""A corpus as tokens: its split into training and validation, and the windows for training and scoring.
 
 A token is a byte, or one of a byte-level BPE's (search/text/tokenizer.py). Scores are bits per byte of text
 in either case: windows know how many bytes each token stands for.
@@ -10,11 +10,12 @@ import sysconfig
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from search.space.config import BYTE_VOCABULARY, Tokenizer
+from search.config.config import BYTE_VOCABULARY, Tokenizer
 from search.text.text_files import builtin_names, file_names, holds_rows, read_files
 from search.text.text_tables import HUGGING_FACE_PREFIX, hugging_face_texts
 from search.text.texts import DEFAULT_FIELD, Texts, character_start, corpus_error
@@ -35,7 +36,7 @@ _VALIDATION_PIECES = (10, 30, 50, 70)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ValidationChunks:
-    """Windows of validation text to score, and what of each counts."""
+    """Windows of validation text to score, and which of their tokens are scored."""
 
     windows: Tensor  # int64 [chunks, tokens + 1]
     scored_bytes: Tensor  # int64 [chunks, tokens]: bytes each next token spells; 0 where it is not scored
@@ -64,11 +65,16 @@ class Corpus:
     token_bytes: Tensor = field(  # int64 [vocabulary]: length of each token's text
         default_factory=lambda: torch.ones(BYTE_VOCABULARY, dtype=torch.int64)
     )
+    tokenizer_json: str | None = None  # of the package tokenizers; None for bytes
 
     @property
     def vocab_size(self) -> int:
-        """Different tokens there are: the least vocabulary a model of this text can have."""
+        """Number of different tokens: the smallest vocabulary that a model of this text can have."""
         return len(self.token_bytes)
+
+    def of(self, vocab_size: int) -> Corpus:
+        """Return this text, whatever the rows of a model: it has one vocabulary."""
+        return self
 
     @property
     def bytes_per_token(self) -> float:
@@ -79,7 +85,7 @@ class Corpus:
         return int(self.token_bytes[tokens.int()].sum())
 
     def val_chunks(self, num_chunks: int, seq_len: int) -> ValidationChunks:
-        """Evenly spaced stretches of the validation text that do not overlap; always the same.
+        """Return evenly spaced, non-overlapping stretches of the validation text, the same on every call.
 
         A stretch is `seq_len` bytes in every vocabulary, and its place does not depend on it either: models
         of different vocabularies predict the same bytes from the same bytes before. Of tokens, those that
@@ -107,7 +113,7 @@ class Corpus:
         return ValidationChunks(windows=self.validation[index].long()[some], scored_bytes=scored[some])
 
     def train_batches(self, seed: int, batch_size: int, seq_len: int) -> TrainBatches:
-        """Windows at random places of the training text; the same for a seed, whatever trains on them."""
+        """Return windows at random places of the training text, determined by the seed alone."""
         if len(self.train) - seq_len < 1:
             unit = "bytes" if self.tokenizer is Tokenizer.BYTE else "tokens"
             raise corpus_error(
@@ -117,7 +123,7 @@ class Corpus:
 
 
 class TrainBatches:
-    """Training windows by step number, so that a run can go on from any step."""
+    """Training windows by step number, so that a run can resume from any step."""
 
     _DRAWN = 256  # steps whose places are drawn at a time
 
@@ -128,7 +134,7 @@ class TrainBatches:
         self._block, self._starts = -1, torch.zeros(0)
 
     def at(self, step: int) -> Tensor:
-        """The windows of a step (from 1), int64 `[batch, seq + 1]`."""
+        """Return the windows of a step (from 1), int64 `[batch, seq + 1]`."""
         block, row = divmod(step - 1, self._DRAWN)
         if block != self._block:
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 + block)
@@ -144,24 +150,35 @@ def load_corpus(
     vocab_size: int = BYTE_VOCABULARY,
     cache: Path | None = None,
 ) -> Corpus:
-    """The corpus a source names: `builtin` (this Python's library), a file, a directory or `hf:NAME`.
+    """Load a corpus: `builtin` (this Python's library), a file, a directory or `hf:NAME`.
 
-    `vocab_size` is of the tokenizer `bpe` only; a text too short for so many tokens gives fewer. What is
-    learned and encoded is kept in the directory `cache`, for the next process and for resuming; without it,
-    it is made anew. InvalidFile names what of the source cannot be used.
+    `vocab_size` is for the tokenizer `bpe` only; a text too short for this number of tokens gives fewer. The
+    vocabulary and tokens are cached in the directory `cache` if given. InvalidFile names why the source
+    cannot be used.
     """
     chosen = parse_enum(Tokenizer, tokenizer, "tokenizer")
+    read = read_corpus(source)
+    return read.corpus if chosen is Tokenizer.BYTE else in_tokens(read, vocab_size, cache)
+
+
+class ReadCorpus(NamedTuple):
+    """A corpus in bytes, and the text of its two splits."""
+
+    corpus: Corpus
+    train: bytearray
+    validation: bytearray
+
+
+def read_corpus(source: str) -> ReadCorpus:
+    """Read the text of a corpus and split it; InvalidFile names why the source cannot be used."""
     name, texts, wanted = _texts(source)
     if not texts.contents:
         raise corpus_error(source, texts.why_nothing(wanted))
-    corpus, train, validation = _assemble(name, texts)
-    if chosen is Tokenizer.BYTE:
-        return corpus
-    return _in_tokens(corpus, train, validation, vocab_size, cache)
+    return _assemble(name, texts)
 
 
 def _texts(source: str) -> tuple[str, Texts, str]:
-    """The corpus's name, what was read, and the field of rows that was asked for."""
+    """Return the corpus's name, the texts read, and the requested field of rows."""
     if source == BUILTIN:
         root = Path(sysconfig.get_paths()["stdlib"])
         return source, read_files(root, builtin_names(root), DEFAULT_FIELD), DEFAULT_FIELD
@@ -199,8 +216,8 @@ def _texts_at(source: str) -> tuple[str, Texts, str]:
     return name, read_files(root, names, wanted or DEFAULT_FIELD), wanted or DEFAULT_FIELD
 
 
-def _assemble(name: str, texts: Texts) -> tuple[Corpus, bytearray, bytearray]:
-    """The corpus in bytes, and the text of its two sides."""
+def _assemble(name: str, texts: Texts) -> ReadCorpus:
+    """Return the corpus in bytes, and the text of its two splits."""
     hashes = {file: sha256(content).hexdigest() for file, content in texts.contents.items()}
     digest = sha256()
     for file, content_hash in sorted(hashes.items()):
@@ -219,13 +236,12 @@ def _assemble(name: str, texts: Texts) -> tuple[Corpus, bytearray, bytearray]:
         num_skipped=texts.num_binary + texts.num_unreadable + texts.num_beyond_limit,
         notes=(how, *texts.omissions()),
     )
-    return corpus, train, validation
+    return ReadCorpus(corpus, train, validation)
 
 
-def _in_tokens(
-    corpus: Corpus, train: bytearray, validation: bytearray, vocab_size: int, cache: Path | None
-) -> Corpus:
-    """The corpus in tokens of a byte-level BPE learned from its training text."""
+def in_tokens(read: ReadCorpus, vocab_size: int, cache: Path | None) -> Corpus:
+    """Return a corpus in tokens of a byte-level BPE learned from its training text."""
+    corpus, train, validation = read
     if vocab_size <= BYTE_VOCABULARY:
         raise InvalidQuantity(
             f"vocab_size: tokenizer 'bpe' has a token for each of {BYTE_VOCABULARY} bytes and needs more, "
@@ -245,14 +261,15 @@ def _in_tokens(
         notes=tuple(notes),
         tokenizer=Tokenizer.BPE,
         token_bytes=torch.tensor([len(token) for token in found.spelling]),
+        tokenizer_json=found.tokenizer,
     )
 
 
 def _split(contents: dict[str, bytes], hashes: dict[str, str]) -> tuple[bytearray, bytearray, str]:
-    """Training and validation text and how they were told apart.
+    """Return training and validation text, and how they were split.
 
-    By content hash, so that a file (or row) stays on its side whatever else is added, renamed or listed
-    first, and copies of one are never on both. A copy is kept once.
+    By content hash, so that a file (or row) stays in its split whatever else is added, renamed or reordered,
+    and copies of one are never in both. A copy is kept once.
     """
     by_hash = {hashes[file]: content for file, content in contents.items()}
     train, validation = bytearray(), bytearray()
@@ -260,7 +277,7 @@ def _split(contents: dict[str, bytes], hashes: dict[str, str]) -> tuple[bytearra
         chosen = int(content_hash[:8], 16) % VALIDATION_SHARE == 0
         (validation if chosen else train).extend(by_hash[content_hash])
     total = len(train) + len(validation)
-    if total // (VALIDATION_SHARE * 4) <= len(validation) <= total // 4:
+    if max(MIN_VALIDATION_BYTES, total // (VALIDATION_SHARE * 4)) <= len(validation) <= total // 4:
         return train, validation, "split by file: about one in 20, chosen by content hash, is validation"
     # Too few files (or one too large) for a share near 5 %.
     text = b"".join(by_hash[content_hash] for content_hash in sorted(by_hash))

@@ -1,7 +1,6 @@
-"""Files of a corpus: text as it stands, or JSONL by a field, compressed by gzip or not; Parquet apart.
+"""Read the files of a corpus: plain text, a field of JSONL rows, gzip-compressed or not, or Parquet.
 
-What a file says of itself is not trusted: names decide how it is read, and every loop ends at a limit on
-what came out of it.
+No file is trusted: its name decides how it is read, and every loop ends at a limit on decompressed bytes.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ MAX_LINE_BYTES = 16_000_000  # of a JSONL row; a longer one is broken
 
 _START_BYTES = 8192
 
-# Tests are left out: distributions ship them apart, so with them the same Python would give two corpora, and
-# they repeat the sources they test. Configuration of this one build is left out for the same reason.
+# Tests are excluded: distributions package them separately, so with them the same Python would give two
+# corpora, and they repeat the sources they test. Configuration of one build is excluded for the same reason.
 _BUILTIN_SKIPPED = {
     "site-packages",
     "dist-packages",
@@ -42,18 +41,18 @@ _PARQUET = (".parquet", ".pq")
 
 
 def file_names(root: Path) -> list[str]:
-    """Regular files below a directory, by relative name; links to directories are not followed."""
-    found = []
+    """List the regular files below a directory by relative name; links that lead out of it are left out."""
+    found, inside = [], root.resolve()
     for folder, _, files in os.walk(root, followlinks=False):
         for file in files:
             path = Path(folder, file)
-            if path.is_file():
+            if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(inside)):
                 found.append(path.relative_to(root).as_posix())
     return found
 
 
 def builtin_names(root: Path) -> list[str]:
-    """Sources and texts of Python's library, by relative name."""
+    """List the sources and texts of Python's library by relative name."""
     found = []
     for folder, folders, files in os.walk(root, followlinks=False):
         folders[:] = [f for f in folders if f not in _BUILTIN_SKIPPED and not f.startswith("config-")]
@@ -69,12 +68,12 @@ def builtin_names(root: Path) -> list[str]:
 
 
 def holds_rows(name: str) -> bool:
-    """Whether a file of that name can have rows with fields; a .json file may also be text."""
+    """Return whether a file of that name can have rows with fields; a .json file may also be text."""
     return _kind(name) in (*_JSON_LINES, ".json", *_PARQUET)
 
 
 def read_files(root: Path, names: Iterable[str], field: str) -> Texts:
-    """Texts below the root, read in an order that depends on their names alone and is not alphabetical.
+    """Read texts below the root in an order that depends on their names but is not alphabetical.
 
     The order decides what a corpus above the limit keeps: a fixed sample rather than the letters A to F.
     SizerError where Parquet needs a package that is not installed.
@@ -99,7 +98,7 @@ def read_files(root: Path, names: Iterable[str], field: str) -> Texts:
 
 
 def _kind(name: str) -> str:
-    """The ending that says how a file is read, without that of its compression."""
+    """Return the ending that decides how a file is read, without that of its compression."""
     return PurePosixPath(name.lower().removesuffix(_GZIP)).suffix
 
 
@@ -128,7 +127,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _starts_with_row(path: Path, field: str) -> bool:
-    """Whether the first line is itself a row: many data sets name JSONL plain .json; other JSON is text."""
+    """Return whether the first line is a row: many data sets name JSONL plain .json; other JSON is text."""
     with _opened(path) as file:
         row = _parsed(file.readline(MAX_LINE_BYTES))
     return isinstance(row, dict) and field in row
@@ -163,9 +162,9 @@ def _skip_line(file: IO[bytes], texts: Texts) -> None:
 
 
 def _parsed(line: bytes) -> object:
-    """The JSON value of a line; None where there is none."""
+    """Return the JSON value of a line; None if it cannot be parsed."""
     try:
         value: object = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number or nesting without end
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, an unlimited number or nesting
         return None
     return value

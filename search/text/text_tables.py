@@ -1,4 +1,4 @@
-"""Texts from tables: a column of Parquet files (through pyarrow), of Hugging Face data sets (datasets)."""
+"""Read texts from a column of Parquet files (pyarrow) or of Hugging Face data sets (datasets)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sizer.errors import SizerError
 
 HUGGING_FACE_PREFIX = "hf:"
 
-# Rows asked for at a time: a row group may unfold to far more than the file's size.
+# Rows read at a time: a row group may decompress to far more than the file's size.
 _BATCH_ROWS = 256
 
 
 def read_parquet(path: Path, name: str, field: str, texts: Texts) -> None:
-    """Rows of a Parquet file's column; a file that cannot be read is counted.
+    """Read the rows of a Parquet file's column; count a file that cannot be read.
 
-    The column is kept as a dictionary, where the file has it so: a small file can repeat one long text
-    without end, and unfolds it only as far as there is room.
+    A dictionary-encoded column stays encoded: a small file can repeat one long text any number of times, and
+    is decoded only up to the limit.
     """
     arrow = _package("pyarrow", f"{name!r}: Parquet", "parquet", "text and JSONL")
     parquet = importlib.import_module("pyarrow.parquet")
@@ -48,7 +48,7 @@ def read_parquet(path: Path, name: str, field: str, texts: Texts) -> None:
 
 
 def hugging_face_texts(source: str, field: str) -> Texts:
-    """A column of the training split of `hf:NAME`, up to the limit; a row is a document."""
+    """Read a column of the training split of `hf:NAME`, up to the limit; each row is a document."""
     name = source.removeprefix(HUGGING_FACE_PREFIX)
     datasets = _package("datasets", repr(source), "datasets", "'builtin', text, JSONL and Parquet files")
     texts = Texts()

@@ -1,4 +1,4 @@
-"""What reading a corpus has found so far, and the limits that keep it from unfolding without end."""
+"""Documents read so far from a corpus, and the limits on how much is read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from sizer.errors import InvalidFile, shown
 
 MAX_CORPUS_BYTES = 256_000_000  # of text kept
-MAX_READ_BYTES = 4 * MAX_CORPUS_BYTES  # looked at for it, after decompression: broken rows, other fields
-MAX_DOCUMENTS = 1_000_000  # files and rows kept: each costs some 400 bytes beside its text
-ROW_COST_BYTES = 256  # that a row counts as read even where it is empty: 30 million fit into 60 kB
+MAX_READ_BYTES = 4 * MAX_CORPUS_BYTES  # read, after decompression, broken rows and other fields included
+MAX_DOCUMENTS = 1_000_000  # files and rows kept; each costs about 400 bytes in addition to its text
+ROW_COST_BYTES = 256  # read bytes that every row counts for, even an empty one: 30 million fit into 60 kB
 
 DEFAULT_FIELD = "text"
 
@@ -22,12 +22,12 @@ _SHOWN_FIELDS = 8
 
 
 def corpus_error(source: str, reason: str) -> InvalidFile:
-    """The error for a corpus that cannot be used, with what can be."""
+    """Return the error for a corpus that cannot be used, with what is accepted."""
     return InvalidFile(f"corpus: {source!r}: {reason}; accepted: {_ACCEPTED}")
 
 
 def is_text(content: bytes) -> bool:
-    """Whether it is UTF-8 without null bytes."""
+    """Return whether the content is UTF-8 without null bytes."""
     if b"\0" in content:
         return False
     try:
@@ -39,26 +39,26 @@ def is_text(content: bytes) -> bool:
 
 @dataclass(slots=True)
 class Texts:
-    """Documents by name (a file, or a row of one), and what was passed over."""
+    """Documents by name (a file, or a row of one), and counts of what was skipped."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
     room: int = field(default_factory=lambda: MAX_CORPUS_BYTES)  # bytes that may still be kept
-    unread: int = field(default_factory=lambda: MAX_READ_BYTES)  # bytes that may still be looked at
+    unread: int = field(default_factory=lambda: MAX_READ_BYTES)  # bytes that may still be read
     num_binary: int = 0
     num_unreadable: int = 0
     num_beyond_limit: int = 0
     num_broken_rows: int = 0  # no JSON object, or no text in the field
     num_row_files: int = 0  # JSONL and Parquet files
-    fields: tuple[str, ...] = ()  # of the first row or table that has not the one asked for
+    fields: tuple[str, ...] = ()  # of the first row or table without the requested field
     truncated: bool = False
 
     @property
     def full(self) -> bool:
-        """Whether a limit has been reached."""
+        """True if a limit has been reached."""
         return self.room <= 0 or self.unread <= 0 or len(self.contents) >= MAX_DOCUMENTS
 
     def add_file(self, name: str, content: bytes) -> None:
-        """Keep a file's text, up to the room there is; a binary one is counted."""
+        """Keep a file's text up to the limit; count a binary file."""
         if len(content) > self.room:
             content = content[: character_start(content, self.room)]
             self.truncated = True
@@ -69,7 +69,7 @@ class Texts:
         self.contents[name] = content
 
     def add_row(self, name: str, value: object) -> None:
-        """Keep a row's text, with a newline behind it so that rows do not run together."""
+        """Keep a row's text, ending in a newline so that rows stay separate."""
         self.unread -= ROW_COST_BYTES
         content = _row_bytes(value)
         if content is None:
@@ -81,12 +81,12 @@ class Texts:
             self.contents[name] = content
 
     def lacks_field(self, fields: Iterable[str]) -> None:
-        """Remember what a row or table has in place of the field asked for."""
+        """Record the fields of a row or table that lacks the requested one."""
         if not self.fields:
             self.fields = tuple(str(name) for name in fields)[:_SHOWN_FIELDS]
 
     def why_nothing(self, wanted: str) -> str:
-        """Why no text was found."""
+        """Return why no text was found."""
         if self.num_broken_rows or self.fields:
             there = f"; there are: {', '.join(shown(name) for name in self.fields)}" if self.fields else ""
             return f"no row has text in the field {shown(wanted)}{there}"
@@ -95,7 +95,7 @@ class Texts:
         return "there is no text in it" if self.num_row_files else "there is no file in it"
 
     def omissions(self) -> Iterator[str]:
-        """A line for each kind of thing that was left out."""
+        """Yield a line for each kind of omission."""
         if self.num_binary:
             yield f"{self.num_binary} files that are not UTF-8 text were skipped"
         if self.num_unreadable:
@@ -111,7 +111,7 @@ class Texts:
 
 
 def _row_bytes(value: object) -> bytes | None:
-    """A row's text ending in a newline; empty where it says nothing, None where it is no text."""
+    """Return a row's text ending in a newline; empty for an empty text, None for anything but text."""
     if not isinstance(value, str) or "\0" in value:
         return None
     try:
@@ -122,7 +122,7 @@ def _row_bytes(value: object) -> bytes | None:
 
 
 def character_start(text: bytes | bytearray, place: int) -> int:
-    """The place, or the nearest before it at which no UTF-8 character is cut.
+    """Return the place, or the nearest one before it that cuts no UTF-8 character.
 
     >>> [character_start("aé".encode(), place) for place in range(4)]
     [0, 1, 1, 3]

@@ -1,16 +1,14 @@
-"""Byte-level BPE: trained on a corpus's training text, its tokens kept on disk for the next process.
+"""Byte-level BPE, trained on a corpus's training text, with its tokens cached on disk.
 
 The text is cut into words by GPT-2's pattern (openai/gpt-2, src/encoder.py) and every byte has a token, so
-that any text can be written and decoded again without loss. Training, through the package tokenizers, is the
-same on every machine; what is read back from disk counts only if it spells the text at hand.
+that any text can be encoded and decoded without loss. Training, by the package tokenizers, is the same on
+every machine; cached tokens are used only if they decode to exactly the corpus.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -21,6 +19,7 @@ import numpy
 from numpy.typing import NDArray
 
 from search.text.texts import character_start
+from sizer.atomic_write import atomic_write
 from sizer.errors import InvalidFile, SizerError
 
 MAX_TRAINING_BYTES = 32_000_000  # of text that merges are learned from, evenly spread; 10 s
@@ -39,6 +38,7 @@ Tokens = NDArray[Any]  # uint16 or int32 [tokens]
 class Encoded:
     """A corpus in tokens."""
 
+    tokenizer: str  # JSON of the package tokenizers
     spelling: tuple[bytes, ...]  # of each token
     train: Tokens
     validation: Tokens
@@ -63,21 +63,22 @@ def encoded(
     text_digest: str,
     cache: Path | None,
 ) -> Encoded:
-    """Both sides of a corpus in tokens of a vocabulary learned from the training side alone.
+    """Encode both splits of a corpus with a vocabulary learned from the training split alone.
 
-    With a cache, a directory, tokens are taken from there and left there. SizerError where they have to be
-    made and the package tokenizers is not installed.
+    With a cache directory, tokens are read from and written to it. SizerError if they must be made and the
+    package tokenizers is not installed.
     """
     folder = cache / f"{text_digest[:32]}-bpe-{vocab_size}" if cache is not None else None
     if folder is not None:
         try:
             return _read(folder, train, validation)
         except InvalidFile:
-            pass  # not there, of another text, or damaged: made anew
+            pass  # missing, of another text, or damaged: encode again
     text = train_bpe(train, vocab_size)
     spelling = spellings(text)
     kind = numpy.uint16 if len(spelling) <= 1 << 16 else numpy.int32
     made = Encoded(
+        tokenizer=text,
         spelling=spelling,
         train=numpy.fromiter(encode(text, train), kind),
         validation=numpy.fromiter(encode(text, validation), kind),
@@ -94,7 +95,7 @@ def encoded(
 
 
 def train_bpe(text: bytes | bytearray, vocab_size: int) -> str:
-    """A byte-level BPE vocabulary as the JSON of the package tokenizers; at most `vocab_size` tokens."""
+    """Train a byte-level BPE of at most `vocab_size` tokens; return the JSON of the package tokenizers."""
     tokenizers = _package()
     byte_level = tokenizers.pre_tokenizers.ByteLevel
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -115,7 +116,7 @@ def train_bpe(text: bytes | bytearray, vocab_size: int) -> str:
 
 
 def encode(tokenizer: str, text: bytes | bytearray) -> Iterator[int]:
-    """Token numbers of a UTF-8 text."""
+    """Yield the token ids of a UTF-8 text."""
     made = _package().Tokenizer.from_str(tokenizer)
     batch: list[str] = []
     for piece in _pieces(text):
@@ -132,7 +133,7 @@ def _ids(tokenizer: Any, batch: list[str]) -> Iterator[int]:
 
 
 def spellings(tokenizer: str) -> tuple[bytes, ...]:
-    """Bytes of each token of a byte-level BPE's JSON, by number. InvalidFile where it is something else."""
+    """Return the bytes of each token of a byte-level BPE's JSON, by id; InvalidFile for any other file."""
     byte_of = {character: byte for byte, character in byte_characters().items()}
     try:
         vocabulary = json.loads(tokenizer)["model"]["vocab"]
@@ -149,7 +150,7 @@ def spellings(tokenizer: str) -> tuple[bytes, ...]:
 
 
 def byte_characters() -> dict[int, str]:
-    """The printable character that stands for each byte in GPT-2's vocabularies (bytes_to_unicode there).
+    """Return the printable character for each byte in GPT-2's vocabularies (bytes_to_unicode there).
 
     >>> byte_characters()[ord("a")], byte_characters()[ord(" ")]
     ('a', 'Ġ')
@@ -160,7 +161,7 @@ def byte_characters() -> dict[int, str]:
 
 
 def spells(tokens: Tokens, spelling: tuple[bytes, ...], text: bytes | bytearray) -> bool:
-    """Whether the tokens are exactly this text."""
+    """Return whether the tokens decode to exactly this text."""
     place = 0
     for start in range(0, len(tokens), _CHECKED_TOKENS):
         block = tokens[start : start + _CHECKED_TOKENS]
@@ -195,33 +196,27 @@ def _package() -> Any:
 
 
 def _read(folder: Path, train: bytes | bytearray, validation: bytes | bytearray) -> Encoded:
-    """What `_write` left, memory-mapped; InvalidFile unless it spells both texts."""
+    """Read the files of `_write`, memory-mapped; InvalidFile unless they decode to both texts."""
     try:
-        spelling = spellings((folder / _FILES[0]).read_text(encoding="utf-8"))
+        text = (folder / _FILES[0]).read_text(encoding="utf-8")
+        spelling = spellings(text)
         # "c", not "r": torch warns of arrays it could not write to
         sides = [numpy.load(folder / name, mmap_mode="c", allow_pickle=False) for name in _FILES[1:]]
     except (OSError, ValueError, EOFError) as error:
         raise InvalidFile(f"tokens: {str(folder)!r} cannot be read: {error}") from None
-    for tokens, text in zip(sides, (train, validation), strict=True):
+    for tokens, side in zip(sides, (train, validation), strict=True):
         known = tokens.ndim == 1 and tokens.dtype in (numpy.dtype("uint16"), numpy.dtype("int32"))
-        if not known or not spells(tokens, spelling, text):
+        if not known or not spells(tokens, spelling, side):
             raise InvalidFile(f"tokens: {str(folder)!r} is of another text")
-    return Encoded(spelling=spelling, train=sides[0], validation=sides[1])
+    return Encoded(tokenizer=text, spelling=spelling, train=sides[0], validation=sides[1])
 
 
 def _write(folder: Path, tokenizer: str, made: Encoded) -> None:
-    """Every file is there whole or not at all; processes that write at once write the same."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the tokenizer and both sides of the text; processes that write at once write the same."""
     contents: tuple[str | Tokens, ...] = (tokenizer, made.train, made.validation)
     for name, content in zip(_FILES, contents, strict=True):
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=name, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                if isinstance(content, str):
-                    file.write(content.encode())
-                else:
-                    numpy.save(file, content, allow_pickle=False)
-            Path(temporary).replace(folder / name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(folder / name) as file:
+            if isinstance(content, str):
+                file.write(content.encode())
+            else:
+                numpy.save(file, content, allow_pickle=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sizer.architecture import (
     MAX_LAYERS,
@@ -16,8 +16,42 @@ from sizer.architecture import (
 )
 from sizer.errors import InvalidArchitecture, shown
 
+_T = TypeVar("_T")
+
+PART_NOTE = "text decoder of "  # how the note begins that only part of a model is read
+
 Config = Mapping[str, Any]
 Reader = Callable[[Config, str], Architecture]
+
+
+class RecordedConfig(dict[str, Any]):
+    """Keys of a config, with those that a reader asked for and the defaults it took for keys left out."""
+
+    def __init__(self, keys: Config) -> None:
+        super().__init__(keys)
+        self.asked: set[str] = set()
+        self.defaults: dict[str, object] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key and record that it was asked for."""
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(str(key))
+        return super().__contains__(key)
+
+
+def default_of(config: Config, key: str, value: _T) -> _T:
+    """Return the default of a key that is left out, and record that it was taken."""
+    if isinstance(config, RecordedConfig):
+        config.defaults[key] = value
+    return value
+
 
 # transformers' names of activations (transformers/activations.py, ACT2FN): with a gate, and without one.
 _GELUS = ("gelu", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh")
@@ -27,28 +61,36 @@ _GATED = {
     "relu2": MlpKind.RELU2_GATED,
     **dict.fromkeys(_GELUS, MlpKind.GEGLU),
 }
-_PLAIN = {"relu": MlpKind.RELU, **dict.fromkeys(_GELUS, MlpKind.GELU)}
+_PLAIN = {"relu": MlpKind.RELU, "relu2": MlpKind.RELU2, **dict.fromkeys(_GELUS, MlpKind.GELU)}
+
+
+def understood(config: Config, *keys: str) -> None:
+    """Record keys as understood that decide nothing here, such as those that repeat others."""
+    for key in keys:
+        config.get(key)
 
 
 def integer(config: Config, key: str, default: int | None = None) -> int:
-    """Whole number under a key; null counts as missing, and missing without a default is an error."""
+    """Read a whole number under a key; null counts as missing, and missing without a default is an error."""
     value = config.get(key)
     if value is None:
-        value = default
-    if value is None:
-        raise InvalidArchitecture(f"{key}: missing from the config; expected a whole number")
+        if default is None:
+            raise InvalidArchitecture(f"{key}: missing from the config; expected a whole number")
+        return default_of(config, key, default)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # some tools write 131072.0
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidArchitecture(f"{key}: expected a whole number, got {shown(value)}")
     return value
 
 
 def renamed_integer(config: Config, key: str, name: str, default: int | None = None) -> int:
-    """Whole number under a family's own key, or under the common name transformers takes for it as well."""
+    """Read a whole number under a family's own key or under the common name that transformers accepts too."""
     return integer(config, name if config.get(key) is None and config.get(name) is not None else key, default)
 
 
 def size(config: Config, key: str, default: int, limit: int = MAX_WIDTH) -> int:
-    """Whole number from 1 to a limit, for keys that are computed with before Architecture checks them."""
+    """Read a whole number from 1 to a limit, for keys used in arithmetic before Architecture checks them."""
     value = integer(config, key, default)
     if not 1 <= value <= limit:
         raise InvalidArchitecture(f"{key}: expected 1 to {limit}, got {shown(value)}")
@@ -59,21 +101,21 @@ def flag(config: Config, key: str, default: bool) -> bool:
     """True or false under a key; null counts as missing."""
     value = config.get(key)
     if value is None:
-        return default
+        return default_of(config, key, default)
     if not isinstance(value, bool):
         raise InvalidArchitecture(f"{key}: expected true or false, got {shown(value)}")
     return value
 
 
 def head_dim(config: Config, hidden: int, heads: int) -> int:
-    """`head_dim` where the config says it, otherwise the width divided by the heads."""
+    """Read `head_dim`, by default the hidden size divided by the heads."""
     if config.get("head_dim") is not None:
         return integer(config, "head_dim")
-    return even_head_dim(hidden, heads)
+    return default_of(config, "head_dim", even_head_dim(hidden, heads))
 
 
 def even_head_dim(hidden: int, heads: int) -> int:
-    """Width divided by the heads, which must come out even."""
+    """Return the hidden size divided by the heads, which must be whole."""
     if heads < 1 or hidden % heads:
         raise InvalidArchitecture(
             f"head_dim: missing, and hidden_size {shown(hidden)} is not a multiple of "
@@ -82,11 +124,39 @@ def even_head_dim(hidden: int, heads: int) -> int:
     return hidden // heads
 
 
+def head_dim_or(config: Config, hidden: int, heads: int, default: int | None) -> int:
+    """Read `head_dim`; a default stands for a key left out, and null for hidden size over heads."""
+    if default is not None and "head_dim" not in config:
+        return integer(config, "head_dim", default)
+    return head_dim(config, hidden, heads)
+
+
+def kv_heads(config: Config, heads: int, default: int | None) -> int:
+    """Read `num_key_value_heads`; a default stands for a key left out, and null for as many as heads."""
+    if default is None or "num_key_value_heads" in config:
+        return integer(config, "num_key_value_heads", heads)
+    if heads % default:
+        raise InvalidArchitecture(
+            f"num_key_value_heads: missing, and the default of model_type {shown(config.get('model_type'))}, "
+            f"{default}, does not divide num_attention_heads {shown(heads)}"
+        )
+    return default_of(config, "num_key_value_heads", default)
+
+
+# Our keys in addition to Hugging Face's: their models keep these facts in remote code, not in config.json.
+OWN_FLAGS = ("sub_norms", "shared_mlp")
+
+
+def own_flags(config: Config) -> dict[str, Any]:
+    """Read the fields of Architecture that config.json files of ours name."""
+    return {key: flag(config, key, False) for key in OWN_FLAGS if config.get(key) is not None}
+
+
 def activation(config: Config, key: str, default: str, *, gated: bool) -> MlpKind:
-    """Kind of feed-forward block of an activation's name in a family whose block has a gate, or none."""
+    """Return the kind of feed-forward block for an activation's name, with or without a gate."""
     kinds = _GATED if gated else _PLAIN
     value = config.get(key)
-    name = default if value is None else value
+    name = default_of(config, key, default) if value is None else value
     if not isinstance(name, str) or name not in kinds:
         raise InvalidArchitecture(f"{key}: unknown value {shown(name)}; accepted: {', '.join(sorted(kinds))}")
     return kinds[name]
@@ -95,11 +165,12 @@ def activation(config: Config, key: str, default: str, *, gated: bool) -> MlpKin
 def sliding(
     config: Config, layers: int, default: int | None, slides: Callable[[int], bool]
 ) -> dict[str, Any]:
-    """`sliding_window` and `sliding_layers`: the layers `layer_types` names, or those of the family's rule.
+    """Return `sliding_window` and `sliding_layers`: those in `layer_types`, or by the family's rule.
 
     A `sliding_window` of null or 0 means none; `default` is the window where the key is left out.
     """
     if config.get("sliding_window", default) in (None, 0):
+        understood(config, "layer_types")  # without a window all layers see everything
         return {}
     types = config.get("layer_types")
     if types is None:
@@ -117,7 +188,7 @@ def sliding(
 
 
 def sharing_from_config(value: object) -> LayerSharing:
-    """LayerSharing from {"strategy": ..., "repeat": ...}; None means no sharing."""
+    """Read LayerSharing from {"strategy": ..., "repeat": ...}; None means no sharing."""
     if value is None:
         return LayerSharing()
     if not isinstance(value, Mapping) or not isinstance(value.get("strategy"), str):

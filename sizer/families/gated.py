@@ -1,4 +1,4 @@
-"""Families with a gated feed-forward block beside Llama's own: Phi-3, Gemma, Granite, OLMo, StableLM, BitNet.
+"""Families with a gated feed-forward block other than Llama's: Phi-3, Gemma, Granite, OLMo, StableLM, BitNet.
 
 Defaults are those of transformers 5 (the dataclass fields of each `configuration_*.py`).
 """
@@ -49,7 +49,7 @@ def _sizes(config: Config) -> dict[str, Any]:
 
 
 def _phi3(config: Config, name: str) -> Architecture:
-    """modeling_phi3.py: qkv_proj and gate_up_proj are one matrix each, no biases."""
+    """Read modeling_phi3.py's shape: qkv_proj and gate_up_proj are one matrix each, no biases."""
     sizes = _sizes(config)
     return Architecture(
         name=name,
@@ -65,7 +65,7 @@ def _phi3(config: Config, name: str) -> Architecture:
 
 
 # num_key_value_heads of GemmaConfig, Gemma2Config and Gemma3TextConfig, and the key of the activation:
-# the first Gemma's files say hidden_act "gelu" whatever hidden_activation says.
+# the first Gemma's files state hidden_act "gelu" whatever hidden_activation is.
 _GEMMAS = {
     "gemma": (16, "hidden_act"),
     "gemma2": (4, "hidden_activation"),
@@ -74,7 +74,7 @@ _GEMMAS = {
 
 
 def _gemma(config: Config, name: str) -> Architecture:
-    """modeling_gemma*.py: GeGLU, head_dim 256; from 2 on four norms a block, in 3 norms on query and key."""
+    """Read modeling_gemma*.py's shape: GeGLU; from 2 on four norms a block, in 3 norms on query and key."""
     model_type = config["model_type"]
     kv_heads, activation_key = _GEMMAS[model_type]
     bias = flag(config, "attention_bias", False)
@@ -100,7 +100,7 @@ def _gemma(config: Config, name: str) -> Architecture:
 
 
 def _granite(config: Config, name: str) -> Architecture:
-    """modeling_granite.py: Llama's tensors; its multipliers are numbers, not weights."""
+    """Read modeling_granite.py's shape: Llama's tensors; its multipliers are numbers, not weights."""
     sizes = _sizes(config)
     bias = flag(config, "attention_bias", False)
     return Architecture(
@@ -117,7 +117,7 @@ def _granite(config: Config, name: str) -> Architecture:
 
 
 def _olmo(config: Config, name: str) -> Architecture:
-    """modeling_olmo.py: layer norms without weights; modeling_olmo2.py: norms after, and on query and key."""
+    """Read modeling_olmo.py (norms without weights) or modeling_olmo2.py (norms after, on query and key)."""
     second = config["model_type"] == "olmo2"
     sizes = _sizes(config)
     bias = flag(config, "attention_bias", False)
@@ -138,7 +138,7 @@ def _olmo(config: Config, name: str) -> Architecture:
 
 
 def _stablelm(config: Config, name: str) -> Architecture:
-    """modeling_stablelm.py: layer norms with bias, one a block where attention and MLP run in parallel."""
+    """Read modeling_stablelm.py's shape: biased layer norms, one a block with parallel attention."""
     sizes = _sizes(config)
     norms = flag(config, "qk_layernorm", False)
     return Architecture(
@@ -157,7 +157,7 @@ def _stablelm(config: Config, name: str) -> Architecture:
 
 
 def _bitnet(config: Config, name: str) -> Architecture:
-    """modeling_bitnet.py: squared ReLU with a gate, a norm before attention's output and before down."""
+    """Read modeling_bitnet.py's shape: gated squared ReLU, norms before attention's output and down."""
     sizes = _sizes(config)
     bias = flag(config, "attention_bias", False)
     return Architecture(

@@ -14,12 +14,14 @@ from sizer.families.config_keys import (
     integer,
     sharing_from_config,
     size,
+    understood,
 )
 
 
 def _feed_forward(config: Config) -> int:
-    """Width of LFM2's MLP: block_ff_dim is not it, but 2/3 of it times a factor, rounded up (Lfm2MLP)."""
-    written = size(config, "block_ff_dim", integer(config, "intermediate_size", 12288))
+    """Return the FFN size of LFM2: 2/3 of block_ff_dim times a factor, rounded up (Lfm2MLP)."""
+    key = "intermediate_size" if config.get("block_ff_dim") is None else "block_ff_dim"
+    written = size(config, key, 12288)
     if not flag(config, "block_auto_adjust_ff_dim", True):
         return written
     factor = config.get("block_ffn_dim_multiplier", 1.0)
@@ -34,8 +36,8 @@ def _feed_forward(config: Config) -> int:
     return multiple * -(-int(factor * adjusted) // multiple)
 
 
-def _conv_layers(config: Config, num_layers: int) -> tuple[int, ...]:
-    """Layers without attention: by layer_types, or those not in full_attn_idxs (Lfm2Config.__post_init__)."""
+def conv_layers(config: Config, num_layers: int) -> tuple[int, ...]:
+    """List layers without attention: by layer_types, or not in full_attn_idxs (Lfm2Config.__post_init__)."""
     types = config.get("layer_types")
     if types is not None:
         known = isinstance(types, Sequence) and all(t in ("conv", "full_attention") for t in types)
@@ -53,10 +55,15 @@ def _conv_layers(config: Config, num_layers: int) -> tuple[int, ...]:
 
 
 def _lfm2(config: Config, name: str) -> Architecture:
-    """modeling_lfm2.py; defaults are Lfm2Config's of transformers 5."""
+    """Read modeling_lfm2.py's shape; defaults are those of Lfm2Config in transformers 5."""
     hidden = integer(config, "hidden_size", 2560)
     heads = integer(config, "num_attention_heads", 32)
     layers = size(config, "num_hidden_layers", 32, MAX_LAYERS)
+    tie_key = "tie_word_embeddings" if config.get("tie_embedding") is None else "tie_embedding"
+    understood(config, "tie_word_embeddings", "block_dim", "conv_dim", "conv_dim_out", "num_heads")
+    understood(config, "intermediate_size", "full_attn_idxs", "layer_types", "block_mlp_init_scale")
+    understood(config, "block_norm_eps", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init")
+    understood(config, "conv_use_xavier_init", "use_pos_enc")
     return Architecture(
         name=name,
         vocab_size=integer(config, "vocab_size", 65536),
@@ -67,9 +74,9 @@ def _lfm2(config: Config, name: str) -> Architecture:
         num_kv_heads=integer(config, "num_key_value_heads", 8),
         head_dim=head_dim(config, hidden, heads),
         max_position_embeddings=integer(config, "max_position_embeddings", 128_000),
-        tie_embeddings=flag(config, "tie_embedding", flag(config, "tie_word_embeddings", True)),
+        tie_embeddings=flag(config, tie_key, True),
         qk_norm=True,
-        conv_layers=_conv_layers(config, layers),
+        conv_layers=conv_layers(config, layers),
         conv_kernel=integer(config, "conv_L_cache", 3),
         conv_bias=flag(config, "conv_bias", False),
         sharing=sharing_from_config(config.get("sharing")),

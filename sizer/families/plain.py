@@ -1,7 +1,7 @@
 """Families with a plain feed-forward block (two matrices): GPT-2, GPT-Neo, GPT-NeoX, OPT, BLOOM, Falcon, Phi.
 
 Defaults are those of transformers 5 (the dataclass fields of each `configuration_*.py`). All have layer norms
-with biases, and heads of equal width unless said otherwise.
+with biases, and heads of equal width unless a key overrides it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sizer.families.config_keys import (
     integer,
     renamed_integer,
     sharing_from_config,
+    understood,
 )
 
 
@@ -34,7 +35,7 @@ def _equal_heads(config: Config, hidden: int, heads: int) -> dict[str, Any]:
 
 
 def _gpt2(config: Config, name: str) -> Architecture:
-    """modeling_gpt2.py: c_attn is query, key and value in one; n_inner null means four times the width."""
+    """Read modeling_gpt2.py's shape: c_attn is query, key and value; n_inner null means four times n_embd."""
     hidden = renamed_integer(config, "n_embd", "hidden_size", 768)
     return Architecture(
         name=name,
@@ -54,7 +55,7 @@ def _gpt2(config: Config, name: str) -> Architecture:
 
 
 def _gpt_neo(config: Config, name: str) -> Architecture:
-    """modeling_gpt_neo.py: no biases on query, key and value; local attention has the same tensors."""
+    """Read modeling_gpt_neo.py's shape: no biases on query, key, value; local attention adds no tensors."""
     hidden = integer(config, "hidden_size", 2048)
     return Architecture(
         name=name,
@@ -72,9 +73,10 @@ def _gpt_neo(config: Config, name: str) -> Architecture:
 
 
 def _gpt_neox(config: Config, name: str) -> Architecture:
-    """modeling_gpt_neox.py: attention and MLP in parallel or not, there are always two norms."""
+    """Read modeling_gpt_neox.py's shape: two norms, whether attention and MLP are parallel or not."""
     bias = flag(config, "attention_bias", True)
     hidden = integer(config, "hidden_size", 6144)
+    understood(config, "use_parallel_residual")
     return Architecture(
         name=name,
         **_equal_heads(config, hidden, integer(config, "num_attention_heads", 64)),
@@ -92,7 +94,7 @@ def _gpt_neox(config: Config, name: str) -> Architecture:
 
 
 def _opt(config: Config, name: str) -> Architecture:
-    """modeling_opt.py: two rows before the first position; norms after the block end without a last one."""
+    """Read modeling_opt.py's shape: two extra position rows; with norms after the block no last norm."""
     hidden = integer(config, "hidden_size", 768)
     embedding = integer(config, "word_embed_proj_dim", hidden)
     bias = flag(config, "enable_bias", True)
@@ -121,7 +123,7 @@ def _opt(config: Config, name: str) -> Architecture:
 
 
 def _bloom(config: Config, name: str) -> Architecture:
-    """modeling_bloom.py: a norm on the embedding, no position table, MLP of four times the width."""
+    """Read modeling_bloom.py's shape: a norm on the embedding, no position table, FFN of four widths."""
     hidden = renamed_integer(config, "n_embed", "hidden_size", 64)
     return Architecture(
         name=name,
@@ -141,7 +143,7 @@ def _bloom(config: Config, name: str) -> Architecture:
 
 
 def _falcon(config: Config, name: str) -> Architecture:
-    """modeling_falcon.py: one KV head (7B), or the new architecture's num_kv_heads and two norms (40B)."""
+    """Read modeling_falcon.py's shape: one KV head (7B), or num_kv_heads and two norms (40B)."""
     hidden = renamed_integer(config, "n_embed", "hidden_size", 4544)
     heads = integer(config, "num_attention_heads", 71)
     new = flag(config, "new_decoder_architecture", False)
@@ -171,7 +173,7 @@ def _falcon(config: Config, name: str) -> Architecture:
 
 
 def _phi(config: Config, name: str) -> Architecture:
-    """modeling_phi.py: attention and MLP in parallel after one norm; matrices and the head have biases."""
+    """Read modeling_phi.py's shape: parallel attention and MLP, one norm; biased matrices and head."""
     hidden = integer(config, "hidden_size", 2048)
     heads = integer(config, "num_attention_heads", 32)
     return Architecture(
@@ -198,7 +200,7 @@ def _phi(config: Config, name: str) -> Architecture:
 
 
 def _distilbert(config: Config, name: str) -> Architecture:
-    """modeling_distilbert.py, the encoder alone: a norm on the embedding, norms after, no head."""
+    """Read modeling_distilbert.py's encoder: a norm on the embedding, norms after, no head."""
     hidden = renamed_integer(config, "dim", "hidden_size", 768)
     return Architecture(
         name=name,
@@ -221,6 +223,7 @@ def _distilbert(config: Config, name: str) -> Architecture:
 
 READERS: dict[str, Reader] = {
     "gpt2": _gpt2,
+    "gpt-sw3": _gpt2,
     "gpt_neo": _gpt_neo,
     "gpt_neox": _gpt_neox,
     "opt": _opt,

@@ -22,7 +22,7 @@ from sizer.families.config_keys import (
 
 
 def _multipliers(config: Config, key: str, default: float, num_layers: int) -> list[float]:
-    """One multiplier a layer: from one number, from the first and the last layer's, or as listed."""
+    """Return one multiplier a layer: from one number, from the first and last layer's, or as listed."""
     value = config.get(key)
     given: object = default if value is None else value
     entries = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
@@ -44,7 +44,7 @@ def _multipliers(config: Config, key: str, default: float, num_layers: int) -> l
 
 
 def _make_divisible(value: float, divisor: int) -> int:
-    """Nearest multiple, at least one of it, and not more than 10 % below the value."""
+    """Return the nearest multiple, at least one of it, and not more than 10 % below the value."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sizer.formats.ggml import TYPES
+from sizer.formats.levels import TENSOR, Activations, Levels, StepFrom
 from sizer.formats.recipe import Recipe, by_name
 from sizer.tensors import TensorSpec
 
@@ -21,6 +22,11 @@ _SCALE_BYTES = 32
 _TL2_REST = 256
 
 
+# weight_quant of utils/convert-hf-to-gguf-bitnet.py, which divides by no less than 1e-5, and
+# quantize_row_i8_s of its ggml-quants.c for activations.
+_LEVELS = Levels(TENSOR, -1, 1, StepFrom.MEAN, 1, least_step=1e-5, activations=Activations.SYMMETRIC_INT8)
+
+
 class Ternary(NamedTuple):
     """Ternary weights with one scale for the tensor; `five_bits`: three of them in 5 bits, else two in 4."""
 
@@ -28,12 +34,17 @@ class Ternary(NamedTuple):
     row_multiple: int
     five_bits: bool
 
+    @property
+    def levels(self) -> Levels:
+        """-1, 0 or 1 times the mean magnitude; the types differ only in how they are packed."""
+        return _LEVELS
+
     def fits(self, row_length: int) -> bool:
-        """Whether rows of this length can be packed."""
+        """Return True if rows of this length can be packed."""
         return row_length % self.row_multiple == 0 and (not self.five_bits or row_length >= _TL2_REST)
 
     def tensor_bytes(self, spec: TensorSpec) -> int:
-        """Bytes of a whole tensor, its scale included."""
+        """Return the bytes of a whole tensor, its scale included."""
         if not self.five_bits:
             return spec.num_elements // 4 + _SCALE_BYTES
         rows, row = spec.num_elements // spec.row_length, spec.row_length

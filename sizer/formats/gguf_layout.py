@@ -6,7 +6,7 @@ with more tensors, fewer, or others is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sizer.architecture import Architecture, BlockNorms, MlpKind, NormKind, PositionKind
 
@@ -27,6 +27,13 @@ _GPT: Mapping[str, object] = {
     "qk_norm": False,
 }
 
+_COHERE: Mapping[str, object] = {
+    "block_norms": BlockNorms.ONE,
+    "norm": NormKind.LAYERNORM_WITHOUT_BIAS,
+    "tie_embeddings": True,
+    "qkv_bias": False,
+}
+
 # Fields a shape must have; those it does not name must be as in Llama. Names: general.architecture.
 _LAYOUTS: Mapping[str, Mapping[str, object]] = {
     "gemma2": {**_GEMMA, "qk_norm": False},
@@ -41,7 +48,16 @@ _LAYOUTS: Mapping[str, Mapping[str, object]] = {
         "tie_embeddings": False,
         "qk_norm": False,
     },
+    "starcoder": {**_GPT, "position": PositionKind.LEARNED},
     "gpt2": {**_GPT, "position": PositionKind.LEARNED},
+    "mpt": {
+        "fused_qkv": True,
+        "norm": NormKind.LAYERNORM_WITHOUT_BIAS,
+        "position": PositionKind.ALIBI,
+        "mlp": MlpKind.GELU,
+        "qkv_bias": False,
+        "qk_norm": False,
+    },
     "gptneox": {**_GPT, "tie_embeddings": False},
     "bloom": {**_GPT, "position": PositionKind.ALIBI, "embedding_norm": True},
     "falcon": {
@@ -66,6 +82,12 @@ _LAYOUTS: Mapping[str, Mapping[str, object]] = {
         "tie_embeddings": False,
         "qkv_bias": False,
     },
+    "exaone4": {"block_norms": BlockNorms.POST, "qk_norm": True, "qkv_bias": False},
+    "cohere2": {**_COHERE, "qk_norm": False, "sliding_layers": _ANY},
+    "command-r": {**_COHERE, "qk_norm": _ANY, "qk_norm_each_head": _ANY},
+    "chatglm": {"fused_gate_up": True, "fused_qkv": _ANY, "qkv_bias": _ANY, "qk_norm": False},
+    "qwen": {"fused_qkv": True, "qkv_bias": True, "qk_norm": False, "tie_embeddings": False},
+    "glm4": {"fused_gate_up": True, "block_norms": BlockNorms.BOTH, "qkv_bias": _ANY, "qk_norm": False},
     "lfm2": {"conv_layers": _ANY, "conv_kernel": _ANY, "qk_norm": True, "qkv_bias": False},
     "openelm": {
         "fused_qkv": True,
@@ -88,7 +110,7 @@ _KNOWN_OF_EXPERTS = (
     "qk_norm_all_heads",  # OLMoE
 )
 
-# What a shape that is unlike Llama's has where its row does not say.
+# What a shape that is unlike Llama's has where its row states nothing.
 _LLAMA: Mapping[str, object] = {
     "mlp": MlpKind.SWIGLU,
     "norm": NormKind.RMSNORM,
@@ -101,20 +123,30 @@ _LLAMA: Mapping[str, object] = {
 }
 
 # Models whose query is as wide as the residual stream: attention's output is n_embd x n_embd in their files.
-_OTHER_QUERY_WIDTH = ("gemma2", "gemma3", "openelm")
+_OTHER_QUERY_WIDTH = ("gemma2", "gemma3", "openelm", "exaone4", "glm4")
+
+# What else a shape must be for a model, in addition to its fields.
+_HOLDS: Mapping[str, Callable[[Architecture], bool]] = {
+    "starcoder": lambda a: a.num_kv_heads < a.num_heads,
+    "cohere2": lambda a: bool(a.sliding_layers),
+    # Command R+'s norms on query and key are looked for in 64 layers or more
+    "command-r": lambda a: a.qk_norm == a.qk_norm_each_head == (a.num_layers >= _COMMAND_R_PLUS_LAYERS),
+}
+_COMMAND_R_PLUS_LAYERS = 64
+_EXAONE_4_32B_LAYERS = 64  # windows of EXAONE 4 are switched on by the number of layers
 
 # Models whose windows llama.cpp uses: phi3's are off; llama (Mistral's files too), qwen2 and qwen3 have none.
-_WITH_WINDOWS = ("gemma2", "gemma3", "olmo2", "lfm2")
+_WITH_WINDOWS = ("cohere2", "gemma2", "gemma3", "olmo2", "lfm2", "gpt-oss", "gemma3n", "gemma4")
 
 
 def gguf_layout(a: Architecture) -> str | None:
-    """Name of the llama.cpp model that holds this shape; None if none does.
+    """Return the name of the llama.cpp model that holds this shape; None if none does.
 
     "llama" stands for all of Llama's kind, "experts" for those with experts in every layer.
     """
     beyond = a.beyond_llama
-    if a.num_experts and a.position is PositionKind.ROPE:
-        return None if set(beyond) - set(_KNOWN_OF_EXPERTS) else "experts"
+    if a.num_experts and a.position is PositionKind.ROPE and not set(beyond) - set(_KNOWN_OF_EXPERTS):
+        return None if a.mlp_bias or not a.mlp.gated else "experts"
     if not beyond and a.position is PositionKind.ROPE:
         return "llama"
     for name, row in _LAYOUTS.items():
@@ -123,13 +155,18 @@ def gguf_layout(a: Architecture) -> str | None:
             all(field in row for field in beyond)
             and all(value is _ANY or getattr(a, field) == value for field, value in asked.items())
             and (a.q_width == a.hidden_size or name in _OTHER_QUERY_WIDTH)
+            and (name not in _HOLDS or _HOLDS[name](a))
         ):
             return name
-    return None
+    if not beyond:
+        return None
+    from sizer.formats.gguf_other_layers import other_layout
+
+    return other_layout(a)
 
 
 def unknown_layout(a: Architecture) -> tuple[str, ...]:
-    """Facts of a shape that no model of llama.cpp has together; empty where one holds it."""
+    """Return the facts of a shape that no model of llama.cpp has together; empty where one holds it."""
     if gguf_layout(a):
         return ()
     position = () if a.position is PositionKind.ROPE else (f"position {a.position.value}",)
@@ -138,7 +175,9 @@ def unknown_layout(a: Architecture) -> tuple[str, ...]:
 
 
 def windowed_layers(a: Architecture) -> tuple[int, ...]:
-    """Sliding layers, by index of the run, whose caches llama.cpp keeps as short as the window."""
-    if a.sliding_layers and gguf_layout(a) in _WITH_WINDOWS:
-        return a.unrolled().sliding_layers
+    """Return the sliding layers, by index of the run, whose caches llama.cpp keeps as short as the window."""
+    layout = gguf_layout(a) if a.sliding_layers else None
+    if layout in _WITH_WINDOWS or (layout == "exaone4" and a.num_layers == _EXAONE_4_32B_LAYERS):
+        cached = a.executed_layers - a.shared_kv_layers
+        return tuple(layer for layer in a.unrolled().sliding_layers if layer < cached)
     return ()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sizer.formats.groups import F16, Part, parts_bytes
+from sizer.formats.groups import F16, StoredPart, parts_bytes
+from sizer.formats.levels import NotModelled
 from sizer.formats.recipe import Recipe, by_name
 from sizer.tensors import TensorSpec
 
@@ -26,25 +27,30 @@ class PackedInt(NamedTuple):
     group: int
     is_awq: bool
 
+    @property
+    def levels(self) -> NotModelled:
+        """None: calibration texts decide."""
+        return NotModelled("GPTQ and AWQ choose levels by what calibration texts make of them")
+
     def fits(self, row_length: int) -> bool:
-        """Whether the inputs divide into groups (and so into words)."""
+        """Return True if the inputs divide into groups (and so into words)."""
         return row_length % self.group == 0
 
-    def parts(self, spec: TensorSpec) -> tuple[Part, ...]:
-        """Arrays of one linear layer, `[in_features, out_features]`."""
+    def parts(self, spec: TensorSpec) -> tuple[StoredPart, ...]:
+        """Return the arrays of one linear layer, `[in_features, out_features]`."""
         base = spec.name.removesuffix("weight")
         rows, columns = spec.num_elements // spec.row_length, spec.row_length
         groups, packed_rows = columns // self.group, -(-rows * self.bits // _WORD_BITS)
         weights = (columns, packed_rows) if self.is_awq else (columns * self.bits // _WORD_BITS, rows)
         parts = (
-            Part(f"{base}qweight", "I32", weights),
-            Part(f"{base}qzeros", "I32", (groups, packed_rows)),
-            Part(f"{base}scales", "F16", (groups, rows)),
+            StoredPart(f"{base}qweight", "I32", weights),
+            StoredPart(f"{base}qzeros", "I32", (groups, packed_rows)),
+            StoredPart(f"{base}scales", "F16", (groups, rows)),
         )
-        return parts if self.is_awq else (*parts, Part(f"{base}g_idx", "I32", (columns,)))
+        return parts if self.is_awq else (*parts, StoredPart(f"{base}g_idx", "I32", (columns,)))
 
     def tensor_bytes(self, spec: TensorSpec) -> int:
-        """Bytes of a whole tensor."""
+        """Return the bytes of a whole tensor."""
         return parts_bytes(self.parts(spec))
 
 

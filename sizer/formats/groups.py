@@ -5,11 +5,12 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple, Protocol
 
+from sizer.formats.levels import FloatLevels, NotModelled, Rounding
 from sizer.formats.stored import StorageType
 from sizer.tensors import TensorSpec
 
 
-class Part(NamedTuple):
+class StoredPart(NamedTuple):
     """One array that a stored tensor is written as: name, type in safetensors' terms, shape."""
 
     name: str
@@ -23,18 +24,18 @@ class Part(NamedTuple):
 
 
 # safetensors' types that are used here (github huggingface/safetensors, safetensors/src/tensor.rs, Dtype)
-DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "I8": 1, "U8": 1}
+DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "I8": 1, "U8": 1, "F8_E4M3": 1}
 
 
 class PartedType(StorageType, Protocol):
-    """A storage type that says which arrays it writes."""
+    """A storage type that lists which arrays it writes."""
 
-    def parts(self, spec: TensorSpec) -> tuple[Part, ...]:
-        """Arrays that hold the tensor."""
+    def parts(self, spec: TensorSpec) -> tuple[StoredPart, ...]:
+        """Return the arrays that hold the tensor."""
 
 
-def parts_bytes(parts: tuple[Part, ...]) -> int:
-    """Bytes of all arrays of a tensor."""
+def parts_bytes(parts: tuple[StoredPart, ...]) -> int:
+    """Return the bytes of all arrays of a tensor."""
     return sum(part.num_bytes for part in parts)
 
 
@@ -43,16 +44,21 @@ class Plain(NamedTuple):
 
     name: str
 
+    @property
+    def levels(self) -> Rounding:
+        """Values of the type."""
+        return FloatLevels(self.name)
+
     def fits(self, row_length: int) -> bool:
-        """Any row."""
+        """Return the any row."""
         return True
 
-    def parts(self, spec: TensorSpec) -> tuple[Part, ...]:
-        """The tensor as it is."""
-        return (Part(spec.name, self.name, spec.shape),)
+    def parts(self, spec: TensorSpec) -> tuple[StoredPart, ...]:
+        """Return the tensor as it is."""
+        return (StoredPart(spec.name, self.name, spec.shape),)
 
     def tensor_bytes(self, spec: TensorSpec) -> int:
-        """Bytes of a whole tensor."""
+        """Return the bytes of a whole tensor."""
         return spec.num_elements * DTYPE_BYTES[self.name]
 
 
@@ -71,14 +77,15 @@ class RowGroups(NamedTuple):
     scale_bytes: int
     zero_bits: int = 0
     padded: bool = False
+    levels: Rounding = NotModelled("its rounding is not declared")
     tensor_overhead_bytes: int = 0
 
     def fits(self, row_length: int) -> bool:
-        """Whether rows of this length divide into groups, or are padded to."""
+        """Return True if rows of this length divide into groups, or are padded to."""
         return self.padded or self.group == 0 or row_length % self.group == 0
 
     def tensor_bytes(self, spec: TensorSpec) -> int:
-        """Bytes of a whole tensor: weights, scales, zero points."""
+        """Return the bytes of a whole tensor: weights, scales, zero points."""
         rows, group = spec.num_elements // spec.row_length, self.group or spec.row_length
         groups = -(-spec.row_length // group)
         row = (

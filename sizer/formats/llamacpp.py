@@ -3,12 +3,12 @@
 Port of `llama_tensor_get_type` in llama.cpp `src/llama-quant.cpp` as the build in llama-cpp-python 0.3.36
 has it, without an importance matrix, and compared tensor by tensor with what that build chose. Older builds
 differ in two things: Q2_K and Q3_K fell back to IQ4_NL (of Q4_0's size), and one fused matrix of query, key
-and value had rules of its own (Q5_K in Q4_K_M) where it now has those of a value matrix.
+and value had separate rules (Q5_K in Q4_K_M) where it now has those of a value matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,16 +16,17 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
 from sizer.formats.gguf_layout import gguf_layout, unknown_layout
-from sizer.formats.stored import StoredTensor, stored_tensor
-from sizer.tensors import Role, TensorSpec, count_parameters
+from sizer.formats.stored import StoredGroup, StoredTensor, stored_tensor
+from sizer.tensor_spec import Layers
+from sizer.tensors import Role, TensorGroup, TensorSpec, each_by_itself
 
 
 class _Place(NamedTuple):
-    """Where a tensor stands: number among its kind, of how many, query heads per KV head, 70B, experts."""
+    """Where a tensor stands: number among its kind, of how many, 4 heads or more a KV head, 70B, experts."""
 
     number: int
     of: int
-    gqa: int
+    is_grouped: bool
     is_70b: bool
     experts: int = 0
 
@@ -66,6 +67,7 @@ BASE_TYPES: Mapping[str, str] = {
     "IQ1_S": "IQ1_S",
     "TQ1_0": "TQ1_0",
     "TQ2_0": "TQ2_0",
+    "MXFP4_MOE": "MXFP4",
 }
 
 _FLOATS = ("F32", "F16", "BF16")
@@ -104,7 +106,7 @@ def _middle(name: str) -> _Rule:
 
 
 def _if_grouped(name: str, otherwise: str | None = None) -> _Rule:
-    return lambda p: name if p.gqa >= 4 else otherwise
+    return lambda p: name if p.is_grouped else otherwise
 
 
 # Types that differ from the mix's base type, by role and mix. None: the base type after all.
@@ -128,6 +130,7 @@ _VALUE_RULES: Mapping[str, _Rule] = {
 _RULES: Mapping[Role, Mapping[str, _Rule]] = {
     Role.VALUE: _VALUE_RULES,
     Role.QKV: _VALUE_RULES,
+    Role.LATENT_UP: _VALUE_RULES,
     Role.QUERY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
     Role.KEY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
     Role.ATTENTION_OUTPUT: {
@@ -158,7 +161,7 @@ _RULES: Mapping[Role, Mapping[str, _Rule]] = {
     **dict.fromkeys((Role.UP, Role.GATE_UP), {"IQ3_XS": _middle("IQ3_XXS")}),
 }
 
-# Falcon's own rules for the two roles, beside the IQ1 and IQ2 families, which ask for no model.
+# Falcon's own rules for the two roles, in addition to the IQ1 and IQ2 families, which ask for no model.
 _FALCON_RULES: Mapping[Role, Mapping[str, _Rule]] = {
     **_RULES,
     Role.ATTENTION_OUTPUT: {
@@ -182,7 +185,23 @@ _EXPERT_KINDS: Mapping[Role, Role] = {
     Role.DOWN_EXPERTS: Role.DOWN,
     Role.DOWN_SHARED: Role.DOWN,
 }
-_UNQUANTIZED = (Role.POSITION_EMBEDDING, Role.CONV, Role.ROUTER, Role.SHARED_ROUTER)
+_UNQUANTIZED = (
+    *(Role.POSITION_EMBEDDING, Role.CONV, Role.ROUTER, Role.SHARED_ROUTER),
+    *(Role.SSM_CONV, Role.SSM_A, Role.SSM_D, Role.SSM_NORM),
+    *(Role.ALTUP_CORRECTION, Role.ALTUP_PREDICTION),
+)
+# Matrices that stay at 16 bits, as a converter writes them.
+_HALF = (
+    *(Role.ALTUP_PROJECTIONS, Role.ALTUP_UNEMBED_PROJECTIONS, Role.ALTUP_ROUTER),
+    *(Role.LAUREL_LEFT, Role.LAUREL_RIGHT, Role.PER_LAYER_PROJECTION),
+)
+# Matrices that llama-quantize takes for one that makes values, and counts together; the same of others.
+_VALUE_ROLES = (Role.VALUE, Role.QKV, Role.LATENT_UP)
+_TABLES = (Role.OUTPUT, Role.TOKEN_EMBEDDING, Role.PER_LAYER_EMBEDDING)
+_THREE_DIMENSIONS = (
+    *(Role.GATE_EXPERTS, Role.UP_EXPERTS, Role.DOWN_EXPERTS, Role.LATENT_KEY, Role.LATENT_VALUE),
+)
+_COUNTED_AS: Mapping[Role, Role] = {**dict.fromkeys(_VALUE_ROLES, Role.VALUE), **_EXPERT_KINDS}
 # Mixes in which attention's output has 5 bits where there are 8 experts.
 _FIVE_BIT_OUTPUT = (
     *("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XS", "IQ3_XXS", "IQ3_S", "IQ3_M", "IQ4_NL"),
@@ -195,74 +214,92 @@ class LlamaCppMix(NamedTuple):
 
     name: str
 
-    def assign(self, architecture: Architecture, specs: tuple[TensorSpec, ...]) -> tuple[StoredTensor, ...]:
-        """Block type of every tensor of an unrolled architecture (llama.cpp stores no shared blocks).
+    def assign(self, architecture: Architecture, specs: Iterable[TensorSpec]) -> tuple[StoredTensor, ...]:
+        """Return block type of each of an unrolled architecture's tensors (llama.cpp shares no blocks)."""
+        return tuple(group.tensor for group in self.assign_groups(architecture, each_by_itself(specs)))
 
+    def assign_groups(
+        self, architecture: Architecture, groups: Sequence[TensorGroup]
+    ) -> tuple[StoredGroup, ...]:
+        """Return block types of the tensors of every group; a group of several types becomes several.
+
+        Layers must be grouped all together or not at all, and not at all where they have experts.
         Raises InvalidArchitecture for a shape whose layout in a GGUF file has not been checked.
         """
-        layout = _checked_layout(architecture, specs)
-        gqa = architecture.num_heads // architecture.num_kv_heads
-        if 0 in architecture.conv_layers:
-            gqa = 0  # llama_hparams::n_gqa asks the first layer, which has no KV heads
-        is_70b = _is_70b(architecture.num_layers, gqa)
-        counts: dict[Role, int] = {}
-        for spec in specs:
-            if len(spec.shape) > 1:
-                counts[spec.role] = counts.get(spec.role, 0) + 1
+        layout = _checked_layout(architecture)
+        a = architecture
+        gqa = a.num_heads // max(a.num_kv_heads, 1)
+        if a.conv_layers or a.recurrent or a.latent_attention:
+            from sizer.formats.gguf_other_layers import query_groups
+
+            gqa = query_groups(a)
+        is_70b = _is_70b(a.num_layers, gqa) and not (a.recurrent or a.latent_attention)
+        attention = sum(len(g.layers) for g in groups if g.spec.role in _VALUE_ROLES and not g.spec.is_bias)
+        by_name = a.num_experts > 1 and self.name not in _LOW_IQ
+        is_falcon = layout == "falcon"
         seen: dict[Role, int] = {}
         stored = []
-        for spec in specs:
-            if len(spec.shape) == 1:
-                stored.append(stored_tensor(spec, TYPES["F32"]))
+        for spec, layers in groups:
+            if len(spec.shape) == 1 or spec.is_bias:
+                stored.append(StoredGroup(stored_tensor(spec, TYPES["F32"]), layers))
                 continue
-            index = seen.get(spec.role, 0)
-            seen[spec.role] = index + 1
-            place = _Place(index, counts.get(spec.role, 0), gqa, is_70b, architecture.num_experts)
-            if spec.role in _EXPERT_KINDS and spec.layer is not None:
-                place = place._replace(number=self._expert_number(architecture, spec, spec.layer))
-            of_model = architecture.tie_embeddings, layout == "falcon"
-            kind = _type_of(self, spec.role, spec.row_length, place, *of_model)
-            stored.append(stored_tensor(spec, kind))
+            counted = _COUNTED_AS.get(spec.role, spec.role)
+            index = seen.get(counted, 0)
+            seen[counted] = index + len(layers)
+            of = attention if counted is Role.VALUE else a.num_layers
+            if by_name and spec.layer is not None and counted in (Role.DOWN, Role.GATE, Role.UP):
+                index = spec.layer
+            place = _Place(index, of, gqa >= 4, is_70b, a.num_experts)
+            if spec.role in _TABLES:
+                name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=is_falcon)
+                stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), layers))
+                continue
+            for name, some in _types_of_layers(self, spec.role, place, layers, is_falcon):
+                stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), some))
         return tuple(stored)
 
+    def _type_of_table(self, spec: TensorSpec, *, tied: bool, falcon: bool) -> str:
+        name = self.table_type(spec.role, spec.row_length, tied=tied)
+        if falcon and (tied or spec.role is Role.OUTPUT) and name not in _FLOATS:
+            return "Q8_0"
+        return name
+
     def table_type(self, role: Role, row_length: int, *, tied: bool) -> str:
-        """Type of the head or the token embedding, before a fallback for the length of its rows."""
+        """Return type of the head or the token embedding, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
         if base in _FLOATS:
             return base
+        if base == "MXFP4":
+            return "Q8_0"
         return self._head_type(base, row_length) if tied or role is Role.OUTPUT else self._lookup_type(base)
 
     def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
-        """Type of each layer's matrix of that role, before a fallback for the length of its rows."""
-        is_70b = _is_70b(num_layers, gqa)
-        return tuple(self.matrix_type(role, _Place(i, num_layers, gqa, is_70b)) for i in range(num_layers))
+        """Return type of each layer's matrix of that role, before a fallback for the length of its rows."""
+        place = _Place(0, num_layers, gqa >= 4, _is_70b(num_layers, gqa))
+        return tuple(self.matrix_type(role, place._replace(number=i)) for i in range(num_layers))
 
     def matrix_type(self, role: Role, place: _Place, *, falcon: bool = False) -> str:
-        """Type of a matrix of the blocks, before a fallback for the length of its rows."""
+        """Return the type of a matrix of the blocks, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
         if base in _FLOATS:
             return base
+        if base == "MXFP4":  # matrices of one layer's experts, or heads, in one tensor
+            return base if role in _THREE_DIMENSIONS else "Q8_0"
         role = _EXPERT_KINDS.get(role, role)
         rule = (_FALCON_RULES if falcon else _RULES).get(role, {}).get(self.name)
         name = (rule(place) if rule else None) or base
-        if place.is_70b and role in (Role.VALUE, Role.QKV) and name in ("Q3_K", "Q4_K"):
+        if place.is_70b and role in _VALUE_ROLES and name in ("Q3_K", "Q4_K"):
             name = "Q5_K"
         return self._with_experts(role, place, name) if place.experts else name
 
-    def _expert_number(self, architecture: Architecture, spec: TensorSpec, layer: int) -> int:
-        """The layer; mixes of few bits count a layer's routed and shared experts one after the other."""
-        if self.name not in _LOW_IQ or not architecture.shared_expert_intermediate_size:
-            return layer
-        return 2 * layer + (spec.role is Role.DOWN_SHARED)
-
     def _with_experts(self, role: Role, place: _Place, name: str) -> str:
-        """Type in a model of experts, whose attention is small beside them: with 8 of them more bits."""
+        """Return the type in a model of experts, where 8 experts give attention more bits."""
         low = self.name in _LOW_IQ
-        if role is Role.VALUE and low and place.experts >= 4:
+        if role in _VALUE_ROLES and low and place.experts >= 4:
             return "Q4_K"
         if place.experts != 8:
             return name
-        if role in (Role.VALUE, Role.KEY):
+        if role in _VALUE_ROLES or role is Role.KEY:
             return "Q4_K" if low else "Q8_0"
         if role is Role.ATTENTION_OUTPUT:
             return "Q5_K" if self.name in _FIVE_BIT_OUTPUT else BASE_TYPES[self.name]
@@ -285,32 +322,34 @@ class LlamaCppMix(NamedTuple):
         return "Q4_K" if self.name in ("TQ1_0", "TQ2_0") else base
 
 
-def _checked_layout(architecture: Architecture, specs: tuple[TensorSpec, ...]) -> str:
-    """Name of the layout; a shape that llama.cpp does not run is refused, but its parameters are said."""
+_BY_UPPER = {name.upper(): LlamaCppMix(name) for name in BASE_TYPES}
+
+
+def _checked_layout(architecture: Architecture) -> str:
+    """Return the name of the layout; raise InvalidArchitecture for a shape that llama.cpp does not run."""
     layout = gguf_layout(architecture)
     if layout is None:
         raise InvalidArchitecture(
-            f"model: llama.cpp does not run the kind of {architecture.name!r} (no model there joins "
-            f"{', '.join(unknown_layout(architecture))} with the rest of this shape); "
-            f"its parameters are: {count_parameters(specs).total:,}"
+            "model: llama.cpp runs no model of this kind (none there joins "
+            f"{', '.join(unknown_layout(architecture))} with the rest of this shape)"
         )
     return layout
 
 
 @lru_cache(maxsize=65_536)
-def _type_of(
-    by: LlamaCppMix, role: Role, row_length: int, place: _Place, tied: bool, falcon: bool
-) -> BlockType:
-    """Type of a matrix or a table."""
+def _types_of_layers(
+    by: LlamaCppMix, role: Role, first: _Place, layers: Layers, falcon: bool
+) -> tuple[tuple[str, Layers], ...]:
+    """Return the types of a matrix in these layers, each with its layers, before a fallback for its rows."""
     if role in _UNQUANTIZED:
-        return TYPES["F32"]
-    if role in (Role.OUTPUT, Role.TOKEN_EMBEDDING):
-        name = by.table_type(role, row_length, tied=tied)
-        if falcon and (tied or role is Role.OUTPUT) and name not in _FLOATS:
-            name = "Q8_0"
-    else:
-        name = by.matrix_type(role, place, falcon=falcon)
-    return fitting_type(name, row_length)
+        return (("F32", layers),)
+    if role in _HALF:
+        base = BASE_TYPES[by.name]
+        return ((base if base in _FLOATS else "F16", layers),)
+    found: dict[str, list[int | None]] = {}
+    for number, layer in enumerate(layers, first.number):
+        found.setdefault(by.matrix_type(role, first._replace(number=number), falcon=falcon), []).append(layer)
+    return tuple((name, layers if len(found) == 1 else tuple(some)) for name, some in found.items())
 
 
 def _is_70b(num_layers: int, gqa: int) -> bool:
@@ -318,16 +357,16 @@ def _is_70b(num_layers: int, gqa: int) -> bool:
 
 
 def fitting_type(name: str, row_length: int) -> BlockType:
-    """The type of that name, or the one llama.cpp falls back to where rows do not divide into its blocks."""
-    if not TYPES[name].fits(row_length):
-        name = _FALLBACK.get(name, name)
-    return TYPES[name] if TYPES[name].fits(row_length) else TYPES["F16"]
+    """Return the type of that name, or llama.cpp's fallback if rows do not divide into its blocks."""
+    found = TYPES[name]
+    if not found.fits(row_length):
+        found = TYPES[_FALLBACK.get(name, name)]
+    return found if found.fits(row_length) else TYPES["F16"]
 
 
 def mix(name: str) -> LlamaCppMix:
-    """The mix of that name, ignoring case; an unknown one lists what is known."""
-    by_upper = {n.upper(): n for n in BASE_TYPES}
-    try:
-        return LlamaCppMix(by_upper[name.strip().upper()])
-    except KeyError:
-        raise UnknownName.of("llama.cpp format", name, BASE_TYPES) from None
+    """Return the mix of that name, ignoring case; an unknown one lists what is known."""
+    known = _BY_UPPER.get(name.strip().upper())
+    if known is None:
+        raise UnknownName.of("llama.cpp format", name, BASE_TYPES)
+    return known

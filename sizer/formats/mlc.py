@@ -8,6 +8,7 @@ symmetric, a scale of the model's float type for each group, embedding and head 
 from __future__ import annotations
 
 from sizer.formats.groups import F16, F32, Plain, RowGroups
+from sizer.formats.levels import Levels, StepFrom, Ties
 from sizer.formats.recipe import Recipe, by_name
 
 
@@ -18,12 +19,21 @@ def _recipe(name: str, kind: RowGroups, floats: Plain, *, tables: bool = True) -
     return Recipe(name, kind.bits, kind, table, table, floats, f"{about} (mlc-llm group quantization)")
 
 
+def _levels(bits: int, group: int, dtype: str) -> Levels:
+    """Return levels of GroupQuantize._quantize: as many below zero as above, the largest magnitude last."""
+    top = (1 << (bits - 1)) - 1
+    return Levels(
+        group, -top, top, StepFrom.MAGNITUDE, top, dtype, Ties.AWAY, uses_stored_step=True, padded=True
+    )
+
+
 def _int4(scale_bytes: int) -> RowGroups:
-    return RowGroups(f"int4 g32 F{8 * scale_bytes}", 4, 32, scale_bytes, padded=True)
+    dtype = f"F{8 * scale_bytes}"
+    return RowGroups(f"int4 g32 {dtype}", 4, 32, scale_bytes, padded=True, levels=_levels(4, 32, dtype))
 
 
 # Ten weights to a 32-bit word: a group takes 16 bytes of weights, one more than its bits, and a 2-byte scale.
-_INT3 = RowGroups("int3 g40 F16", 3, 40, 2 + 1, padded=True)
+_INT3 = RowGroups("int3 g40 F16", 3, 40, 2 + 1, padded=True, levels=_levels(3, 40, "F16"))
 
 RECIPES = by_name(
     (

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sizer.formats.groups import BF16, Part, parts_bytes
+from sizer.formats.groups import BF16, StoredPart, parts_bytes
+from sizer.formats.levels import Levels, NotModelled, Rounding, StepFrom
 from sizer.formats.recipe import PLAIN, Recipe, by_name
 from sizer.tensors import TensorSpec
 
@@ -24,22 +25,33 @@ class MlxGroups(NamedTuple):
     group: int
     is_float: bool = False
 
+    @property
+    def levels(self) -> Rounding:
+        """Whole numbers times a scale plus a bias.
+
+        Levels are found in float32, as on a GPU (affine_quantize of mlx/backend/metal/kernels/quantized.h).
+        """
+        if self.is_float:
+            return NotModelled("microscaling floats are not reproduced")
+        top = (1 << self.bits) - 1
+        return Levels(self.group, 0, top, StepFrom.EDGE, top, "BF16", least_step=1e-7)
+
     def fits(self, row_length: int) -> bool:
-        """Whether rows of this length divide into groups; mlx-lm leaves others alone."""
+        """Return True if rows of this length divide into groups; mlx-lm leaves others alone."""
         return row_length % self.group == 0
 
-    def parts(self, spec: TensorSpec) -> tuple[Part, ...]:
-        """Words of weights, scales, and the biases of affine groups."""
+    def parts(self, spec: TensorSpec) -> tuple[StoredPart, ...]:
+        """Return the words of weights, scales, and the biases of affine groups."""
         *rows, row_length = spec.shape
         base = spec.name.removesuffix("weight")
         groups = (*rows, row_length // self.group)
-        words = Part(spec.name, "U32", (*rows, row_length * self.bits // _WORD_BITS))
+        words = StoredPart(spec.name, "U32", (*rows, row_length * self.bits // _WORD_BITS))
         if self.is_float:
-            return words, Part(f"{base}scales", "U8", groups)
-        return words, Part(f"{base}scales", "BF16", groups), Part(f"{base}biases", "BF16", groups)
+            return words, StoredPart(f"{base}scales", "U8", groups)
+        return words, StoredPart(f"{base}scales", "BF16", groups), StoredPart(f"{base}biases", "BF16", groups)
 
     def tensor_bytes(self, spec: TensorSpec) -> int:
-        """Bytes of a whole tensor."""
+        """Return the bytes of a whole tensor."""
         return parts_bytes(self.parts(spec))
 
 

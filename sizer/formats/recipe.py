@@ -25,19 +25,28 @@ class Recipe(NamedTuple):
     about: str  # what is stored how, in a sentence with its source
     unties: bool = False  # a tied table is stored again for the head
     misfit: StorageType | None = None
+    experts_only: bool = False  # of the matrices, only experts get `matrix`; others are stored as the rest
+
+    @property
+    def types(self) -> tuple[StorageType, ...]:
+        """Every storage type that a tensor can get."""
+        kinds = (self.matrix, self.embedding, self.head, self.rest)
+        return kinds if self.misfit is None else (*kinds, self.misfit)
 
     def assign(self, architecture: Architecture) -> tuple[StoredTensor, ...]:
-        """Every stored tensor of an architecture with its type."""
+        """Return every stored tensor of an architecture with its type."""
         if self.unties and architecture.tie_embeddings:
             architecture = replace(architecture, tie_embeddings=False)
         return tuple(stored_tensor(spec, self.type_of(spec)) for spec in tensor_specs(architecture))
 
     def type_of(self, spec: TensorSpec) -> StorageType:
-        """Type one tensor is stored as."""
+        """Return the type one tensor is stored as."""
         if len(spec.shape) == 1 or spec.access is Access.VECTOR:
             return self.rest
-        if spec.role in (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING):
+        if spec.role in (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PER_LAYER_EMBEDDING):
             wanted = self.embedding
+        elif self.experts_only and spec.used_experts is None and spec.role is not Role.OUTPUT:
+            return self.rest
         else:
             wanted = self.head if spec.role is Role.OUTPUT else self.matrix
         return wanted if wanted.fits(spec.row_length) else self.misfit or self.rest
@@ -50,12 +59,12 @@ PLAIN = tuple(
 
 
 def by_name(recipes: Iterable[Recipe]) -> Mapping[str, Recipe]:
-    """Recipes by their name."""
+    """Return recipes by their name."""
     return {recipe.name: recipe for recipe in recipes}
 
 
-def canonical_name(runtime: str, recipes: Mapping[str, Recipe], text: str) -> str:
-    """Name of a runtime's recipe, ignoring case; an unknown one lists what is known."""
+def canonical_name(runtime: str, recipes: Iterable[str], text: str) -> str:
+    """Return the name of a runtime's recipe, ignoring case; an unknown one lists what is known."""
     wanted = text.strip().lower()
     for name in recipes:
         if name.lower() == wanted:
@@ -64,7 +73,7 @@ def canonical_name(runtime: str, recipes: Mapping[str, Recipe], text: str) -> st
 
 
 def for_bits(runtime: str, customary: Mapping[float, str], bits: float) -> str:
-    """Name of the recipe that a runtime's users customarily mean by that many bits."""
+    """Return the name of the recipe that a runtime's users customarily mean by that many bits."""
     if bits not in customary:
         raise InvalidQuantity(
             f"bits: {runtime} has no customary format for {bits:g} bits; "

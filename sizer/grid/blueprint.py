@@ -10,7 +10,7 @@ from sizer.architecture import Architecture, LayerSharing
 from sizer.formats.gguf import FIXED_HEADER_BYTES, directory_bytes
 from sizer.tensors import Group, Role, TensorSpec, tensor_specs
 
-# Sizes that are all different, their products included, so that each says which it is.
+# Sizes that are all different, their products included, so that each shows which it is.
 _SIZES: dict[str, Any] = {
     "hidden_size": 101,
     "intermediate_size": 103,
@@ -21,7 +21,7 @@ _SIZES: dict[str, Any] = {
 }
 
 
-class Matrix(NamedTuple):
+class MatrixColumns(NamedTuple):
     """A matrix of every layer, or of none: role and the names of its two sizes."""
 
     role: Role
@@ -39,7 +39,7 @@ class Vector(NamedTuple):
 class Blueprint(NamedTuple):
     """Tensors of one layer, and vectors outside the layers; the tables of the vocabulary are left out."""
 
-    matrices: tuple[Matrix, ...]
+    matrices: tuple[MatrixColumns, ...]
     vectors: tuple[Vector, ...]
     outside: tuple[Vector, ...]
     layer_directory_bytes: int  # of a layer with a number of one digit
@@ -49,13 +49,13 @@ class Blueprint(NamedTuple):
 
 
 def kind_of(like: Architecture) -> Architecture:
-    """The architecture of this kind that all rows of a grid share: its sizes do not matter."""
+    """Return the architecture of this kind that all rows of a grid share: its sizes do not matter."""
     return replace(like, num_layers=1, tie_embeddings=True, sharing=LayerSharing(), **_SIZES)
 
 
 @lru_cache(maxsize=64)
 def blueprint(kind: Architecture) -> Blueprint:
-    """The tensors of a kind, as tensor_specs lists them for one specimen."""
+    """Return the tensors of a kind, as tensor_specs lists them for one specimen."""
     tied = tensor_specs(kind)
     untied = tensor_specs(replace(kind, tie_embeddings=False))
     layer = [spec for spec in tied if spec.layer is not None]
@@ -71,7 +71,9 @@ def blueprint(kind: Architecture) -> Blueprint:
     assert tables == {(Role.TOKEN_EMBEDDING, shape), (Role.OUTPUT, shape)}, tables
     return Blueprint(
         matrices=tuple(
-            Matrix(spec.role, *(names[size] for size in spec.shape)) for spec in layer if len(spec.shape) > 1
+            MatrixColumns(spec.role, *(names[size] for size in spec.shape))
+            for spec in layer
+            if len(spec.shape) > 1
         ),
         vectors=_vectors(layer, names),
         outside=vectors,

@@ -28,7 +28,7 @@ COLUMNS = {
 class Grid:
     """Architectures that differ in their sizes, tied embeddings and sharing; all else is as in `like`.
 
-    Made by `Grid.of` or `Grid.product`. `sharing` holds indices into `sharings`.
+    Made by `Grid.build` or `Grid.product`. `sharing` holds indices into `sharings`.
     """
 
     like: Architecture
@@ -67,14 +67,14 @@ class Grid:
         return len(self.num_layers)
 
     @classmethod
-    def of(
+    def build(
         cls,
         like: Architecture,
         *,
         sharing: LayerSharing | Sequence[LayerSharing] | None = None,
         **columns: ArrayLike,
     ) -> Grid:
-        """A grid from columns of equal length (or single numbers); what is not given is as in `like`.
+        """Return a grid from columns of equal length (or single numbers); what is not given is as in `like`.
 
         InvalidArchitecture names the first row that is no architecture, and why.
         """
@@ -100,7 +100,7 @@ class Grid:
     def product(
         cls, like: Architecture, *, sharing: Sequence[LayerSharing] | None = None, **choices: ArrayLike
     ) -> Grid:
-        """Every combination of the choices, the last changing fastest; sharing changes fastest of all.
+        """Return every combination of the choices, the last changing fastest; sharing changes fastest of all.
 
         Combinations whose heads do not divide into their KV heads, or that run more layers than an
         architecture may, are left out; any other row that is no architecture is an error.
@@ -142,7 +142,7 @@ class Grid:
         return self.num_layers * np.array([s.repeat for s in self.sharings], np.int64)[self.sharing]
 
     def architecture(self, row: int) -> Architecture:
-        """The architecture of one row."""
+        """Return the architecture of one row."""
         sizes: dict[str, Any] = {name: int(getattr(self, name)[row]) for name in COLUMNS}
         return replace(
             self.like,
@@ -151,8 +151,8 @@ class Grid:
             sharing=self.sharings[int(self.sharing[row])],
         )
 
-    def rows(self, some: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Grid:
-        """A part of the grid; it was checked with the whole."""
+    def subset(self, some: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Grid:
+        """Return a part of the grid; it was checked with the whole."""
         part = object.__new__(Grid)
         for f in fields(self):
             value = getattr(self, f.name)

@@ -1,4 +1,4 @@
-"""estimate_grid(): the numbers of sizer.estimate.estimate() for every row of a grid at once."""
+"""estimate_grid(): the numbers of sizer.model_estimate.estimate() for every row of a grid at once."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sizer.device import Device
+from sizer.devices.backend import choose_backend
+from sizer.devices.device import Device
+from sizer.devices.usable_memory import most_budget_bytes
 from sizer.errors import InvalidArchitecture, InvalidQuantity, SizerError, UnknownName
-from sizer.estimate import estimate
 from sizer.formats.ggml import TYPES
+from sizer.formats.gguf import ALIGNMENT
 from sizer.grid.blueprint import Blueprint, blueprint, kind_of
 from sizer.grid.columns import Floats, Grid, Ints
 from sizer.grid.latency import GridLatency, GridWork, latency
-from sizer.grid.llamacpp import LlamaCppGrid, Sizes, Stored, compute_buffer_bytes, total_width
+from sizer.grid.llamacpp import (
+    LlamaCppGrid,
+    Sizes,
+    Stored,
+    compute_bytes,
+    known_tokenizer_bytes,
+    total_width,
+)
 from sizer.memory import cache_cells
+from sizer.model_estimate import estimate
+from sizer.runtimes import DEFAULT_RUNTIME, RUNTIME_NAMES
 from sizer.runtimes import runtime as runtime_by_name
-from sizer.runtimes.llamacpp import FLOAT_BYTES, PROCESS_BYTES, VOCABULARY_ENTRY_BYTES, LlamaCpp
+from sizer.runtimes.llamacpp import FLOAT_BYTES, PROCESS_BYTES, VOCABULARY_ENTRY_BYTES
 from sizer.tensors import Group
 from sizer.workload import Workload
 
@@ -62,12 +73,12 @@ class ComputeBuffer:
     @cached_property
     def bytes(self) -> Ints:
         """Bytes for each row."""
-        return compute_buffer_bytes(self.grid, _sizes(self.grid), self.workload)
+        return compute_bytes(self.grid, _sizes(self.grid), self.workload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GridEstimate:
-    """What estimate() says of each row, as columns; see Estimate, FileBytes, MemoryBreakdown, Latency."""
+    """Results of estimate() for each row, as columns; see Estimate, FileBytes, MemoryBreakdown, Latency."""
 
     grid: Grid
     format: str
@@ -101,9 +112,16 @@ class GridEstimate:
         return sum(parts, start=self.tensor_bytes)
 
     @property
+    def _budget_bytes(self) -> int | None:
+        if self.device is None:
+            return None
+        backend = choose_backend(self.device, runtime_by_name(self.runtime))
+        return most_budget_bytes(self.device, backend)
+
+    @property
     def fits(self) -> NDArray[np.bool_] | None:
-        """Whether each total is within the device's budget; None without one."""
-        budget = self.device.memory_budget_bytes if self.device else None
+        """True if each total is within the device's budget, with the RAM that holds it; None without one."""
+        budget = self._budget_bytes
         return None if budget is None else self.total_bytes <= budget
 
 
@@ -111,17 +129,18 @@ def estimate_grid(
     grid: Grid,
     *,
     format: str,
-    runtime: str = "llama.cpp",
+    runtime: str = DEFAULT_RUNTIME,
     workload: Workload | None = None,
     device: Device | None = None,
 ) -> GridEstimate:
-    """Parameters, file bytes, memory bytes and speed of every row: whole numbers equal to estimate()'s.
+    """Return parameters, file bytes, memory bytes and speed of every row; integers equal estimate()'s.
 
     Raises what estimate() raises; InvalidArchitecture or InvalidQuantity name the first row they are about.
     """
     engine = runtime_by_name(runtime)
-    if not isinstance(engine, LlamaCpp):
-        raise UnknownName.of("runtime for a grid", runtime, (LlamaCpp.name,))
+    if engine.why_no_grid is not None:
+        known = [name for name in RUNTIME_NAMES if runtime_by_name(name).why_no_grid is None]
+        raise UnknownName.of("runtime for a grid", runtime, known)
     format_name, load = engine.format_name(format), workload or Workload()
     if load.weights_in_memory not in _WEIGHTS_AS_IN_THE_FILE:
         raise UnknownName.of("weights_in_memory for a grid", load.weights_in_memory, _WEIGHTS_AS_IN_THE_FILE)
@@ -131,7 +150,7 @@ def estimate_grid(
     chunks = []
     for start in range(0, len(grid), _CHUNK):
         some = slice(start, start + _CHUNK)
-        part = grid.rows(some)
+        part = grid.subset(some)
         sizes, tied, layers = _sizes(part), part.tie_embeddings, weights.layers[some]
         stored = weights.store(sizes, tied, some)
         vocabulary, block = sizes["vocab_size"], TYPES[load.cache_type]
@@ -147,7 +166,7 @@ def estimate_grid(
         }
         if device is not None:
             work = _work(stored, sizes, tied, layers)
-            found |= latency(engine.name, device, load, work, kv_bytes_per_token)
+            found |= latency(engine.name, format_name, device, load, work, kv_bytes_per_token)
         chunks.append(found)
     column = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
     speeds = {f.name: column.pop(f.name) for f in fields(GridLatency) if f.name in column}
@@ -165,16 +184,24 @@ def estimate_grid(
     )
 
 
-def file_bytes_grid(grid: Grid, *, format: str) -> Ints:
-    """Bytes of each row's llama.cpp file alone, for the few hundred shapes a search looks at at a time."""
+def file_bytes_grid(grid: Grid, *, format: str, metadata_bytes: int | None = None) -> Ints:
+    """Return bytes of each row's llama.cpp file, for the few hundred shapes of one search step.
+
+    `metadata_bytes` are those of metadata and tokenizer, where they are known to the byte.
+    """
     weights = LlamaCppGrid(grid, format)
     sizes, every = _sizes(grid), slice(0, len(grid))
     stored = weights.store(sizes, grid.tie_embeddings, every)
-    return weights.file_bytes(stored, sizes, grid.tie_embeddings, every)
+    size = weights.file_bytes(stored, sizes, grid.tie_embeddings, every)
+    if metadata_bytes is None:
+        return size
+    # tensors are padded already: what is not whole is the header
+    known: Ints = size - known_tokenizer_bytes(sizes["vocab_size"]) + metadata_bytes
+    return known + (-known & (ALIGNMENT - 1))
 
 
 def _refuse_what_estimate_refuses(grid: Grid, format_name: str, workload: Workload) -> None:
-    """Let estimate() itself say what is wrong with the first row that it would not take."""
+    """Raise the error that estimate() has for the first row that it would not take."""
     if not len(grid):
         raise InvalidQuantity("grid: it has no rows")
     bad = grid.head_dim % TYPES[workload.cache_type].block_elements != 0
@@ -202,7 +229,7 @@ def _sizes(grid: Grid) -> dict[str, Ints]:
 
 
 def _parameters(plan: Blueprint, grid: Grid, sizes: Sizes) -> dict[str, Ints]:
-    """Weights by group, shared blocks once."""
+    """Return the weights by group, shared blocks once."""
     table = sizes["vocab_size"] * sizes["hidden_size"]
     found = {}
     for group in Group:
@@ -218,7 +245,7 @@ def _parameters(plan: Blueprint, grid: Grid, sizes: Sizes) -> dict[str, Ints]:
 
 
 def _work(stored: Stored, sizes: Sizes, tied: NDArray[np.bool_], layers: Ints) -> GridWork:
-    """What decoding reads and a prompt computes; blocks are stored as often as they run."""
+    """Return what decoding reads and a prompt computes; blocks are stored as often as they run."""
     table = sizes["vocab_size"] * sizes["hidden_size"]
     one_row = stored.embedding_bytes / sizes["vocab_size"]
     step_bytes = np.subtract(

@@ -1,24 +1,35 @@
-"""Speed of every row of a grid on one device: the formulas of sizer.latency, on columns."""
+"""Speed of every row of a grid on one device: the formulas of sizer.devices.speed_model, on columns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sizer.device import Device
+from sizer.devices.backend import choose_backend
+from sizer.devices.device import Device
+from sizer.devices.latency import own_profile, speed_of, with_format
+from sizer.devices.profile import Profile
+from sizer.devices.speed_model import (
+    FLOAT_BITS,
+    ModelCosts,
+    at_full_context,
+    decode_seconds,
+    prefill_seconds,
+)
 from sizer.errors import InvalidQuantity
 from sizer.grid.columns import Floats, Ints
-from sizer.latency import own_profile, speed_of
-from sizer.profile import Profile
+from sizer.runtimes import runtime as runtime_by_name
 from sizer.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GridLatency:
-    """Predicted tokens per second of one sequence, with the low and high end of each; see Latency."""
+    """Predicted tokens per second of one sequence, with the low and high end of each; see Latency.
+
+    They are those of a model in memory: whether it fits is another column.
+    """
 
     prefill_tokens_per_s: Floats
     prefill_low_tokens_per_s: Floats
@@ -29,7 +40,7 @@ class GridLatency:
 
 
 class GridWork(NamedTuple):
-    """sizer.latency.Work, as columns."""
+    """Fields of sizer.devices.speed_model.ModelCosts, as columns."""
 
     executed_layers: Ints
     step_bytes: Floats
@@ -41,33 +52,40 @@ class GridWork(NamedTuple):
 
 
 def latency(
-    runtime: str, device: Device, workload: Workload, work: GridWork, kv_bytes_per_token: Ints
+    runtime: str,
+    format_name: str,
+    device: Device,
+    workload: Workload,
+    work: GridWork,
+    kv_bytes_per_token: Ints,
 ) -> dict[str, Floats]:
-    """Columns of GridLatency; none when neither bandwidth nor rows are known of the device.
+    """Return the columns of GridLatency; none when neither bandwidth nor rows are known of the device.
 
-    The formulas are those of sizer.latency.latency; only the width of the decode range depends on the row.
+    Only the width of the decode range depends on a row.
     """
-    own = own_profile(device, runtime)
+    backend = choose_backend(device, runtime_by_name(runtime))
+    if backend is None:
+        return {}
+    own = own_profile(device, runtime, backend)
     low, high = own.bits_range if own is not None else (0.0, np.inf)
-    inside, outside = speed_of(device, runtime, low), speed_of(device, runtime, np.inf)
+    inside, outside = (speed_of(device, runtime, bits, backend) for bits in (low, np.inf))
     if inside is None or outside is None:
         return {}
     c = inside.constants
+    floats: Any = np.where(work.bits_per_weight >= FLOAT_BITS, c.float_op_cost, 1.0)
+    c = c._replace(ops_per_s=c.ops_per_s / floats, float_op_cost=1.0)
     _refuse_costs_by_type(device, c)
     measured = (low <= work.bits_per_weight) & (work.bits_per_weight <= high)
     decode_factor = np.where(measured, inside.decode_factor, outside.decode_factor)
-    depth = workload.prompt_tokens + workload.generated_tokens / 2
-    kv_bytes = workload.batch_size * depth * kv_bytes_per_token
-    step_s = c.seconds_fixed + c.seconds_per_layer * work.executed_layers
-    read = (work.step_bytes + c.kv_byte_cost * kv_bytes) / c.bytes_per_s
-    decode = 1 / (step_s + read + c.kv_element_s * work.kv_elements)
-    prompt = workload.prompt_tokens
-    batches = ceil(workload.batch_size * prompt / workload.ubatch_tokens)
-    linear = 2.0 * (work.block_weights * float(prompt) + work.head_weights)
-    ops = linear + work.attention_ops_per_position * (prompt * (prompt + 1) / 2)
-    compute_s = workload.batch_size * ops / c.ops_per_s
-    read_s = batches * work.step_bytes / c.bytes_per_s
-    prefill = prompt / (np.maximum(compute_s, read_s) + batches * step_s)
+    full = at_full_context(workload)
+    depth = full.prompt_tokens + full.generated_tokens / 2
+    # a weight count times a long prompt is beyond 64-bit integers
+    columns: Any = {name: column.astype(np.float64) for name, column in work._asdict().items()}
+    model = with_format(ModelCosts(**columns), runtime, device, backend, format_name)
+    kv_bytes: Any = workload.batch_size * depth * kv_bytes_per_token
+    maximum: Any = np.maximum
+    decode: Any = 1 / decode_seconds(model, kv_bytes, c)
+    prefill: Any = workload.prompt_tokens / prefill_seconds(model, workload, c, maximum)
     return {
         "prefill_tokens_per_s": prefill,
         "prefill_low_tokens_per_s": prefill / inside.prefill_factor,
@@ -79,7 +97,7 @@ def latency(
 
 
 def _refuse_costs_by_type(device: Device, constants: Profile) -> None:
-    """A grid knows neither types nor activations: costs that depend on these are refused, not dropped."""
+    """Raise if costs depend on types or activations: a grid knows neither."""
     c = constants
     costs = {
         "byte_cost": bool(c.byte_cost),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import ALIGNMENT, known_tokenizers, tokenizer_bytes_per_row
 from sizer.formats.llamacpp import LlamaCppMix, fitting_type, mix
 from sizer.grid.blueprint import Vector, blueprint, kind_of
+from sizer.grid.buffer_steps import LAYERS
 from sizer.grid.columns import Grid, Ints
-from sizer.grid.regions import Regions
-from sizer.memory import cache_cells
+from sizer.grid.compute_buffer import buffer_bytes
 from sizer.runtimes import llamacpp_graph
-from sizer.runtimes.llamacpp import approximate_compute_buffer_bytes
+from sizer.runtimes.llamacpp import approximate_compute_buffer_bytes, compute_buffer_bytes
 from sizer.tensors import Role
-from sizer.workload import Workload
+from sizer.workload import QUANTIZED_CACHE_TYPES, Workload
 
 Sizes = Mapping[str, Ints]  # of a part of a grid, by name; q_width and kv_width too
 
@@ -37,8 +37,8 @@ _F32_BYTES = TYPES["F32"].block_bytes
 # Digits beyond the first in the numbers of all layers of a model.
 _MORE_DIGITS = np.concatenate([[0], np.cumsum([len(str(i)) - 1 for i in range(MAX_LAYERS)])]).astype(np.int64)
 
-# Above this size of one tensor, sums of a few thousand could pass 2**53 and not be exact in float64.
-_LARGEST_TENSOR_BYTES = 2**41
+# Columns are of 64 bits.
+_MOST_BYTES = 2**62
 
 
 class Stored(NamedTuple):
@@ -80,7 +80,7 @@ class LlamaCppGrid:
         return np.array([_bytes_of_256(name, c) for c, name in enumerate(names)], np.int64)
 
     def store(self, sizes: Sizes, tied: NDArray[np.bool_], some: slice) -> Stored:
-        """Bytes and weights of every tensor of some rows."""
+        """Return the bytes and weights of every tensor of some rows."""
         layers, pair = self.layers[some], self.pairs[some] * _CLASSES
         classes = {name: _CLASS[sizes[name] & (_WEIGHTS - 1)] for name in {c for _, c in self.types}}
         of_256 = np.zeros(len(layers), np.int64)
@@ -117,15 +117,20 @@ class LlamaCppGrid:
         )
 
     def file_bytes(self, stored: Stored, sizes: Sizes, tied: NDArray[np.bool_], some: slice) -> Ints:
-        """Bytes of the whole GGUF file of some rows."""
+        """Return the bytes of the whole GGUF file of some rows."""
         layers, plan = self.layers[some], self.plan
         directory = np.where(tied, plan.directory_bytes, plan.untied_directory_bytes)
         directory += layers * plan.layer_directory_bytes + plan.layer_tensors * _MORE_DIGITS[layers]
-        return stored.tensor_bytes + stored.padding_bytes + directory + _tokenizer_bytes(sizes["vocab_size"])
+        return (
+            stored.tensor_bytes
+            + stored.padding_bytes
+            + directory
+            + known_tokenizer_bytes(sizes["vocab_size"])
+        )
 
 
 def total_width(vectors: Sequence[Vector], sizes: Sizes) -> Ints:
-    """Weights of some vectors together, for every row."""
+    """Return the weights of some vectors together, for every row."""
     total = np.zeros(len(sizes["hidden_size"]), np.int64)
     for width, count in Counter(vector.width for vector in vectors).items():
         total += count * sizes[width]
@@ -138,7 +143,7 @@ def _bytes_of_256(name: str, row_class: int) -> int:
 
 
 def _pairs(layers: Ints, grid: Grid) -> tuple[NDArray[np.intp], list[tuple[int, int]]]:
-    """Number of each row's pair (executed layers, query heads per KV head), and the pairs."""
+    """Return the number of each row's pair (executed layers, query heads per KV head), and the pairs."""
     gqa = (grid.num_heads / grid.num_kv_heads).astype(np.int64)  # whole: the grid was checked
     most = int(gqa.max(initial=0)) + 1
     key = layers * most + gqa
@@ -155,7 +160,7 @@ def _pairs(layers: Ints, grid: Grid) -> tuple[NDArray[np.intp], list[tuple[int, 
 
 
 def _types(by: LlamaCppMix, roles: Sequence[Role], pairs: Sequence[tuple[int, int]]) -> _Types:
-    """Types of all the matrices of one size."""
+    """Return the types of all the matrices of one size."""
     counts: dict[str, Ints] = {}
     for i, (layers, gqa) in enumerate(pairs):
         for role in roles:
@@ -172,11 +177,12 @@ def _types(by: LlamaCppMix, roles: Sequence[Role], pairs: Sequence[tuple[int, in
 
 @lru_cache(maxsize=2**16)
 def _type_counts(by: LlamaCppMix, role: Role, num_layers: int, gqa: int) -> tuple[tuple[str, int], ...]:
-    """How many layers have each type, before fallbacks."""
+    """Return how many layers have each type, before fallbacks."""
     return tuple(Counter(by.layer_types(role, num_layers, gqa)).items())
 
 
-def _tokenizer_bytes(vocab_size: Ints) -> Ints:
+def known_tokenizer_bytes(vocab_size: Ints) -> Ints:
+    """Return the bytes of metadata and tokenizer that files of these vocabularies usually have."""
     rounded = np.rint(tokenizer_bytes_per_row()[1] * vocab_size)  # halves to even, as round does
     found: Ints = rounded.astype(np.int64)
     for size, known in reversed(known_tokenizers()):
@@ -184,52 +190,53 @@ def _tokenizer_bytes(vocab_size: Ints) -> Ints:
     return found
 
 
-_NUMBERS = (
-    *("hidden_size", "intermediate_size", "q_width", "kv_width"),
-    *("vocab_size", "num_heads", "head_dim", "executed_layers"),
-)
+def compute_bytes(grid: Grid, sizes: Sizes, workload: Workload) -> Ints:
+    """Return the bytes of llama.cpp's CPU compute buffer for every row."""
+
+    def alone(row: int) -> int:
+        return compute_buffer_bytes(grid.architecture(row), workload)
+
+    if not llamacpp_graph.knows(grid.like):
+        return _approximate_bytes(grid, sizes, workload, alone)
+    widths = [sizes[name] for name in llamacpp_graph.Widths._fields]
+    result = np.empty(len(grid), np.int64)
+    for rows, kind in _graph_kinds(grid, workload):
+        part = [column[rows] for column in widths]
+        result[rows] = buffer_bytes(kind, workload, part, grid.executed_layers[rows], _of(rows, alone))
+    return result
 
 
-class _Shape:
-    """An architecture with numbers (or symbols) of its own; all else is as in its kind."""
+def _of(rows: slice | Ints, alone: Callable[[int], int]) -> Callable[[int], int]:
+    return alone if isinstance(rows, slice) else lambda row: alone(int(rows[row]))
 
-    def __init__(self, kind: Architecture, numbers: Sequence[int]) -> None:
-        self._kind = kind
-        self.__dict__.update(zip(_NUMBERS, numbers, strict=True))
-        self.active_mlp_width = self.__dict__["intermediate_size"]  # no kind of a grid has experts
+
+def _graph_kinds(grid: Grid, workload: Workload) -> Iterator[tuple[slice | Ints, llamacpp_graph.GraphKind]]:
+    """Yield rows whose graphs differ in sizes alone, and their kind: quantized caches rotate some heads."""
+    if workload.cache_type not in QUANTIZED_CACHE_TYPES:
+        yield slice(None), llamacpp_graph.graph_kind(grid.architecture(0), workload, LAYERS)
+        return
+    power_of_two = grid.head_dim & -grid.head_dim
+    for power in np.unique(power_of_two):
+        rows = np.flatnonzero(power_of_two == power)
+        yield rows, llamacpp_graph.graph_kind(grid.architecture(int(rows[0])), workload, LAYERS)
+
+
+class _Columns:
+    """An architecture with columns in place of its numbers."""
+
+    def __init__(self, like: Architecture, sizes: Mapping[str, Any]) -> None:
+        self._like = like
+        self.__dict__.update(sizes)
+        self.active_mlp_width = sizes["intermediate_size"]  # no kind of a grid has experts
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._kind, name)
+        return getattr(self._like, name)
 
 
-@lru_cache(maxsize=16)
-def compute_regions(kind: Architecture, workload: Workload) -> Regions:
-    """Regions of shapes whose compute buffer is the same sum of their sizes, for one kind and workload."""
-    follows_graph = llamacpp_graph.knows(kind)
-
-    def calculation(numbers: Sequence[int]) -> Sequence[int]:
-        shape = cast(Architecture, _Shape(kind, numbers))
-        if follows_graph:
-            return llamacpp_graph.allocation_ends(shape, workload, shape.executed_layers)
-        return [approximate_compute_buffer_bytes(shape, workload)]
-
-    return Regions(calculation, len(_NUMBERS))
-
-
-def compute_buffer_bytes(grid: Grid, sizes: Sizes, workload: Workload) -> Ints:
-    """Bytes of llama.cpp's CPU compute buffer for every row."""
-    regions = compute_regions(kind_of(grid.like), workload)
-    numbers = [grid.executed_layers if name == "executed_layers" else sizes[name] for name in _NUMBERS]
-    if not len(grid):
-        return np.zeros(0, np.int64)
-    largest = (
-        4
-        * workload.ubatch_tokens
-        * workload.batch_size
-        * max(cache_cells(workload) * int(grid.num_heads.max()), *(int(column.max()) for column in numbers))
-    )
-    copies = 2 * int(sizes["kv_width"].max()) * cache_cells(workload) * workload.batch_size
-    if max(largest, copies) > _LARGEST_TENSOR_BYTES:
-        rows = zip(*(column.tolist() for column in numbers), strict=True)
-        return np.array([max(regions.calculation(row)) for row in rows], np.int64)
-    return regions.largest(numbers)
+def _approximate_bytes(grid: Grid, sizes: Sizes, workload: Workload, alone: Callable[[int], int]) -> Ints:
+    largest: Any = _Columns(grid.like, {name: int(column.max()) for name, column in sizes.items()})
+    if approximate_compute_buffer_bytes(largest, workload) > _MOST_BYTES:
+        return np.array([alone(row) for row in range(len(grid))], np.int64)
+    shapes: Any = _Columns(grid.like, sizes)
+    found: Any = approximate_compute_buffer_bytes(shapes, workload, np.maximum)
+    return np.asarray(found, np.int64)

@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sizer.architecture import Architecture
-from sizer.errors import UnknownName
-from sizer.readers.regular_file import exists
+from sizer.families.hf_config import ModelReading
+from sizer.readers.regular_file import exists, is_directory
 from sizer.registry import model, models
 
+if TYPE_CHECKING:
+    from sizer.readers.stored_format import StoredFormat
+
+# A name without these is not looked at again: most runs are of names as the catalogue has them.
+_MAY_END_IN_FORMAT = re.compile(r"(?i)bit|gptq|awq|bnb|gguf|mlc|int[48]|[qf][1-8]|fp[48]|w[48]a")
 _SUFFIXES = (".json", ".safetensors", ".gguf")
 
 
+def gguf_path(text: str) -> Path | None:
+    """Return the path of a GGUF file (by its ending, or its first bytes under another name), else None."""
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if suffix == ".gguf":
+        return path
+    if suffix in _SUFFIXES or not exists(path) or is_directory(path):
+        return None
+    from sizer.readers.model_file import FileKind, kind_of
+
+    return path if kind_of(path) is FileKind.GGUF else None
+
+
 def read_model(text: str) -> Architecture:
-    """Architecture of a catalogue name, a model file or directory, `hf:org/name` or `shape:` and its code."""
+    """Read an architecture by catalogue name, model file or directory, `hf:org/name` or `shape:` code."""
+    return _reading(text).architecture
+
+
+def read_described_model(source: str | Mapping[str, Any]) -> ModelReading:
+    """Read a model by its name, file, directory, code or config keys, and what was assumed about it.
+
+    Where a file describes a vision or audio model, an installed transformers counts the parts other than the
+    text decoder, which takes seconds.
+    """
+    reading = _reading(source)
+    if not reading.is_part or not isinstance(source, str):
+        return reading
+    from sizer.readers.counted_config import beside_text_note
+
+    return reading._replace(notes=(*reading.notes, beside_text_note(source, reading.architecture)))
+
+
+def _reading(text: str | Mapping[str, Any]) -> ModelReading:
+    if not isinstance(text, str):
+        from sizer.readers.config_json import describe_config
+
+        return describe_config(text)
     if text.startswith("hf:"):
         from sizer.readers.hub import read_hub_config
 
@@ -21,14 +64,20 @@ def read_model(text: str) -> Architecture:
     if text.startswith("shape:"):
         from sizer.shape_code import PREFIX, architecture_of_code
 
-        return architecture_of_code(text.removeprefix(PREFIX))
+        return ModelReading(architecture_of_code(text.removeprefix(PREFIX)))
     path = Path(text)
     if path.suffix.lower() in _SUFFIXES or exists(path):
-        from sizer.readers.model_file import read_model_file
+        from sizer.readers.model_file import read_described_file
 
-        return read_model_file(path)
-    try:
-        return model(text).architecture
-    except UnknownName:
-        kind = "model (nor is it a config.json, .safetensors or .gguf file, or a directory with config.json)"
-        raise UnknownName.of(kind, text, models()) from None
+        return read_described_file(path)
+    kind = "model (nor is it a config.json, .safetensors or .gguf file, or a directory with config.json)"
+    known = model(text, kind)
+    return ModelReading(known.architecture, known.notes, _format_in_name(text))
+
+
+def _format_in_name(text: str) -> StoredFormat | None:
+    if not _MAY_END_IN_FORMAT.search(text):
+        return None
+    from sizer.readers.format_in_name import format_in_name
+
+    return format_in_name(text, models())

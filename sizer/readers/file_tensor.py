@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -32,7 +32,7 @@ class FileTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeTotal:
-    """What a file stores in one type; `num_bytes` is None for a type that is not known."""
+    """Tensors of a file stored in one type; `num_bytes` is None for an unknown type."""
 
     type: str
     tensors: int
@@ -40,14 +40,26 @@ class TypeTotal:
     num_bytes: int | None
 
 
-def totals_by_type(tensors: Iterable[FileTensor]) -> tuple[TypeTotal, ...]:
-    """Tensors, parameters and bytes of each storage type, most parameters first."""
+def tensor_bytes(tensors: Sequence[FileTensor]) -> int | None:
+    """Sum the bytes of all tensors without padding; None if one has an unknown type."""
+    sizes = [tensor.num_bytes for tensor in tensors]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def totals_by_type(
+    tensors: Iterable[FileTensor], weights: Mapping[str, int] | None = None
+) -> tuple[TypeTotal, ...]:
+    """Sum tensors, parameters and bytes of each storage type, most parameters first.
+
+    `weights` is the number of weights behind a tensor, by name, where it is not the number of its elements.
+    """
+    behind = weights or {}
     sums: dict[str, list[int]] = {}
     unknown: set[str] = set()
     for tensor in tensors:
         row = sums.setdefault(tensor.type, [0, 0, 0])
         row[0] += 1
-        row[1] += tensor.num_elements
+        row[1] += behind.get(tensor.name, tensor.num_elements)
         row[2] += tensor.num_bytes or 0
         if tensor.num_bytes is None:
             unknown.add(tensor.type)

@@ -1,4 +1,4 @@
-"""Architecture of a GGUF file: what metadata keys and the tensors' names and shapes say of a known family.
+"""Architecture of a GGUF file of a known family, from metadata keys and tensor names and shapes.
 
 Keys: gguf-py's constants.py. Which tensors a family has: src/models/*.cpp (llama.cpp as in llama-cpp-python
 0.3.36).
@@ -13,6 +13,7 @@ from sizer.architecture import MAX_LAYERS, Architecture, BlockNorms, MlpKind, No
 from sizer.errors import InvalidArchitecture
 from sizer.readers.file_tensor import FileTensor
 from sizer.readers.gguf_header import GgufHeader
+from sizer.readers.gguf_split import missing_text
 from sizer.readers.gguf_values import LongArray
 from sizer.tensors import count_parameters, tensor_specs
 
@@ -20,7 +21,7 @@ Tensors = Mapping[str, FileTensor]
 
 
 class _Family(NamedTuple):
-    """What no tensor says: the activation, where positions enter; and how norms without a mark are read."""
+    """Facts that no tensor shows: the activation, where positions enter, how unmarked norms are read."""
 
     mlp: MlpKind = MlpKind.SWIGLU
     position: PositionKind = PositionKind.ROPE
@@ -60,20 +61,44 @@ FAMILIES: Mapping[str, _Family] = {
     "stablelm": _Family(),
 }
 
+# Layers in a cycle of windows, the last without one, of architectures whose files do not state it
+# (llama.cpp, src/models: set_swa_pattern).
+WINDOW_CYCLES = {
+    "gpt-oss": 2,
+    "gemma2": 2,
+    "gemma3": 6,
+    "gemma3n": 5,
+    "cohere2": 4,
+    "exaone4": 4,
+    "olmo2": 4,
+}
+
 # Frequencies of rotary positions, computed when a file is written and not trained.
 _NOT_WEIGHTS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
+def is_trained(tensor_name: str) -> bool:
+    """True for the name of a tensor of weights; false for values computed when a file is written."""
+    return not tensor_name.endswith(_NOT_WEIGHTS)
+
+
 def architecture_from_gguf(header: GgufHeader) -> Architecture:
-    """Architecture that a GGUF header describes; InvalidArchitecture names the key that is in the way."""
+    """Read the architecture from a GGUF header; InvalidArchitecture names the key that prevents it."""
+    kind = header.text("general.type")
+    if kind not in (None, "model"):
+        raise InvalidArchitecture(
+            f"general.type: {ascii(kind)[:80]} in {str(header.path)!r}; accepted: model "
+            "(sizer inspect shows others)"
+        )
     name = header.architecture_name
     family = FAMILIES.get(name or "")
     if name is None or family is None:
         shown = "missing" if name is None else ascii(name)[:80]
         raise InvalidArchitecture(f"general.architecture: {shown}; accepted: {', '.join(FAMILIES)}")
-    if header.split_count > 1:
+    if not header.is_whole:
         raise InvalidArchitecture(
-            f"split.count: {str(header.path)!r} is one of {header.split_count} parts; accepted: a whole file"
+            f"split.count: {str(header.path)!r} is one of {header.split_count} parts; "
+            f"accepted: a whole file, or all parts in one folder{missing_text(header)}"
         )
     if header.metadata.get(f"{name}.expert_count") and not family.experts:
         raise InvalidArchitecture(f"{name}.expert_count: mixtures of experts are not supported")
@@ -100,7 +125,7 @@ def _architecture(header: GgufHeader, name: str, family: _Family, tensors: Tenso
             f"{name}.block_count: {layers}, but tensors of block {layers - 1} are missing"
         )
     kv_heads, conv_layers = _kv_heads(header, name, heads, layers)
-    # the first block with attention speaks for all: whether others differ shows in the count of parameters
+    # the first block with attention stands for all: whether others differ shows in the count of parameters
     first = next((layer for layer in range(layers) if layer not in conv_layers), 0)
     block = _Block(tensors, f"blk.{first}")
     head_dim = _head_dim(header, name, hidden, heads)
@@ -145,7 +170,7 @@ class _Block(NamedTuple):
     prefix: str
 
     def has(self, tensor: str, part: str = "weight") -> bool:
-        """Whether the block has a tensor, such as attn_q, or its bias."""
+        """Return whether the block has a tensor, such as attn_q, or its bias."""
         return f"{self.prefix}.{tensor}.{part}" in self.tensors
 
     def dimensions(self, tensor: str) -> int:
@@ -155,7 +180,7 @@ class _Block(NamedTuple):
 
     @property
     def norm(self) -> NormKind:
-        """Layer norms have biases; RMSNorm has none."""
+        """Kind of norm: layer norms have biases; RMSNorm has none."""
         return NormKind.LAYERNORM if self.has("attn_norm", "bias") else NormKind.RMSNORM
 
     @property
@@ -168,7 +193,7 @@ class _Block(NamedTuple):
 
 
 def _experts(header: GgufHeader, name: str, block: _Block) -> dict[str, Any]:
-    """Fields of a mixture of experts."""
+    """Return the fields of a mixture of experts."""
     width_key, shared_key = f"{name}.expert_feed_forward_length", f"{name}.expert_shared_feed_forward_length"
     return {
         "num_experts": _integer(header, f"{name}.expert_count"),
@@ -179,13 +204,9 @@ def _experts(header: GgufHeader, name: str, block: _Block) -> dict[str, Any]:
     }
 
 
-# Layers of llama.cpp's models in a cycle of windows, the last without one (src/models: set_swa_pattern).
-_WINDOW_CYCLES = {"gemma2": 2, "gemma3": 6, "olmo2": 4}
-
-
 def _windows(header: GgufHeader, name: str, layers: int) -> dict[str, Any]:
-    """Sliding windows where llama.cpp uses them: of all layers but each cycle's last."""
-    cycle, key = _WINDOW_CYCLES.get(name), f"{name}.attention.sliding_window"
+    """Return sliding windows where llama.cpp uses them: in all layers but the last of each cycle."""
+    cycle, key = WINDOW_CYCLES.get(name), f"{name}.attention.sliding_window"
     if cycle is None or not header.metadata.get(key):
         return {}
     sliding = tuple(layer for layer in range(layers) if (layer + 1) % cycle)
@@ -193,8 +214,8 @@ def _windows(header: GgufHeader, name: str, layers: int) -> dict[str, Any]:
 
 
 def _require_same_count(header: GgufHeader, name: str, architecture: Architecture) -> None:
-    """A file of a family that is read by its tensors must hold as many weights as these describe."""
-    held = sum(tensor.num_elements for tensor in header.tensors if not tensor.name.endswith(_NOT_WEIGHTS))
+    """Raise unless a file whose family is read from its tensors has exactly the weights described."""
+    held = sum(tensor.num_elements for tensor in header.tensors if is_trained(tensor.name))
     described = count_parameters(tensor_specs(architecture)).total
     if held != described:
         raise InvalidArchitecture(
@@ -204,7 +225,7 @@ def _require_same_count(header: GgufHeader, name: str, architecture: Architectur
 
 
 def _kv_heads(header: GgufHeader, name: str, heads: int, layers: int) -> tuple[int, tuple[int, ...]]:
-    """KV heads of the layers with attention, and (LFM2) the layers that have none: short convolutions."""
+    """Return KV heads of layers with attention and (LFM2) the layers without it: short convolutions."""
     key = f"{name}.attention.head_count_kv"
     value = header.metadata.get(key)
     if name != "lfm2" or not isinstance(value, tuple):
@@ -220,7 +241,7 @@ def _kv_heads(header: GgufHeader, name: str, heads: int, layers: int) -> tuple[i
 
 
 def _positions(header: GgufHeader, name: str, family: _Family, tensors: Tensors) -> int:
-    """Positions the model was trained for; of a learned table its rows."""
+    """Return the positions the model was trained for; of a learned table its rows."""
     table = tensors.get("position_embd.weight")
     if family.position is PositionKind.LEARNED and table is not None and len(table.shape) == 2:
         return table.shape[0]
@@ -228,7 +249,7 @@ def _positions(header: GgufHeader, name: str, family: _Family, tensors: Tensors)
 
 
 def _printable(name: str) -> str:
-    """A name that cannot move a terminal's cursor or fill its screen."""
+    """Return a name that cannot move a terminal's cursor or fill its screen."""
     return "".join(c if c.isprintable() else "?" for c in name[:100])
 
 
@@ -257,7 +278,7 @@ def _head_dim(header: GgufHeader, family: str, hidden: int, heads: int) -> int:
 
 
 def _integer(header: GgufHeader, key: str, default: int | None = None) -> int:
-    """A whole number, or a list of them (one a layer) that are all the same."""
+    """Read a whole number, or a list of them (one a layer) that are all equal."""
     value = header.metadata.get(key, default)
     if isinstance(value, tuple) and len(set(value)) == 1:
         value = value[0]

@@ -33,7 +33,7 @@ _ENTRY_LAYOUTS = tuple(struct.Struct(f"<{n}QIQ") for n in range(_MAX_DIMENSIONS 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerSummary:
-    """What a GGUF file says about its tokenizer, its tokens counted and not kept."""
+    """Tokenizer of a GGUF file: its kind, and counts of tokens and merges."""
 
     model: str | None
     pre: str | None
@@ -43,7 +43,7 @@ class TokenizerSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufHeader:
-    """What the header of one GGUF file says."""
+    """Header of one GGUF file, or of all parts of a split model (`files` names them, in order)."""
 
     path: Path
     version: int
@@ -52,6 +52,12 @@ class GgufHeader:
     alignment: int
     metadata: Mapping[str, Value]
     tensors: tuple[FileTensor, ...]
+    files: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """True unless the model is split and some of its parts are not here."""
+        return self.split_count == 1 or len(self.files) == self.split_count
 
     @property
     def architecture_name(self) -> str | None:
@@ -81,7 +87,7 @@ class GgufHeader:
         return value if isinstance(value, int) and value > 1 else 1
 
     def text(self, key: str) -> str | None:
-        """A metadata text, or None if it is absent or something else."""
+        """Return a metadata text, or None if it is absent or of another type."""
         value = self.metadata.get(key)
         return value if isinstance(value, str) else None
 
@@ -93,13 +99,13 @@ class GgufHeader:
 
 
 def read_gguf(path: Path) -> GgufHeader:
-    """Header of a GGUF file; InvalidFile says which field is wrong and what is accepted."""
+    """Read the header of a GGUF file; InvalidFile names the wrong field and what is accepted."""
     with open_regular(path, ACCEPTED) as (stream, size):
         return read_gguf_stream(stream, size, path)
 
 
 def read_gguf_stream(stream: BinaryIO, size: int, path: Path, *, whole: bool = True) -> GgufHeader:
-    """Header at the start of an open file of that many bytes; not `whole`: its data may be cut off."""
+    """Read the header of an open file of that many bytes; without `whole`, tensor data may be cut off."""
     cursor = Cursor(stream, size, path)
     version = _version(cursor)
     num_tensors = _count(cursor, "tensor_count", _LEAST_TENSOR_BYTES, MAX_TENSORS)
@@ -130,6 +136,7 @@ def read_gguf_stream(stream: BinaryIO, size: int, path: Path, *, whole: bool = T
         alignment=alignment,
         metadata=metadata,
         tensors=tensors,
+        files=(path.name,),
     )
 
 
@@ -149,8 +156,8 @@ def _version(cursor: Cursor) -> int:
 def _count(cursor: Cursor, field: str, least_bytes: int, limit: int) -> int:
     count = cursor.u64(field)
     if count > limit or count * least_bytes > cursor.left:
-        told = f"{count} (the file has {cursor.left} bytes left)"
-        raise cursor.invalid(field, told, f"at most {limit}, each taking {least_bytes} bytes or more")
+        found = f"{count} (the file has {cursor.left} bytes left)"
+        raise cursor.invalid(field, found, f"at most {limit}, each taking {least_bytes} bytes or more")
     return count
 
 
@@ -201,13 +208,13 @@ def _tensor(cursor: Cursor, entry: _Entry, data_start: int, alignment: int, end:
     if block is not None:
         row = entry.dims[0] if entry.dims else 1
         if not block.fits(row):
-            told = f"rows of {row} elements of type {block.name}"
-            raise cursor.invalid(_called(entry.name), told, f"a multiple of {block.block_elements}")
+            found = f"rows of {row} elements of type {block.name}"
+            raise cursor.invalid(_called(entry.name), found, f"a multiple of {block.block_elements}")
         num_bytes = elements // row * block.row_bytes(row)
     start = data_start + entry.offset
     if start + (num_bytes or 0) > end:
-        told = f"data from byte {start} to {start + (num_bytes or 0)} of a file of {cursor.size} bytes"
-        raise cursor.invalid(_called(entry.name), told, "data within the file; is it whole?")
+        found = f"data from byte {start} to {start + (num_bytes or 0)} of a file of {cursor.size} bytes"
+        raise cursor.invalid(_called(entry.name), found, "data within the file; is it whole?")
     return FileTensor(
         name=entry.name,
         type=block.name if block else f"unknown type {entry.type_id}",
@@ -223,5 +230,5 @@ def _require_apart(cursor: Cursor, tensors: Sequence[FileTensor]) -> None:
     for before, after in zip(ordered, ordered[1:], strict=False):
         # of an unknown type only the place is known; two tensors still cannot share it
         if before.offset + (before.num_bytes or 1) > after.offset:
-            told = f"its data overlaps that of {_called(before.name)}"
-            raise cursor.invalid(_called(after.name), told, "tensors apart from each other")
+            found = f"its data overlaps that of {_called(before.name)}"
+            raise cursor.invalid(_called(after.name), found, "tensors apart from each other")

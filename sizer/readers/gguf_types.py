@@ -38,8 +38,9 @@ _BLOCK_TYPE_IDS = {
     39: "MXFP4",
     40: "NVFP4",
     41: "Q1_0",
+    42: "Q2_0",
 }
-# Plain numbers that files may hold beside weights (lookup tables); no mix stores weights so.
+# Plain numbers that files may hold in addition to weights (lookup tables); no mix stores weights so.
 _PLAIN_TYPE_IDS = {24: ("I8", 1), 25: ("I16", 2), 26: ("I32", 4), 27: ("I64", 8), 28: ("F64", 8)}
 
 TYPE_BY_ID: Mapping[int, BlockType] = {
@@ -81,4 +82,7 @@ FILE_TYPE_BY_ID: Mapping[int, str] = {
     32: "BF16",
     36: "TQ1_0",
     37: "TQ2_0",
+    38: "MXFP4_MOE",
+    39: "NVFP4",
+    40: "Q1_0",
 }

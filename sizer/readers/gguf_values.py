@@ -75,19 +75,19 @@ class Cursor:
         return self.size - self.position
 
     def invalid(self, field: str, what: str, accepted: str) -> InvalidFile:
-        """The error that says what is wrong with a field of this file."""
+        """Return the error that names a wrong field of this file."""
         return InvalidFile(f"{field}: {what} in {str(self.path)!r}; accepted: {accepted}")
 
     def _pass(self, count: int, field: str) -> None:
         if count > self.left:
-            told = f"{count} bytes at byte {self.position}, the file ends after {self.left}"
-            raise self.invalid(field, told, "a whole file")
+            found = f"{count} bytes at byte {self.position}, the file ends after {self.left}"
+            raise self.invalid(field, found, "a whole file")
         if self.position + count > MAX_HEADER_BYTES:
-            raise self.invalid(field, "a header that goes on", f"headers of at most {MAX_HEADER_BYTES} bytes")
+            raise self.invalid(field, "a longer header", f"headers of at most {MAX_HEADER_BYTES} bytes")
         self.position += count
 
     def take(self, count: int, field: str) -> bytes:
-        """The next bytes; only as many as the file has are ever asked for."""
+        """Read the next bytes; never more than the file has."""
         self._pass(count, field)
         data = self._stream.read(count)
         if len(data) < count:
@@ -99,22 +99,22 @@ class Cursor:
         self._stream.seek(self.position)
 
     def u32(self, field: str) -> int:
-        """A 32-bit count or type."""
+        """Read a 32-bit count or type."""
         return int.from_bytes(self.take(4, field), "little")
 
     def u64(self, field: str) -> int:
-        """A 64-bit count or size."""
+        """Read a 64-bit count or size."""
         return int.from_bytes(self.take(8, field), "little")
 
     def text(self, field: str, limit: int = _MAX_TEXT_BYTES) -> str:
-        """A text with its length before it."""
+        """Read a text that its length precedes."""
         length = self.u64(field)
         if length > self.left:
-            told = f"a text of {length} bytes, the file has {self.left} left"
-            raise self.invalid(field, told, f"texts of at most {limit} bytes in a whole file")
+            found = f"a text of {length} bytes, the file has {self.left} left"
+            raise self.invalid(field, found, f"texts of at most {limit} bytes in a whole file")
         if length > min(limit, self._text_left):
-            told = f"a text of {length} bytes"
-            raise self.invalid(field, told, f"at most {limit}, and {_MAX_ALL_TEXT_BYTES} of all texts")
+            found = f"a text of {length} bytes"
+            raise self.invalid(field, found, f"at most {limit}, and {_MAX_ALL_TEXT_BYTES} of all texts")
         self._text_left -= length
         try:
             return self.take(length, field).decode("utf-8")
@@ -122,7 +122,7 @@ class Cursor:
             raise self.invalid(field, f"text that is not UTF-8 at its byte {error.start}", "UTF-8") from None
 
     def value(self, key: str) -> Value:
-        """A metadata value; long arrays are counted only."""
+        """Read a metadata value; long arrays are only counted."""
         kind = self.u32(key)
         if kind in _SCALARS:
             return self._scalar(kind, key)
@@ -161,8 +161,8 @@ class Cursor:
     def _require_elements(self, count: int, smallest_bytes: int, budget: int, key: str) -> None:
         """Check elements that must be looked at one by one against the file's size and a budget."""
         if count * smallest_bytes > self.left:
-            told = f"an array of {count} elements, the file has {self.left} bytes left"
-            raise self.invalid(key, told, "a whole file")
+            found = f"an array of {count} elements, the file has {self.left} bytes left"
+            raise self.invalid(key, found, "a whole file")
         if count > budget:
             raise self.invalid(key, f"an array of {count} elements", f"at most {budget} more in this file")
 

@@ -10,17 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from sizer.architecture import Architecture
 from sizer.errors import InvalidFile, UnknownName
-from sizer.readers.config_json import read_config_json
+from sizer.families.hf_config import ModelReading
+from sizer.readers.config_json import read_described_config
 
 PREFIX = "hf:"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _TIMEOUT_S = 10
 
 
-def read_hub_config(text: str) -> Architecture:
-    """Architecture of `hf:org/name`, through huggingface_hub where it is installed and can reach the Hub."""
+def read_hub_config(text: str) -> ModelReading:
+    """Read the model of `hf:org/name` through huggingface_hub, if it is installed and online."""
     name = text.removeprefix(PREFIX)
     if not _NAME.fullmatch(name):
         raise UnknownName(f"model: {text!r} names no model on the Hub; accepted: hf:org/name")
@@ -41,17 +41,17 @@ def read_hub_config(text: str) -> Architecture:
             repo_id=name, filename="config.json", etag_timeout=_TIMEOUT_S, local_files_only=not online
         )
     except Exception as error:  # the client raises its own kinds and those of its HTTP library, which differ
-        told = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        reason = told if online else f"{hub.constants.ENDPOINT} cannot be reached, and it is not in the cache"
+        why = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        reason = why if online else f"{hub.constants.ENDPOINT} cannot be reached, and it is not in the cache"
         raise InvalidFile(
             f"model: cannot get config.json of {text!r}: {reason}; "
             "accepted: a model that this machine may read, or the path of a config.json"
         ) from None
-    return read_config_json(Path(file), name=name.rsplit("/", 1)[-1])
+    return read_described_config(Path(file), name=name.rsplit("/", 1)[-1])
 
 
 def reachable(endpoint: str) -> bool:
-    """Whether the Hub's name is known here, or a proxy is there to know it."""
+    """Return whether the Hub's name resolves here, or a proxy is set that can resolve it."""
     parts = urlsplit(endpoint)
     if {"http", "https", "all"} & getproxies().keys():
         return True

@@ -1,86 +1,74 @@
-"""What a model file holds, and whether the calculator says the same about its architecture."""
+"""Contents of a model file: what it is, what it holds, and the calculator's answer for its architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum, unique
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from sizer.architecture import Architecture
-from sizer.errors import SizerError
-from sizer.formats.gguf import gguf_name
-from sizer.formats.gguf_layout import unknown_layout
-from sizer.readers.config_json import read_config_json
-from sizer.readers.file_tensor import FileTensor, TypeTotal, totals_by_type
+from sizer.errors import InvalidFile, SizerError
+from sizer.families.hf_config import architecture_from_config
+from sizer.readers.adapter import WEIGHT_NAMES, Adapter, gguf_adapter, is_adapter, read_adapter
+from sizer.readers.agreement import Agreement, gguf_agreement, safetensors_agreement
+from sizer.readers.config_json import read_described_config
+from sizer.readers.file_tensor import FileTensor, TypeTotal, tensor_bytes, totals_by_type
 from sizer.readers.gguf_architecture import architecture_from_gguf
-from sizer.readers.gguf_header import GgufHeader, read_gguf
+from sizer.readers.gguf_facts import GgufFacts, gguf_facts
+from sizer.readers.gguf_header import GgufHeader
+from sizer.readers.gguf_split import missing_parts, read_gguf_set
 from sizer.readers.gguf_values import LongArray, Value
-from sizer.readers.model_file import FileKind, config_beside, kind_of
+from sizer.readers.model_file import ADAPTER_CONFIG, FileKind, kind_of, object_beside
+from sizer.readers.packed import Packing, packing
+from sizer.readers.projector import Projector, read_projector
+from sizer.readers.quantization_keys import KEYS as QUANTIZATION_KEYS
 from sizer.readers.regular_file import exists, is_directory
-from sizer.readers.safetensors_header import DTYPE_BITS, SafetensorsHeader, read_safetensors
-from sizer.runtimes import runtime
+from sizer.readers.safetensors_header import SafetensorsHeader, read_safetensors
 from sizer.tensors import count_parameters, tensor_specs
 
 SCHEMA = "sizer.inspect/1"
 
+# The number of a part in a set of files (-00001-of-00003), and how many files of a folder are looked at.
+_SET = re.compile(r"-\d{5}-of-\d{5}", re.ASCII)
+_MAX_FILES = 2000
 _WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """A file beside the calculator's answer for its architecture; bytes are None where they are not known."""
+@unique
+class FileRole(StrEnum):
+    """What a file is for."""
 
-    format: str | None
-    file_parameters: int
-    calculated_parameters: int
-    file_bytes: int | None
-    calculated_bytes: int | None
-    only_in_file: tuple[str, ...]
-    only_calculated: tuple[str, ...]
-
-    @property
-    def parameters_difference(self) -> int:
-        """Weights in the file more than calculated."""
-        return self.file_parameters - self.calculated_parameters
-
-    @property
-    def bytes_difference(self) -> int | None:
-        """Bytes of tensors in the file more than calculated."""
-        if self.file_bytes is None or self.calculated_bytes is None:
-            return None
-        return self.file_bytes - self.calculated_bytes
-
-    def to_dict(self) -> dict[str, Any]:
-        """The comparison as plain JSON values."""
-        return {
-            "format": self.format,
-            "parameters": {
-                "file": self.file_parameters,
-                "calculated": self.calculated_parameters,
-                "difference": self.parameters_difference,
-            },
-            "tensor_bytes": {
-                "file": self.file_bytes,
-                "calculated": self.calculated_bytes,
-                "difference": self.bytes_difference,
-            },
-            "only_in_file": list(self.only_in_file),
-            "only_calculated": list(self.only_calculated),
-        }
+    MODEL = "model"
+    ADAPTER = "adapter"
+    PROJECTOR = "projector"
+    SPLIT_PART = "split part"
+    INDEX = "index"  # of shards that are not here
+    IMPORTANCE_MATRIX = "importance matrix"
+    CONTROL_VECTOR = "control vector"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """A model file's header, its architecture or why there is none, and the calculator's answer."""
+    """A model file's header, what it is, its architecture or why there is none, and how both agree."""
 
     path: Path
     kind: FileKind
-    header: GgufHeader | SafetensorsHeader | None
-    architecture: Architecture | None
-    no_architecture: str | None
-    agreement: Agreement | None
+    role: FileRole = FileRole.MODEL
+    header: GgufHeader | SafetensorsHeader | None = None
+    architecture: Architecture | None = None
+    no_architecture: str | None = None
+    agreement: Agreement | None = None
+    packing: Packing | None = None
+    adapter: Adapter | None = None
+    projector: Projector | None = None
+    facts: GgufFacts | None = None
+    missing_files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> tuple[FileTensor, ...]:
@@ -88,33 +76,53 @@ class Inspection:
         return self.header.tensors if self.header else ()
 
     @property
+    def num_tensors(self) -> int:
+        """Number of tensors; of an index without its shards, those it names."""
+        if isinstance(self.header, SafetensorsHeader) and self.role is FileRole.INDEX:
+            return self.header.indexed_tensors or 0
+        return len(self.tensors)
+
+    @property
     def totals(self) -> tuple[TypeTotal, ...]:
-        """Totals of each storage type, most parameters first."""
-        return totals_by_type(self.tensors)
+        """Totals of each storage type, most parameters first; packed words as the weights behind them."""
+        return totals_by_type(self.tensors, self.packing.weights if self.packing else {})
 
     @property
     def num_parameters(self) -> int | None:
-        """Weights in the file; what a config.json describes where there is no file."""
-        if self.header is not None:
+        """Weights in the file; what a config.json describes where there is no file, or not all of it."""
+        if self.adapter is not None:
+            return self.adapter.parameters
+        if self.header is not None and self.role is not FileRole.INDEX:
             return sum(total.parameters for total in self.totals)
-        return count_parameters(tensor_specs(self.architecture)).total if self.architecture else None
+        if self.architecture is not None:
+            return count_parameters(tensor_specs(self.architecture)).total
+        return self.header.stated_parameters if isinstance(self.header, SafetensorsHeader) else None
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Bytes of all tensors; what the index states where the shards are not here; None if not known."""
+        if isinstance(self.header, SafetensorsHeader) and self.role is FileRole.INDEX:
+            return self.header.stated_bytes
+        return tensor_bytes(self.tensors) if self.header else None
 
     def to_dict(self, *, list_tensors: bool = False) -> dict[str, Any]:
-        """The inspection as plain JSON values, in the layout of schema sizer.inspect/1."""
+        """Return the inspection as plain JSON values, in the layout of schema sizer.inspect/1."""
         header = self.header
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "path": str(self.path),
             "kind": self.kind.value,
-            "files": list(header.files) if isinstance(header, SafetensorsHeader) else [self.path.name],
+            "role": self.role.value,
+            "files": list(header.files) if header else [self.path.name],
+            "missing_files": list(self.missing_files),
             "file_bytes": header.file_bytes if header else None,
             "header_bytes": header.header_bytes if header else None,
-            "gguf": _gguf_facts(header) if isinstance(header, GgufHeader) else None,
+            "gguf": _gguf_facts(header, self.facts) if isinstance(header, GgufHeader) else None,
             "metadata": {key: _plain(value) for key, value in header.metadata.items()} if header else {},
             "tensors": {
-                "count": len(self.tensors),
+                "count": self.num_tensors,
                 "parameters": self.num_parameters,
-                "num_bytes": tensor_bytes(self.tensors) if header else None,
+                "num_bytes": self.num_bytes,
                 "by_type": [
                     {
                         "type": t.type,
@@ -125,9 +133,13 @@ class Inspection:
                     for t in self.totals
                 ],
             },
+            "quantization": self.packing.to_dict() if self.packing else None,
+            "adapter": self.adapter.to_dict() if self.adapter else None,
+            "projector": self.projector.to_dict() if self.projector else None,
             "architecture": self.architecture.to_dict() if self.architecture else None,
             "no_architecture": self.no_architecture,
             "calculator": self.agreement.to_dict() if self.agreement else None,
+            "notes": list(self.notes),
         }
         if list_tensors:
             document["tensors"]["list"] = [
@@ -145,103 +157,152 @@ class Inspection:
 
 
 def inspect_file(path: Path) -> Inspection:
-    """What a config.json, .safetensors or .gguf file (or a directory with them) really holds."""
+    """Inspect a config.json, an adapter, .safetensors or .gguf file, or a directory with them."""
     kind, path = _find(path)
-    if kind is FileKind.CONFIG:
-        return Inspection(
-            path=path,
-            kind=kind,
-            header=None,
-            architecture=read_config_json(path),
-            no_architecture=None,
-            agreement=None,
-        )
-    header = read_gguf(path) if kind is FileKind.GGUF else read_safetensors(path)
-    architecture: Architecture | None = None
-    agreement: Agreement | None = None
-    reason = None
-    try:
-        if isinstance(header, GgufHeader):
-            architecture = architecture_from_gguf(header)
-            agreement = _gguf_agreement(header, architecture)
-        else:
-            architecture = config_beside(path)
-            agreement = _safetensors_agreement(header, architecture)
-    except SizerError as error:  # a file without an architecture of ours is still worth a look
-        reason = str(error)
+    if kind is FileKind.GGUF:
+        return _inspect_gguf(path)
+    if kind is FileKind.SAFETENSORS:
+        return _inspect_safetensors(path)
+    if path.name == ADAPTER_CONFIG:
+        adapter = read_adapter(path.parent, None)
+        return Inspection(path=path, kind=kind, role=FileRole.ADAPTER, adapter=adapter)
+    reading = read_described_config(path)
+    stored = (reading.stored.note,) if reading.stored else ()
     return Inspection(
-        path=path,
-        kind=kind,
-        header=header,
-        architecture=architecture,
-        no_architecture=reason,
-        agreement=agreement,
+        path=path, kind=kind, architecture=reading.architecture, notes=(*stored, *reading.notes)
     )
-
-
-def tensor_bytes(tensors: Sequence[FileTensor]) -> int | None:
-    """Bytes of all tensors without padding; None if one has a type that is not known."""
-    sizes = [tensor.num_bytes for tensor in tensors]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def _find(path: Path) -> tuple[FileKind, Path]:
-    """Kind of a path; in a directory the weights where they lie under their usual names, else config.json."""
+    """Return the kind of a path; in a directory, weights with their usual names come before config.json."""
     kind = kind_of(path)
     if kind is FileKind.CONFIG and is_directory(path):
-        for name in _WEIGHTS:
+        adapter = () if exists(path / "config.json") and not exists(path / ADAPTER_CONFIG) else WEIGHT_NAMES
+        for name in (*_WEIGHTS, *adapter):
             if exists(path / name):
                 return FileKind.SAFETENSORS, path / name
+        if exists(path / ADAPTER_CONFIG) and not exists(path / "config.json"):
+            return kind, path / ADAPTER_CONFIG
+        return _first_weights(path)
     return kind, path
 
 
-def _gguf_agreement(header: GgufHeader, architecture: Architecture) -> Agreement:
-    engine = runtime("llama.cpp")
-    specs = tensor_specs(engine.as_stored(architecture))
-    format_name = header.file_type
-    known = format_name in engine.formats and not unknown_layout(architecture)
-    stored = engine.store(architecture, format_name) if known and format_name is not None else None
-    return _agreement(
-        header.tensors,
-        {gguf_name(spec): spec.num_elements for spec in specs},
-        format_name=format_name,
-        calculated_bytes=None if stored is None else sum(tensor.num_bytes for tensor in stored),
+def _first_weights(folder: Path) -> tuple[FileKind, Path]:
+    """Return the one model file of a folder, or the first part of its one set; else its config.json."""
+    for kind, end in ((FileKind.SAFETENSORS, ".safetensors"), (FileKind.GGUF, ".gguf")):
+        files = sorted(file for file in islice(folder.glob(f"*{end}"), _MAX_FILES))
+        sets = {_SET.sub("", file.name) for file in files}
+        if len(sets) == 1:
+            return kind, files[0]
+        if kind is FileKind.GGUF and len(sets) > 1 and not exists(folder / "config.json"):
+            raise InvalidFile(
+                f"model: {str(folder)!r} holds {len(files)} GGUF files; accepted: one of them, such as "
+                f"{files[0].name!r}"
+            )
+    return FileKind.CONFIG, folder
+
+
+def _inspect_gguf(path: Path) -> Inspection:
+    header = read_gguf_set(path)
+    role = _gguf_role(header)
+    found = Inspection(path=path, kind=FileKind.GGUF, role=role, header=header)
+    if role is FileRole.ADAPTER:
+        return replace(found, adapter=gguf_adapter(header), no_architecture="the file is an adapter")
+    if role is FileRole.PROJECTOR:
+        return replace(found, projector=read_projector(header), no_architecture="the file is a projector")
+    if role is not FileRole.SPLIT_PART and role is not FileRole.MODEL:
+        return replace(found, no_architecture=f"the file is of another kind: {role}")
+    missing = missing_parts(header)
+    found = replace(found, facts=gguf_facts(header), missing_files=missing, notes=_split_notes(header))
+    try:
+        architecture = architecture_from_gguf(header)
+        return replace(found, architecture=architecture, agreement=gguf_agreement(header, architecture))
+    except SizerError as error:  # a file without an architecture of ours is still worth a look
+        return replace(found, no_architecture=str(error))
+
+
+def _gguf_role(header: GgufHeader) -> FileRole:
+    kind, name = header.text("general.type"), header.architecture_name
+    if kind == "adapter" or header.text("adapter.type"):
+        return FileRole.ADAPTER
+    if kind in ("mmproj", "projector") or name == "clip":
+        return FileRole.PROJECTOR
+    if kind == "imatrix":
+        return FileRole.IMPORTANCE_MATRIX
+    if name == "controlvector":
+        return FileRole.CONTROL_VECTOR
+    return FileRole.MODEL if header.is_whole else FileRole.SPLIT_PART
+
+
+def _split_notes(header: GgufHeader) -> tuple[str, ...]:
+    """Return how much of a split model is here, where parts are missing."""
+    if header.is_whole:
+        return ()
+    total = header.metadata.get("split.tensors.count")
+    of_all = f" of {total:,}" if type(total) is int and 0 < total < 2**31 else ""
+    found = f"{len(header.files)} of {header.split_count} parts found"
+    return (f"{found}: {len(header.tensors):,}{of_all} tensors; figures are for these",)
+
+
+def _inspect_safetensors(path: Path) -> Inspection:
+    header = read_safetensors(path)
+    if is_adapter(header.tensors):
+        adapter = read_adapter(path.parent, header.tensors)
+        return Inspection(
+            path=path,
+            kind=FileKind.SAFETENSORS,
+            role=FileRole.ADAPTER,
+            header=header,
+            adapter=adapter,
+            no_architecture="the file is an adapter",
+        )
+    missing = header.missing_files
+    incomplete = FileRole.SPLIT_PART if header.indexed_tensors is None else FileRole.INDEX
+    found = Inspection(
+        path=path,
+        kind=FileKind.SAFETENSORS,
+        role=incomplete if missing else FileRole.MODEL,
+        header=header,
+        missing_files=missing,
     )
+    config: Mapping[str, Any] = {}
+    reason = None
+    try:
+        config = object_beside(path)
+        shape = {key: value for key, value in config.items() if key not in QUANTIZATION_KEYS}
+        found = replace(found, architecture=architecture_from_config(shape, path.resolve().parent.name))
+    except SizerError as error:
+        reason = str(error)
+    packed = packing(header.tensors, config)
+    found = replace(found, packing=packed, no_architecture=reason)
+    found = replace(found, notes=_safetensors_notes(found, header))
+    if found.architecture is None or missing:
+        return found
+    return replace(found, agreement=safetensors_agreement(header, found.architecture, packed))
 
 
-def _safetensors_agreement(header: SafetensorsHeader, architecture: Architecture) -> Agreement:
-    specs = tensor_specs(architecture)
-    totals = totals_by_type(header.tensors)
-    dtype = totals[0].type if totals else None
-    elements = sum(spec.num_elements for spec in specs)
-    return _agreement(
-        header.tensors,
-        {spec.name: spec.num_elements for spec in specs},
-        format_name=dtype,
-        calculated_bytes=None if dtype is None else elements * DTYPE_BITS[dtype] // 8,
-    )
+def _safetensors_notes(found: Inspection, header: SafetensorsHeader) -> tuple[str, ...]:
+    notes = []
+    here = len(header.files)
+    if found.role is FileRole.SPLIT_PART:
+        notes.append(f"{here} of {here + len(header.missing_files)} files found: figures are for these")
+    elif header.missing_files:
+        source = "config.json" if found.architecture else "the index" if header.stated_parameters else None
+        counted = f"parameters are those of {source}" if source else "parameters are not known"
+        stated = "bytes are the index's total_size" if header.stated_bytes else "the index says no total_size"
+        notes.append(f"{here} of {here + len(header.missing_files)} files found: {counted}, {stated}")
+        if header.stated_bytes and found.num_parameters and 8 * header.stated_bytes < found.num_parameters:
+            notes.append(f"total_size: {header.stated_bytes:,} bytes is less than a bit for each parameter")
+    if found.packing and found.packing.unread:
+        count = len(found.packing.unread)
+        notes.append(
+            f"{count:,} packed tensors count as stored: neither shapes nor config.json say how many bits a "
+            "weight has"
+        )
+    return tuple(notes)
 
 
-def _agreement(
-    tensors: Sequence[FileTensor],
-    calculated: dict[str, int],
-    *,
-    format_name: str | None,
-    calculated_bytes: int | None,
-) -> Agreement:
-    held = {tensor.name for tensor in tensors}
-    return Agreement(
-        format=format_name,
-        file_parameters=sum(tensor.num_elements for tensor in tensors),
-        calculated_parameters=sum(calculated.values()),
-        file_bytes=tensor_bytes(tensors),
-        calculated_bytes=calculated_bytes,
-        only_in_file=tuple(sorted(held - calculated.keys())),
-        only_calculated=tuple(sorted(calculated.keys() - held)),
-    )
-
-
-def _gguf_facts(header: GgufHeader) -> dict[str, Any]:
+def _gguf_facts(header: GgufHeader, facts: GgufFacts | None) -> dict[str, Any]:
     tokenizer = header.tokenizer
     return {
         "version": header.version,
@@ -254,11 +315,12 @@ def _gguf_facts(header: GgufHeader) -> dict[str, Any]:
             "num_tokens": tokenizer.num_tokens,
             "num_merges": tokenizer.num_merges,
         },
+        "model": facts.to_dict() if facts else None,
     }
 
 
 def _plain(value: Value) -> Any:
-    """A metadata value as JSON has it: a long array as its length, infinities and NaN as text."""
+    """Return a metadata value for JSON: a long array as its length, infinities and NaN as text."""
     if isinstance(value, LongArray):
         return {"type": value.type, "count": value.count}
     if isinstance(value, tuple):

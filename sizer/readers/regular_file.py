@@ -16,7 +16,7 @@ _BUFFER_BYTES = 2**18
 
 @contextmanager
 def open_regular(path: Path, accepted: str, field: str = "model") -> Iterator[tuple[BinaryIO, int]]:
-    """The file opened for reading and its size in bytes; InvalidFile for a pipe, a device or a directory."""
+    """Open a file and return it with its size in bytes; InvalidFile for a pipe, a device or a directory."""
     stream = _opened(path, accepted, field)
     with stream:
         try:
@@ -26,7 +26,7 @@ def open_regular(path: Path, accepted: str, field: str = "model") -> Iterator[tu
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything at that path; False for a path that no file can have."""
+    """Return whether anything is at that path; False for a path that no file can have."""
     try:
         return path.exists()
     except OSError:
@@ -34,7 +34,7 @@ def exists(path: Path) -> bool:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether the path is a directory; False where that cannot be known."""
+    """Return whether the path is a directory; False if that cannot be known."""
     try:
         return path.is_dir()
     except OSError:

@@ -6,15 +6,16 @@ Layout: https://huggingface.co/docs/safetensors (8 bytes of header length, JSON,
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from sizer.errors import InvalidFile
 from sizer.readers.file_tensor import MAX_TENSORS, FileTensor
-from sizer.readers.regular_file import open_regular
+from sizer.readers.regular_file import exists, open_regular
 
 ACCEPTED = "a .safetensors file or its model.safetensors.index.json"
 
@@ -40,13 +41,17 @@ _MAX_SHARDS = 1000
 _MAX_ALL_HEADERS_BYTES = 24 * 2**20
 _MAX_DIMENSIONS = 64
 _LENGTH_BYTES = 8
+_SHARD = re.compile(r"(?P<start>.*-)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<end>\.safetensors)", re.ASCII)
 
 _Pairs = list[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetensorsHeader:
-    """What the headers of one model in safetensors say; `metadata` is the first file's that has any."""
+    """Headers of one model in safetensors; `metadata` is that of the first file that has any.
+
+    Of an index, also what it names but is not here, and the totals it states.
+    """
 
     path: Path
     files: tuple[str, ...]
@@ -54,13 +59,44 @@ class SafetensorsHeader:
     header_bytes: int
     metadata: Mapping[str, str]
     tensors: tuple[FileTensor, ...]
+    missing_files: tuple[str, ...] = ()
+    indexed_tensors: int | None = None
+    stated_bytes: int | None = None
+    stated_parameters: int | None = None
 
 
 def read_safetensors(path: Path) -> SafetensorsHeader:
-    """Header of a .safetensors file, or of all shards of an index.json; InvalidFile says what is wrong."""
+    """Read the header of a .safetensors file, or of all shards of an index.json; raise InvalidFile if bad."""
     if path.name.endswith(".json"):
         return _read_index(path)
-    return _read_file(path)
+    names = shard_names(path)
+    return _read_numbered(path, names) if names else _read_file(path)
+
+
+def shard_names(path: Path) -> tuple[str, ...]:
+    """Return the names of all shards if a file is called NAME-00001-of-00003.safetensors, else none."""
+    found = _SHARD.fullmatch(path.name)
+    count = int(found["count"]) if found else 0
+    if found is None or not 1 < count <= _MAX_SHARDS or not 1 <= int(found["number"]) <= count:
+        return ()
+    start, end = found["start"], f"-of-{found['count']}{found['end']}"
+    return tuple(f"{start}{number:05}{end}" for number in range(1, count + 1))
+
+
+def _read_numbered(path: Path, names: Sequence[str]) -> SafetensorsHeader:
+    """Read the shards of a set that are in the folder, without their index."""
+    shards: list[SafetensorsHeader] = []
+    for name in names:
+        if not exists(path.parent / name):
+            continue
+        shards.append(_read_file(path.parent / name))
+        if sum(shard.header_bytes for shard in shards) > _MAX_ALL_HEADERS_BYTES:
+            raise _invalid(path, "shards", "their headers", f"{_MAX_ALL_HEADERS_BYTES} bytes in all")
+    tensors = tuple(tensor for shard in shards for tensor in shard.tensors)
+    if len({tensor.name for tensor in tensors}) < len(tensors) or len(tensors) > MAX_TENSORS:
+        raise _invalid(path, "shards", f"{len(tensors)} tensors", f"at most {MAX_TENSORS}, each in one shard")
+    found = {shard.path.name for shard in shards}
+    return _joined(path, shards, missing=sorted(set(names) - found))
 
 
 def _read_file(path: Path) -> SafetensorsHeader:
@@ -73,7 +109,7 @@ def _read_file(path: Path) -> SafetensorsHeader:
             raise _invalid(
                 path,
                 "header length",
-                f"{length} bytes are said, the file has {size}",
+                f"{length} bytes are declared, the file has {size}",
                 f"at most {size - _LENGTH_BYTES} here; is it a whole .safetensors file?",
             )
         if length > MAX_JSON_BYTES:
@@ -102,7 +138,7 @@ def _read_file(path: Path) -> SafetensorsHeader:
 
 
 def _parse(path: Path, field: str, text: bytes) -> _Pairs:
-    """The outermost JSON object as pairs, so that a name given twice is seen."""
+    """Parse the outermost JSON object as pairs, so that a repeated name is noticed."""
     parts = sum(text.count(mark) for mark in (b"{", b"[", b","))
     if parts > _MAX_JSON_PARTS:
         raise _invalid(
@@ -187,7 +223,7 @@ def _sizes(value: object) -> bool:
 
 
 def _require_whole(path: Path, tensors: Sequence[FileTensor], data_start: int, size: int) -> None:
-    """The data holds the tensors one after the other, nothing between, nothing after (as the format says)."""
+    """Raise unless the tensors fill the data without gaps or leftovers (as the format demands)."""
     end = data_start
     for tensor in tensors:
         if tensor.offset != end:
@@ -195,7 +231,7 @@ def _require_whole(path: Path, tensors: Sequence[FileTensor], data_start: int, s
             raise _wrong(path, tensor.name, f"data_offsets {problem}", "tensors one after the other")
         end += tensor.num_bytes or 0
     if end != size:
-        what = "is cut short" if end > size else "goes on after the last tensor"
+        what = "is cut short" if end > size else "continues after the last tensor"
         raise _invalid(
             path, "data_offsets", f"the file {what} (needs {end} bytes, has {size})", "a whole file"
         )
@@ -206,16 +242,28 @@ def _read_index(path: Path) -> SafetensorsHeader:
         if size > MAX_JSON_BYTES:
             raise _invalid(path, "index", f"{size} bytes", f"at most {MAX_JSON_BYTES}")
         text = stream.read(MAX_JSON_BYTES)
-    weight_map = dict(_parse(path, "index", text)).get("weight_map")
+    index = dict(_parse(path, "index", text))
+    weight_map = index.get("weight_map")
     if not isinstance(weight_map, _Object):
         raise _invalid(path, "weight_map", "missing or not an object", "file names by tensor name")
     wanted = dict(weight_map.unique(path, "weight_map"))
     shards = list(_shards(path, wanted))
+    here = {shard.path.name for shard in shards}
     held = {tensor.name for shard in shards for tensor in shard.tensors}
-    if missing := wanted.keys() - held:
+    if missing := {name for name, file in wanted.items() if name not in held and file in here}:
         name = min(missing)
-        told = f"{_short(name)} is not in {_short(wanted[name])}"
-        raise _invalid(path, "weight_map", told, "what the shards hold")
+        found = f"{_short(name)} is not in {_short(wanted[name])}"
+        raise _invalid(path, "weight_map", found, "what the shards hold")
+    joined = _joined(path, shards, missing=sorted(set(wanted.values()) - here))
+    return replace(
+        joined,
+        indexed_tensors=len(wanted),
+        stated_bytes=_stated(index.get("metadata"), "total_size"),
+        stated_parameters=_stated(index.get("metadata"), "total_parameters"),
+    )
+
+
+def _joined(path: Path, shards: Sequence[SafetensorsHeader], *, missing: Sequence[str]) -> SafetensorsHeader:
     return SafetensorsHeader(
         path=path,
         files=tuple(shard.path.name for shard in shards),
@@ -223,7 +271,16 @@ def _read_index(path: Path) -> SafetensorsHeader:
         header_bytes=sum(shard.header_bytes for shard in shards),
         metadata=next((shard.metadata for shard in shards if shard.metadata), {}),
         tensors=tuple(tensor for shard in shards for tensor in shard.tensors),
+        missing_files=tuple(missing),
     )
+
+
+def _stated(metadata: object, key: str) -> int | None:
+    """Return a total that an index states, None if it has none or one that no file has."""
+    value = dict(metadata.pairs).get(key) if isinstance(metadata, _Object) else None
+    if isinstance(value, float) and value.is_integer():  # some writers divide by the size of an element
+        value = int(value)
+    return value if type(value) is int and 0 < value < 2**53 else None
 
 
 def _shards(path: Path, weight_map: Mapping[str, Any]) -> Iterator[SafetensorsHeader]:
@@ -241,6 +298,8 @@ def _shards(path: Path, weight_map: Mapping[str, Any]) -> Iterator[SafetensorsHe
         raise _invalid(path, "weight_map", f"{len(names)} files", f"at most {_MAX_SHARDS}")
     header_bytes = 0
     for name in sorted(names):
+        if not exists(path.parent / name):
+            continue
         shard = _read_file(path.parent / name)
         header_bytes += shard.header_bytes
         if header_bytes > _MAX_ALL_HEADERS_BYTES:
@@ -249,18 +308,18 @@ def _shards(path: Path, weight_map: Mapping[str, Any]) -> Iterator[SafetensorsHe
             )
         for tensor in shard.tensors:
             if weight_map.get(tensor.name) != name:
-                told = f"{_short(tensor.name)} in {_short(name)} is not in the index, or in two shards"
-                raise _invalid(path, "weight_map", told, "what the shards hold, each tensor once")
+                found = f"{_short(tensor.name)} in {_short(name)} is not in the index, or in two shards"
+                raise _invalid(path, "weight_map", found, "what the shards hold, each tensor once")
         yield shard
 
 
 def _is_beside(name: str) -> bool:
-    """Whether a shard's name is a plain file name: nothing that leads out of the directory, on any system."""
+    """Return whether a shard's name is a plain file name that cannot leave the directory on any system."""
     return name.endswith(".safetensors") and name.isprintable() and not set(name) & set("/\\:\0")
 
 
 def _short(value: object) -> str:
-    """A value of the file for an error message: escaped, and never long."""
+    """Quote a value of the file for an error: escaped and short."""
     text = ascii(value) if isinstance(value, str | int | float | list | None) else type(value).__name__
     return text if len(text) <= 80 else text[:77] + "..."
 

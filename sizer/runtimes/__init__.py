@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 
+from sizer.architecture import Architecture
 from sizer.errors import UnknownName
 from sizer.runtimes.base import Runtime
 
@@ -13,14 +14,16 @@ _RUNTIMES = {
     "llama.cpp": ("llamacpp", "LlamaCpp"),
     "bitnet.cpp": ("bitnetcpp", "BitnetCpp"),
     "executorch": ("executorch", "ExecuTorch"),
+    "litert-lm": ("litertlm", "LiteRtLm"),
     "mlx": ("mlx", "Mlx"),
     "transformers": ("pytorch", "Transformers"),
     "transformers.js": ("browser", "TransformersJs"),
     "transformers.js-webgpu": ("browser", "TransformersJsWebGpu"),
-    "web-llm": ("browser", "WebLlm"),
+    "web-llm": ("web_llm", "WebLlm"),
 }
 
 RUNTIME_NAMES = tuple(_RUNTIMES)
+DEFAULT_RUNTIME = "llama.cpp"
 
 
 @cache
@@ -31,8 +34,19 @@ def _load(name: str) -> Runtime:
 
 
 def runtime(name: str) -> Runtime:
-    """The runtime of that name, ignoring case; an unknown one lists what is known."""
+    """Return the runtime of that name, or of a program that uses it, ignoring case; list the known ones."""
     known = name.strip().lower()
-    if known not in _RUNTIMES:
+    if known in _RUNTIMES:
+        return _load(known)
+    from sizer.names import runtime_alias
+
+    meant = runtime_alias(name)
+    if meant is None:
         raise UnknownName.of("runtime", name, RUNTIME_NAMES)
-    return _load(known)
+    return _load(meant)
+
+
+@lru_cache(maxsize=256)
+def runtimes_that_run(architecture: Architecture) -> tuple[str, ...]:
+    """Return the names of the runtimes that can hold a model in their customary format."""
+    return tuple(name for name in RUNTIME_NAMES if _load(name).why_not_run(architecture) is None)

@@ -1,7 +1,7 @@
 """The memory ExecuTorch plans for a decoder: activations between its steps, and the KV cache.
 
 `planned_bytes` follows exir/memory_planning.py of ExecuTorch 1.5.1 (`greedy`: largest first, each into the
-first buffer where it fits beside what lives at the same time). The steps are those of its own Llama
+first buffer where it fits next to what lives at the same time). The steps are those of its Llama
 (examples/models/llama) exported for XNNPACK with the custom attention operator, as read from such files.
 """
 
@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sizer.architecture import Architecture
+from sizer.formats.executorch import turns_halves
 
 ALIGNMENT_BYTES = 16  # exir/_serialize, constant_tensor_alignment
 XNNPACK_PADDING_BYTES = 64  # memory_planning.py: extra_padding where the graph has an XNNPACK delegate
 
 LAYERS_LAID_OUT = 6
-SHORT_CHUNK = 16  # tokens
+SHORT_CHUNK = 32  # tokens
 
 _FLOAT_BYTES = 4
 _LONG_BYTES = 8
@@ -37,7 +38,7 @@ class _Placed(NamedTuple):
 
 
 def kv_cache_bytes(architecture: Architecture, context_tokens: int) -> int:
-    """Bytes of the static KV cache: keys and values of every executed layer, for the whole context."""
+    """Return bytes of the static KV cache: keys and values of every executed layer, for the whole context."""
     return 2 * architecture.executed_layers * _cache_bytes(architecture, context_tokens)
 
 
@@ -47,19 +48,25 @@ def _cache_bytes(architecture: Architecture, context_tokens: int) -> int:
 
 @lru_cache(maxsize=4096)
 def planned_bytes(architecture: Architecture, prompt_tokens: int, context_tokens: int) -> int:
-    """Bytes of the buffer ExecuTorch plans: activations of the longest prompt chunk, and the KV cache.
+    """Return bytes of the buffer ExecuTorch plans: activations of the longest prompt chunk, and the KV cache.
 
     A cache is there at every step, so it never shares a buffer. Layers are alike otherwise, and more than a
     few find no buffer missing (tested); only where a chunk is hardly larger than a position are all laid out.
     """
     a = architecture
-    laid_out = a.executed_layers if prompt_tokens < SHORT_CHUNK else min(a.executed_layers, LAYERS_LAID_OUT)
     caches = 2 * a.executed_layers * aligned(_cache_bytes(a, context_tokens))
-    return caches + greedy_bytes(activations(a, prompt_tokens, laid_out)) + XNNPACK_PADDING_BYTES
+    if turns_halves(a):  # every layer has a copy of the tables, made before the first one
+        tensors = activations_of_halves(a, prompt_tokens)
+    else:
+        all_differ = prompt_tokens < SHORT_CHUNK
+        tensors = activations(
+            a, prompt_tokens, a.executed_layers if all_differ else min(a.executed_layers, LAYERS_LAID_OUT)
+        )
+    return caches + greedy_bytes(tensors) + XNNPACK_PADDING_BYTES
 
 
 def greedy_bytes(tensors: list[Live]) -> int:
-    """Bytes of the buffers that hold these tensors, as ExecuTorch's greedy planner lays them out."""
+    """Return bytes of the buffers that hold these tensors, as ExecuTorch's greedy planner lays them out."""
     sizes: list[int] = []
     contents: list[list[_Placed]] = []
     for tensor in sorted(reversed(tensors), key=lambda t: -aligned(t.num_bytes)):
@@ -81,18 +88,18 @@ def greedy_bytes(tensors: list[Live]) -> int:
 
 
 def aligned(num_bytes: int) -> int:
-    """Bytes rounded up to the alignment of planned tensors."""
+    """Return the bytes rounded up to the alignment of planned tensors."""
     return num_bytes + -num_bytes % ALIGNMENT_BYTES
 
 
 def activations(a: Architecture, prompt_tokens: int, layers: int) -> list[Live]:
-    """Every tensor between the steps of one call but caches, views counted with what they look at."""
+    """Return every tensor between the steps of one call but caches, views counted with what they look at."""
     s = max(1, prompt_tokens - 1)  # the export's upper bound of the dynamic dimension
     residual, query, key = (_FLOAT_BYTES * s * width for width in (a.hidden_size, a.q_width, a.kv_width))
     wide, one, table = (_FLOAT_BYTES * s * width for width in (a.intermediate_size, 1, a.head_dim // 2))
     start, per_layer = 14, 30
     last_rope = start + per_layer * (layers - 1) + 14
-    # the position, five times; sines and cosines of the positions at hand
+    # the position, five times; sines and cosines of the positions in use
     tensors = [Live(_LONG_BYTES, first, first + 6) for first in range(2, 7)]
     tensors += [Live(table, 12, last_rope), Live(table, 13, last_rope)]
     tensors += [Live(residual, 1, start + 21), Live(residual, 7, start)]
@@ -140,3 +147,92 @@ def activations(a: Architecture, prompt_tokens: int, layers: int) -> list[Live]:
         Live(_FLOAT_BYTES * a.vocab_size, t + 2, t + 2),
     ]
     return tensors
+
+
+def activations_of_halves(a: Architecture, prompt_tokens: int) -> list[Live]:
+    """Return every tensor between the steps of one call, where positions turn the halves of a head.
+
+    Queries and keys may be normed for each head (Qwen 3) or have biases (Qwen 2.5).
+    """
+    s, layers = max(1, prompt_tokens - 1), a.executed_layers
+    residual, query, key = (_FLOAT_BYTES * s * width for width in (a.hidden_size, a.q_width, a.kv_width))
+    wide, one, table = (_FLOAT_BYTES * s * width for width in (a.intermediate_size, 1, a.head_dim))
+    turn = 16 if a.qk_norm else 12  # of a layer's steps the one that turns queries and keys
+    add, per_layer = turn + 7, turn + 15
+    starts = [17 + 2 * layers + per_layer * layer for layer in range(layers)]
+    tensors = [
+        Live(residual, 1, starts[0] + add),
+        *(Live(_LONG_BYTES, first, last) for first, last in ((2, 8), (3, 10), (4, 11), (5, 12), (6, 13))),
+        Live(residual, 7, 16),
+        Live(table, 14, 16 + layers),  # cosines and sines of the positions in use, then for each layer
+        Live(table, 15, 16 + 2 * layers),
+        Live(one, 16, starts[0]),
+        *(Live(table, 17 + layer, start + turn) for layer, start in enumerate(starts)),
+        *(Live(table, 17 + layers + layer, start + turn) for layer, start in enumerate(starts)),
+    ]
+    for layer, t in enumerate(starts):
+        tensors += [Live(residual, t, t + 1), *_projected(a, t, query, key, s)]
+        u = t + turn
+        tensors += [
+            Live(query, u - 6 - (not a.qk_norm), u),  # copies of queries and keys, and their halves
+            Live(key, u - 5 - (not a.qk_norm), u),
+            Live(query // 2, u - 4, u),
+            Live(query // 2, u - 3, u),
+            Live(key // 2, u - 2, u),
+            Live(key // 2, u - 1, u),
+            Live(query, u, u + 1),
+            Live(key, u, u + 2),
+            Live(query, u + 1, u + 4),
+            Live(key, u + 2, u + 3),
+            Live(_FLOAT_BYTES, u + 3, u + 3),  # update_cache's own result, unused
+            Live(query, u + 4, u + 6),  # attention's result
+            Live(residual, u + 6, u + 7),
+            Live(residual, u + 7, u + 13),  # the residual stream after attention
+            Live(residual, u + 7, u + 8),  # its squares
+            Live(one, u + 8, u + 9),
+            Live(residual, u + 9, u + 10),
+            Live(wide, u + 10, u + 11),
+            Live(wide, u + 10, u + 11),
+            Live(wide, u + 11, u + 12),
+            Live(residual, u + 12, u + 13),
+        ]
+        if layer < layers - 1:
+            tensors += [
+                Live(residual, u + 13, t + per_layer + add),
+                Live(residual, u + 13, u + 14),
+                Live(one, u + 14, u + 15),
+            ]
+    t = starts[-1] + add + 6
+    width = _FLOAT_BYTES * a.hidden_size
+    tensors += [
+        Live(residual, t, t + 1),
+        Live(width, t + 1, t + 4),  # the last token's
+        Live(width, t + 2, t + 3),
+        Live(_FLOAT_BYTES, t + 3, t + 4),
+        Live(width, t + 4, t + 5),
+        Live(_FLOAT_BYTES * a.vocab_size, t + 5, t + 5),
+    ]
+    return tensors
+
+
+def _projected(a: Architecture, t: int, query: int, key: int, tokens: int) -> list[Live]:
+    """Return queries, keys and values as projected, and what norms of queries and keys take."""
+    if not a.qk_norm:
+        return [
+            Live(query, t + 1, t + 5),
+            Live(key, t + 1, t + 6),
+            Live(key, t + 1, t + 7),
+            Live(_FLOAT_BYTES, t + 7, t + 7),  # update_cache's own result, unused
+        ]
+    return [
+        Live(query, t + 1, t + 9),
+        Live(key, t + 1, t + 9),
+        Live(key, t + 1, t + 6),
+        Live(query, t + 5, t + 7),  # squares
+        Live(key, t + 5, t + 8),
+        Live(_FLOAT_BYTES, t + 6, t + 6),
+        Live(_FLOAT_BYTES * tokens * a.num_heads, t + 7, t + 9),  # their means
+        Live(_FLOAT_BYTES * tokens * a.num_kv_heads, t + 8, t + 9),
+        Live(query, t + 9, t + 10),  # normed
+        Live(key, t + 9, t + 11),
+    ]

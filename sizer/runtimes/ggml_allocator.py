@@ -15,7 +15,7 @@ FreeRanges = tuple[tuple[int, int | None], ...]  # start and end of each; the la
 
 
 class FreeBlocks:
-    """Free ranges of a buffer, by address; the last one has no end."""
+    """Free ranges of a buffer, by address; the last one has no end. Sizes are multiples of the alignment."""
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int | None]] = [(0, None)]
@@ -26,24 +26,27 @@ class FreeBlocks:
         """Bytes the buffer must have."""
         return max(self.ends)
 
-    def take(self, num_bytes: int) -> int:
-        """Start of a range of that many bytes, from the smallest block it fits in (the last of equals)."""
-        size = aligned(num_bytes)
-        best, best_size = len(self.ranges) - 1, None
-        for i, (start, end) in enumerate(self.ranges):
-            if end is not None and end - start >= size and (best_size is None or end - start <= best_size):
-                best, best_size = i, end - start
-        start, end = self.ranges[best]
-        if end == start + size:
-            del self.ranges[best]
+    def take(self, size: int) -> int:
+        """Start of a range of that size, from the smallest block it fits in (the last of equals)."""
+        ranges = self.ranges
+        best, best_room = len(ranges) - 1, None
+        for i, (start, end) in enumerate(ranges):
+            if end is not None:
+                room = end - start
+                if room >= size and (best_room is None or room <= best_room):
+                    best, best_room = i, room
+        start, end = ranges[best]
+        taken = start + size
+        if end == taken:
+            del ranges[best]
         else:
-            self.ranges[best] = (start + size, end)
-        self.ends.append(start + size)
+            ranges[best] = (taken, end)
+        self.ends.append(taken)
         return start
 
-    def give(self, start: int, num_bytes: int) -> None:
+    def give(self, start: int, size: int) -> None:
         """Free a range, joining it with free neighbours."""
-        end: int | None = start + aligned(num_bytes)
+        end: int | None = start + size
         at = 0
         while self.ranges[at][0] < start:
             at += 1
@@ -56,7 +59,7 @@ class FreeBlocks:
 
 
 def aligned(num_bytes: int) -> int:
-    """Bytes rounded up to the buffer's alignment."""
+    """Return the bytes rounded up to the buffer's alignment."""
     return num_bytes + -num_bytes % ALIGNMENT_BYTES
 
 
@@ -71,6 +74,57 @@ class Node(NamedTuple):
     is_output: bool = False  # stays to the end
 
 
+class Placement(NamedTuple):
+    """What the allocator does for one node, whatever the sizes."""
+
+    node: int
+    takes_bytes: bool
+    may_overwrite: tuple[int, ...]  # sources that nothing needs any more, if they hold bytes of this size
+    no_longer_used: tuple[int, ...]
+
+
+class Plan(NamedTuple):
+    """The steps of a graph: inputs first, then each node in the graph's order, in parts between marks."""
+
+    inputs: tuple[int, ...]
+    parts: tuple[tuple[Placement, ...], ...]
+
+
+def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> Plan:
+    """Return when each node's bytes are taken and freed; a part ends before each marked node."""
+    children = [0] * len(nodes)
+    views = [0] * len(nodes)
+    for node in nodes:
+        for source in node.sources:
+            children[source] += 1
+        if node.view_of is not None:
+            views[node.view_of] += 1
+    parts: list[list[Placement]] = [[]]
+    for i, node in enumerate(nodes):
+        if i in marks:
+            parts.append([])
+        # a view holds no bytes itself, so what it shows is never overwritten
+        last_used = (s for s in node.sources if node.in_place and children[s] == 1 and not views[s])
+        may_overwrite = tuple(source for source in last_used if not nodes[source].is_output)
+        freed = []
+        for source in node.sources:
+            children[source] -= 1
+            if children[source] or views[source]:
+                continue
+            held = source
+            viewed = nodes[source].view_of
+            if viewed is not None:
+                views[viewed] -= 1
+                held = viewed
+            if not (children[held] or views[held] or nodes[held].is_output):
+                freed.append(held)
+        takes_bytes = bool(node.num_bytes) and node.view_of is None and not node.is_input
+        if takes_bytes or freed:
+            parts[-1].append(Placement(i, takes_bytes, may_overwrite, tuple(freed)))
+    inputs = tuple(i for i, node in enumerate(nodes) if node.is_input)
+    return Plan(inputs, tuple(tuple(part) for part in parts))
+
+
 class Buffer:
     """Bytes given to the nodes of a graph, in the graph's order.
 
@@ -83,45 +137,27 @@ class Buffer:
         self.free = FreeBlocks()
         self.starts: dict[int, int] = {}  # of the tensors that hold bytes of their own now
 
-    def run(self, nodes: Sequence[Node], marks: Container[int] = ()) -> list[FreeRanges]:
-        """Place and free every node; the free ranges as they were before each marked node."""
-        children = [0] * len(nodes)
-        views = [0] * len(nodes)
-        for i, node in enumerate(nodes):
-            for source in node.sources:
-                children[source] += 1
-            if node.view_of is not None:
-                views[node.view_of] += 1
-            if node.is_input:
-                self.starts[i] = self.free.take(node.num_bytes)
-        found: list[FreeRanges] = []
-        for i, node in enumerate(nodes):
-            if i in marks:
-                found.append(tuple(self.free.ranges))
-            if node.num_bytes and node.view_of is None and not node.is_input:
-                self._place(i, node, nodes, children, views)
-            for source in node.sources:
-                children[source] -= 1
-                if children[source] or views[source]:
-                    continue
-                held = source
-                viewed = nodes[source].view_of
-                if viewed is not None:
-                    views[viewed] -= 1
-                    held = viewed
-                if not (children[held] or views[held] or nodes[held].is_output) and held in self.starts:
-                    self.free.give(self.starts.pop(held), nodes[held].num_bytes)
-        return found
+    def run(self, planned: Plan, sizes: Sequence[int], padded: Sequence[int]) -> list[FreeRanges]:
+        """Place and free every node; the free ranges as they were before each mark.
 
-    def _place(
-        self, i: int, node: Node, nodes: Sequence[Node], children: Sequence[int], views: Sequence[int]
-    ) -> None:
-        if node.in_place:
-            for source in node.sources:
-                # a view holds no bytes of its own, so what it shows is never overwritten
-                own = source in self.starts and not nodes[source].is_output
-                last_use = children[source] == 1 and not views[source]
-                if own and last_use and nodes[source].num_bytes == node.num_bytes:
-                    self.starts[i] = self.starts.pop(source)
-                    return
-        self.starts[i] = self.free.take(node.num_bytes)
+        `padded` are the sizes of the nodes rounded up to the alignment.
+        """
+        starts, free = self.starts, self.free
+        for i in planned.inputs:
+            starts[i] = free.take(padded[i])
+        found: list[FreeRanges] = []
+        for part in planned.parts:
+            if part is not planned.parts[0]:
+                found.append(tuple(free.ranges))
+            for i, takes_bytes, may_overwrite, no_longer_used in part:
+                if takes_bytes:
+                    for source in may_overwrite:
+                        if source in starts and sizes[source] == sizes[i]:
+                            starts[i] = starts.pop(source)
+                            break
+                    else:
+                        starts[i] = free.take(padded[i])
+                for held in no_longer_used:
+                    if held in starts:
+                        free.give(starts.pop(held), padded[held])
+        return found

@@ -2,14 +2,14 @@
 
 A matrix is repacked where ggml_repack_get_optimal_repack_type (ggml/src/ggml-cpu/repack.cpp, the build in
 llama-cpp-python 0.3.36) has a kernel for its type and number of rows; the copy lies in memory of the process.
-The embedding is looked up in the file: a tied table is repacked beside it for the head, so it is held twice.
+The embedding is looked up in the file: a tied table is repacked next to it for the head, so it is held twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sizer.formats.stored import StoredTensor
+from sizer.formats.stored import StoredTensor, stored_groups, sum_bytes
 from sizer.tensors import Access, Role
 from sizer.units import format_bytes
 
@@ -22,20 +22,21 @@ _REPACKED_ROWS: Mapping[str, Mapping[str, int]] = {
 
 
 def repacked_bytes(stored: Sequence[StoredTensor], how: str) -> int:
-    """Bytes of the CPU_REPACK buffer: copies of the matrices that have a kernel on such a CPU."""
+    """Return the bytes of the CPU_REPACK buffer: copies of the matrices that have a kernel on such a CPU."""
     rows = _REPACKED_ROWS.get(how, {})
-    return sum(tensor.num_bytes for tensor in stored if _is_repacked(tensor, rows))
+    groups = stored_groups(stored)
+    return sum(tensor.num_bytes * len(layers) for tensor, layers in groups if _is_repacked(tensor, rows))
 
 
 def weights_bytes(stored: Sequence[StoredTensor], how: str) -> int:
-    """Bytes of weights that are read while the model runs; pages a repacked matrix came from are not."""
+    """Return bytes of weights that are read while running, without pages of repacked matrices."""
     rows = _REPACKED_ROWS.get(how, {})
-    twice = sum(t.num_bytes for t in stored if t.spec.role is Role.TOKEN_EMBEDDING and _is_repacked(t, rows))
-    return sum(tensor.num_bytes for tensor in stored) + twice
+    tables = (tensor for tensor, _ in stored_groups(stored) if tensor.spec.role is Role.TOKEN_EMBEDDING)
+    return sum_bytes(stored) + sum(table.num_bytes for table in tables if _is_repacked(table, rows))
 
 
 def weights_note(stored: Sequence[StoredTensor], how: str) -> str:
-    """What the system can do with the weights in memory."""
+    """Return what the system can do with the weights in memory."""
     if how == "loaded":
         return "weights are read into memory of the process (--no-mmap), which the system cannot drop"
     if how == "mapped":

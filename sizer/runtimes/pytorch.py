@@ -1,21 +1,21 @@
-"""Hugging Face transformers on PyTorch: safetensors files, bitsandbytes, GPTQ, AWQ and torchao weights."""
+"""Hugging Face transformers on PyTorch: safetensors, bitsandbytes, GPTQ, AWQ, FP8 and torchao weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sizer.architecture import Architecture
-from sizer.formats import bitsandbytes, gptq, safetensors, torchao
+from sizer.formats import bitsandbytes, gptq, mxfp4, safetensors, served, torchao
 from sizer.formats.groups import Plain
 from sizer.formats.recipe import PLAIN, by_name
-from sizer.formats.stored import FileBytes, StoredTensor
+from sizer.formats.stored import FileBytes, StoredTensor, sum_bytes
 from sizer.memory import MemoryBreakdown
 from sizer.runtimes.recipes import (
     RecipeRuntime,
     block_activation_bytes,
     cache_bytes,
     sharing_note,
-    sum_bytes,
+    sliding_runs,
 )
 from sizer.tensors import Access
 from sizer.workload import Workload
@@ -27,10 +27,13 @@ class Transformers(RecipeRuntime):
     """`generate` of transformers with PyTorch's fused attention."""
 
     name = "transformers"
+    backends = ("cuda", "rocm", "metal", "cpu")
     recipes = {
         **bitsandbytes.RECIPES,
         **gptq.RECIPES,
         **torchao.RECIPES,
+        **mxfp4.RECIPES,
+        **served.RECIPES,
         **by_name(PLAIN),
     }
     customary = {
@@ -52,7 +55,7 @@ class Transformers(RecipeRuntime):
     def memory(
         self, architecture: Architecture, stored: Sequence[StoredTensor], workload: Workload
     ) -> MemoryBreakdown:
-        """Bytes of tensors held: weights, cache, a block over the whole prompt, logits of the last position.
+        """Return bytes of tensors held: weights, cache, a block over the whole prompt, last logits.
 
         A quantized matrix is turned back into floats to multiply a prompt with it: the largest one counts.
         """
@@ -66,15 +69,28 @@ class Transformers(RecipeRuntime):
         return MemoryBreakdown(
             context_tokens=workload.context_tokens,
             weights_bytes=sum_bytes(stored),
-            kv_cache_bytes=cache_bytes(architecture, workload),
+            # convolutions keep as many inputs as their kernel is long (cache_utils.py, LinearAttentionLayer)
+            kv_cache_bytes=cache_bytes(
+                architecture,
+                workload,
+                windowed_layers=self.windowed_layers(architecture),
+                whole_kernel=True,
+            ),
             compute_bytes=block_activation_bytes(architecture, tokens, float_bytes)
             + max(dequantized, default=0),
             output_bytes=workload.batch_size * architecture.vocab_size * (float_bytes + 4),
             overhead_bytes=0,
         )
 
+    def windowed_layers(self, architecture: Architecture) -> int:
+        """Return the runs of sliding layers: DynamicCache has a DynamicSlidingWindowLayer for each.
+
+        transformers 5.23, cache_utils.py: its arrays are as long as the window once it is full.
+        """
+        return sliding_runs(architecture)
+
     def assumptions(self, architecture: Architecture, format_name: str) -> tuple[str, ...]:
-        """Notes on what was modelled."""
+        """Return the notes on what was modelled."""
         return (
             "memory is that of PyTorch's tensors; Python, PyTorch and a GPU's context come on top "
             "(some hundred MB)",

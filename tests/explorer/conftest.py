@@ -1,15 +1,21 @@
-"""A search.store.study that holds the fixture's study, so that the pages run without a storage or optuna."""
+"""What tests of the explorer share: a study without a storage or optuna, and a real browser."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from search.store.results import SearchResult
 from sizer.errors import StudyError
+from tests.explorer.in_browser import chromium, fresh_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 STORAGE = "sqlite:///runs/sizer.db"
 
@@ -20,9 +26,6 @@ class FakeStudies(ModuleType):
     def __init__(self, studies: dict[str, SearchResult]) -> None:
         super().__init__("search.store.study")
         self.studies = studies
-
-    def default_storage(self) -> str:
-        return STORAGE
 
     def list_studies(self, storage: str) -> tuple[str, ...]:
         if storage != STORAGE:
@@ -47,3 +50,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIZER_STORAGE", raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for all tests of a module."""
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page; a request that leaves this machine, or an error of its console, fails the test."""
+    with fresh_page(browser) as opened:
+        yield opened

@@ -1,15 +1,15 @@
-"""Studies in a real storage without a search: records told as a search tells them."""
+"""Studies in a real storage without a search: records written as a search writes them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from search.space.config import SearchConfig
-from search.space.starts import starting_points
+from search.config.config import SearchConfig
+from search.space.initial_points import initial_points
 from search.store.results import SearchResult
 from search.store.study import create_study
 
-CONFIG = SearchConfig(trials=12, max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
+CONFIG = SearchConfig.build(trials=12, max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
 
 
 def store(result: SearchResult, storage: str, name: str | None = None, *, sampler: str = "law") -> None:
@@ -21,10 +21,12 @@ def store(result: SearchResult, storage: str, name: str | None = None, *, sample
         settings={**result.settings, "sampler": sampler, "rungs": "1000"},
         corpus={"name": result.corpus, "digest": result.corpus_digest},
     )
-    point = starting_points(CONFIG)[0]
+    point = initial_points(CONFIG)[0]
     for number, record in enumerate(sorted(result.records, key=lambda r: r.number)):
-        assert number == record.number, "trials are numbered as they are begun"
+        assert number == record.number, "trials are numbered in the order they start"
         study.begin(point)
         study.tell(replace(record, runs=()))
     assert [r.number for r in study.result().records] == list(range(len(result.records)))
-    assert asdict(study.result().records[0].candidate) == asdict(result.records[0].candidate)
+    first, expected = study.result().records[0].candidate, result.records[0].candidate
+    assert first == expected
+    assert first.describe() == expected.describe()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.explorer.test_browser import browser, missing, page, served  # noqa: F401
+from tests.explorer.in_browser import missing, served, wait_until_at_rest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -26,7 +26,7 @@ async () => {
                                          resultTypes: ['violations']});
   return found.violations.map(v => ({id: v.id, impact: v.impact, help: v.help,
     nodes: v.nodes.map(n => ({target: n.target.join(' '), html: n.html.slice(0, 200),
-                              told: n.failureSummary}))}));
+                              summary: n.failureSummary}))}));
 }
 """
 
@@ -60,19 +60,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield found
 
 
-def open_page(page: Page, address: str, path: str) -> None:  # noqa: F811
+def open_page(page: Page, address: str, path: str) -> None:
     """Open a page and wait until its script has run and its figures are drawn."""
-    page.set_default_timeout(5 * 60_000)  # however busy the machine
     page.goto(f"{address}/{path}", wait_until="commit")
     page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for()
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
-    )
-    page.wait_for_timeout(1500)
+    wait_until_at_rest(page)
 
 
 @pytest.mark.parametrize("title", pages())
-def test_no_serious_violation(page: Page, address: str, axe: str, title: str) -> None:  # noqa: F811
+def test_no_serious_violation(page: Page, address: str, axe: str, title: str) -> None:
     open_page(page, address, pages()[title])
     page.evaluate(axe)
     page.evaluate(_MAKE_WRONG)  # so that a checker that finds nothing is not taken for a page without faults
@@ -105,12 +101,12 @@ target => {
 
 
 @pytest.mark.parametrize("title", pages())
-def test_nothing_runs_off_a_narrow_screen(page: Page, address: str, title: str) -> None:  # noqa: F811
+def test_nothing_runs_off_a_narrow_screen(page: Page, address: str, title: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_page(page, address, pages()[title])
     wider = page.evaluate(
         "[...document.querySelectorAll('[data-testid=stMainBlockContainer] *')].filter(e =>"
-        " e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.sizer-wide, [role=tablist],"
+        " e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.sizer-scroll, [role=tablist],"
         " [data-testid=stDataFrame], [data-testid=stCode], svg, [data-testid=stTabs]'))"
         ".map(e => e.outerHTML.slice(0, 120))"
     )

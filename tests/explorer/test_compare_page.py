@@ -13,22 +13,34 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import cli
-from explorer.compare_inputs import CONTROLS, KEYS, MODELS, compared, model_of
-from explorer.controls import to_text
-from reports.compare_frames import comparison_frame
+from explorer.pages.compare.inputs import KEYS, MODELS, STATE, compared, model_of
+from explorer.state import to_text
+from reports.tables.compare import comparison_frame
 from sizer.errors import SizerError
 from sizer.registry import model
 from sizer.runtimes import runtime
 from sizer.shape_code import PREFIX, shape_code
+from tests.explorer.app_pages import links_of, rows
 
 NAMES = ("SmolLM2-135M", "Llama-2-7B")
 DEVICES = ("iphone-15-pro", "raspberry-pi-5")
 
 
+def test_models_are_ranked_by_what_training_would_make_of_them(page: AppTest) -> None:
+    shown = opened(page, models="SmolLM2-135M,Qwen2.5-0.5B", corpus="FineWeb-Edu").dataframe[1].value
+    assert shown["model"].tolist() == ["Qwen2.5-0.5B", "SmolLM2-135M"]
+    assert list(shown.columns[1:]) == [
+        f"accuracy after (range) {length}" for length in ("20 tokens a weight", "1T tokens")
+    ]
+    one = page.text_input(key=f"{KEYS}tokens").set_value("300B").run().dataframe[1].value
+    assert list(one.columns[1:]) == ["accuracy after (range) 300B tokens"]
+    assert "training tokens" in page.text_input(key=f"{KEYS}tokens").set_value("3").run().error[0].value
+
+
 @pytest.fixture
 def page(root: Path) -> AppTest:
     """The page, not yet run: a test may first give it an address."""
-    return AppTest.from_file(str(root / "explorer" / "compare.py"), default_timeout=120)
+    return AppTest.from_file(str(root / "explorer" / "pages" / "compare" / "page.py"), default_timeout=120)
 
 
 def opened(page: AppTest, **query: str) -> AppTest:
@@ -63,13 +75,17 @@ def test_the_matrix_is_the_command_lines(page: AppTest, document: dict[str, Any]
     for name in NAMES:
         for target in DEVICES:
             cell = next(cells)
-            assert shown.loc[name, target] == cell["latency"]["decode_tokens_per_s"]["value"]
+            if cell["latency"] is None:
+                assert cell["memory"]["fits"] is False
+                assert shown.loc[[name], target].isna().all()
+            else:
+                assert shown.loc[name, target] == cell["latency"]["decode_tokens_per_s"]["value"]
             assert shown.loc[name, "memory"] == cell["memory"]["total_bytes"]
             assert shown.loc[name, "file"] == cell["weights"]["file_bytes"]
             assert shown.loc[name, "parameters"] == cell["parameters"]["total"]
     page.selectbox(key="compare_figure").set_value("time_to_first_token_s").run()
-    first = page.dataframe[0].value.loc["Llama-2-7B", "raspberry-pi-5"]
-    assert first == document["estimates"][3]["latency"]["time_to_first_token_s"]["value"]
+    first = page.dataframe[0].value.loc["SmolLM2-135M", "raspberry-pi-5"]
+    assert first == document["estimates"][1]["latency"]["time_to_first_token_s"]["value"]
 
 
 def test_what_is_downloaded_is_the_command_lines_document(document: dict[str, Any]) -> None:
@@ -80,8 +96,10 @@ def test_what_is_downloaded_is_the_command_lines_document(document: dict[str, An
     frame = comparison_frame(found)
     assert list(frame["fits"]) == [fits for row in document["fits"] for fits in row]
     assert list(frame["file_bytes"]) == [e["weights"]["file_bytes"] for e in document["estimates"]]
-    assert list(frame["decode_tokens_per_s_low"]) == [
-        e["latency"]["decode_tokens_per_s"]["low"] for e in document["estimates"]
+    known = [e["latency"] for e in document["estimates"]]
+    assert list(frame["decode_tokens_per_s_low"].isna()) == [speeds is None for speeds in known]
+    assert list(frame["decode_tokens_per_s_low"].dropna()) == [
+        speeds["decode_tokens_per_s"]["low"] for speeds in known if speeds is not None
     ]
     assert list(frame["joules_per_token"].isna()) == [e["energy"] is None for e in document["estimates"]]
 
@@ -93,10 +111,7 @@ def test_downloads(page: AppTest) -> None:
 def test_cells_say_whether_a_model_fits(page: AppTest, document: dict[str, Any]) -> None:
     opened(page, models=",".join(NAMES), devices=",".join(DEVICES), format="Q8_0", context="4096")
     assert document["fits"] == [[True, True], [False, False]]
-    styler = page.dataframe[0].proto.arrow_data.styler
-    assert "009E73" in styler.styles
-    assert "D55E00" in styler.styles
-    display = bytes(styler.display_values)
+    display = bytes(page.dataframe[0].proto.arrow_data.styler.display_values)
     assert "✓".encode() in display
     assert "✗".encode() in display
 
@@ -119,23 +134,17 @@ def test_sorting_and_filtering(page: AppTest) -> None:
 
 def test_two_side_by_side(page: AppTest, document: dict[str, Any]) -> None:
     opened(page, models=",".join(NAMES), devices=",".join(DEVICES), format="Q8_0", context="4096")
-    tables = " ".join(str(block.proto.body) for block in page.get("html"))
+    lines = {row[0].removeprefix("≠ "): row for row in rows(page)}
     one, other = document["estimates"][1], document["estimates"][3]
-    assert page.selectbox(key="compare_beside").value == "raspberry-pi-5"
-    for text in (
-        f"<td>{one['architecture']['hidden_size']}</td><td>{other['architecture']['hidden_size']:,}</td>",
-        "<tr class=same><td>head_dim"
-        if one["architecture"]["head_dim"] == 128
-        else "<tr class=differs><td>head_dim",
-        "<tr class=same><td>sharing strategy</td><td>none</td><td>none</td><td>=</td><td></td>",
-    ):
-        assert text in tables, text
+    assert page.selectbox(key="compare_target").value == "raspberry-pi-5"
+    sizes = [document["architecture"]["hidden_size"] for document in (one, other)]
+    assert lines["hidden_size"][:3] == ("≠ hidden_size", f"{sizes[0]:,}", f"{sizes[1]:,}")
+    assert lines["sharing strategy"] == ("sharing strategy", "none", "none", "=", "")
     ratio = other["parameters"]["total"] / one["parameters"]["total"] - 1
-    assert f"<td>{ratio:+.1%}".replace("%", " %") in tables
-    assert [link.proto.label for link in page.get("link_button")] == ["Open A on Size", "Open B on Size"]
+    assert f"{ratio:+.1%}".replace("%", " %") in [row[4] for row in rows(page) if len(row) == 5]
+    assert list(links_of(page)) == ["Open A on Size", "Open B on Size"]
     page.selectbox(key="compare_b").set_value("0").run()
-    same = " ".join(str(block.proto.body) for block in page.get("html"))
-    assert "class=differs" not in same
+    assert not [row for row in rows(page) if row[0].startswith("≠")]
 
 
 def test_a_link_opens_the_same_page(page: AppTest, root: Path) -> None:
@@ -143,12 +152,12 @@ def test_a_link_opens_the_same_page(page: AppTest, root: Path) -> None:
     page.multiselect(key="compare_devices").set_value(["pixel-8a", "macbook-air-m1"])
     page.number_input(key="compare_context").set_value(1024)
     page.selectbox(key="compare_a").set_value("1").run()
-    again = AppTest.from_file(str(root / "explorer" / "compare.py"), default_timeout=120)
+    again = AppTest.from_file(str(root / "explorer" / "pages" / "compare" / "page.py"), default_timeout=120)
     for key, values in page.query_params.items():
         again.query_params[key] = values
     again.run()
     assert again.dataframe[0].value.equals(page.dataframe[0].value)
-    for control in CONTROLS:
+    for control in STATE.controls:
         held = [to_text(p.session_state[control.key]) for p in (page, again)]
         assert held[0] == held[1], control.key
 

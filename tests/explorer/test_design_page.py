@@ -1,4 +1,4 @@
-"""The page "Design": what it lists is what `sizer solve --rank law` and `sizer estimate` say, and why not."""
+"""The page "Design": what it lists is what `sizer solve --rank quality` and `estimate` say, and why not."""
 
 from __future__ import annotations
 
@@ -10,44 +10,47 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import cli
-from commands.searching import run_command
-from explorer.design_inputs import (
-    CONTROLS,
+from commands.search import run_command
+from explorer.pages.design.inputs import (
+    STATE,
     bytes_text,
     designed,
     pick_code,
     picked_row,
     search_command,
-    search_link,
+    search_query,
 )
-from explorer.link import size_link, size_query
-from explorer.size_state import chosen_architecture, start_of, values_of
+from explorer.pages.size.state import STATE as SIZE_STATE
+from explorer.pages.size.state import chosen_architecture
+from explorer.widgets.model_source import start_of
+from explorer.widgets.size_link import size_link, size_query
 from search.space.sized_shapes import DesignQuery
-from sizer.budget import Budget
+from sizer.budget import Limits
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes
-from tests.explorer.app_pages import figures, html
+from tests.explorer.app_pages import figures, links_of
 
 # a small budget of one format: few shapes, soon sized
 ASKED = {"max_size": "30MB", "formats": "Q4_K_M", "min_decode": "100", "vocabulary": "16k"}
 QUERY = DesignQuery(
-    budget=Budget(max_size_bytes=30_000_000, min_decode_tokens_per_s=100.0),
+    budget=Limits(max_size_bytes=30_000_000, min_decode_tokens_per_s=100.0),
     device="raspberry-pi-5",
     vocab_size=16_000,
 )
 COMMAND = (
-    "solve --device raspberry-pi-5 --max-size 30MB --min-decode 100 --vocab-size 16000 --rank law --json"
+    "solve --device raspberry-pi-5 --max-size 30MB --min-decode 100 --vocab-size 16000 --rank quality --json"
 )
 
 
 @pytest.fixture
 def page(root: Path) -> AppTest:
     """The page, not yet run: a test may first give it an address."""
-    return AppTest.from_file(str(root / "explorer" / "design.py"), default_timeout=180)
+    return AppTest.from_file(str(root / "explorer" / "pages" / "design" / "page.py"), default_timeout=180)
 
 
 def opened(page: AppTest, **query: str) -> AppTest:
@@ -79,8 +82,10 @@ def test_the_best_are_the_command_lines(page: AppTest, solved: dict[str, Any]) -
     for number, (sized, law) in enumerate(zip(solved["estimates"], solved["law"], strict=True)):
         line = shown.iloc[number]
         a = sized["architecture"]
-        shape = f"{a['num_layers']} x {a['hidden_size']}, {a['num_heads']}/{a['num_kv_heads']} heads"
-        assert (line["shape"], line["MLP"], line["format"]) == (shape, a["intermediate_size"], "Q4_K_M")
+        shape = (
+            f"{a['num_layers']} x {a['hidden_size']}, {a['num_heads']} query / {a['num_kv_heads']} KV heads"
+        )
+        assert (line["shape"], line["FFN size"], line["format"]) == (shape, a["intermediate_size"], "Q4_K_M")
         assert line["file"] == sized["weights"]["file_bytes"] <= 30_000_000
         assert line["memory"] == sized["memory"]["total_bytes"]
         assert line["parameters"] == sized["parameters"]["total"]
@@ -108,7 +113,19 @@ def test_the_first_is_shown_as_the_command_line_estimates_it(page: AppTest, solv
     assert shown["File"] == format_bytes(sized["weights"]["file_bytes"])
     assert shown["Memory"] == format_bytes_binary(sized["memory"]["total_bytes"])
     assert "Expected loss: the lowest" in page.markdown[0].value
-    assert "number of weights" in page.warning[0].value  # 30 MB hold fewer than any model of the tables
+    reached = solved["quality"][0]
+    assert len(reached) == 2
+    for quality in reached:
+        accuracy = quality["accuracy_8"]
+        said = f"{accuracy['value']:.1f} % ({accuracy['low']:.1f} to {accuracy['high']:.1f})"
+        assert said in page.markdown[1].value
+
+
+def test_ranked_by_the_law_for_equal_training(page: AppTest) -> None:
+    solved = command(COMMAND.replace("quality", "law"))
+    shown = opened(page, **ASKED, rank="law").dataframe[0].value
+    assert shown["expected loss"].tolist() == [law["loss_above"] for law in solved["law"]]
+    assert not page.warning  # no shape chosen is unlike those of the tables
 
 
 def test_an_address_chooses_a_shape_and_links_lead_on(page: AppTest) -> None:
@@ -118,16 +135,17 @@ def test_an_address_chooses_a_shape_and_links_lead_on(page: AppTest) -> None:
     opened(page, **ASKED, pick=pick_code(architecture, "Q4_K_M"))
     chosen = f"{architecture.num_layers} x {architecture.hidden_size}, "
     assert any(subheader.value.startswith(chosen) for subheader in page.subheader)
-    links = {link.proto.label: link.proto.url for link in page.get("link_button")}
+    links = links_of(page)
     query = size_query(architecture, format="Q4_K_M", device="raspberry-pi-5", context_tokens=2048)
     assert links["Open on Size"] == size_link(query)
-    values = values_of(query)
+    values = SIZE_STATE.from_address(query)
     assert chosen_architecture(start_of(values), values) == architecture
-    assert (
-        links["Search this budget"]
-        == search_link(QUERY, 0)
-        == "search?device=raspberry-pi-5&max_size=30MB&min_decode=100"
-    )
+    given = {
+        name: values[-1] for name, values in parse_qs(urlsplit(links["Search this budget"]).query).items()
+    }
+    assert given == search_query(QUERY, 0)
+    assert (given["max_size"], given["min_decode"], given["context"]) == ("30MB", "100", "2048")
+    assert given["formats"] == ",".join(QUERY.formats)
     assert page.code[0].value == search_command(QUERY, 0)
     assert search_command(QUERY, 0) == (
         "sizer search run --device raspberry-pi-5 --max-size 30MB --min-decode 100"
@@ -201,36 +219,36 @@ def test_nothing_fits_says_which_limit_binds(page: AppTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
-        ("max_size", "<script>", "largest file: cannot read"),
-        ("max_memory", "much", "most memory: cannot read 'much'"),
+        ("max_size", "<script>", "Max file size: cannot read"),
+        ("max_memory", "much", "Memory limit: cannot read 'much'"),
         ("min_decode", "<b>fast</b>", "must be a number above 0"),
         ("min_decode", "nan", "must be a number above 0"),
         ("vocabulary", "1", "vocabulary: must be from 2 to 1,000,000, got '1'"),
         ("context", "16", None),
     ],
 )
-def test_what_cannot_be_read_is_one_line(page: AppTest, field: str, value: str, said: str | None) -> None:
+def test_what_cannot_be_read_is_one_line(page: AppTest, field: str, value: str, message: str | None) -> None:
     opened(page, **ASKED | {field: value})
-    if said is None:
+    if message is None:
         assert not page.error
         return
     assert len(page.error) == 1
-    assert said in page.error[0].value.replace("\\", "")
-    assert "<dl" not in html(page)
+    assert message in page.error[0].value.replace("\\", "")
+    assert not figures(page)
 
 
 def test_no_limit_at_all_is_refused(page: AppTest) -> None:
     opened(page, max_size="", device="none")
     assert "there is no limit to fill" in page.error[0].value
     page.text_input(key="design_min_decode").set_value("30").run()
-    assert "needs a device" in page.error[0].value
+    assert "choose a device" in page.error[0].value
 
 
 def test_a_device_of_unknown_speed(page: AppTest) -> None:
-    opened(page, max_size="5MB", vocabulary="256", formats="Q4_0", device="iphone-14", min_decode="10")
-    assert "Nothing is known of this device's speed" in page.warning[0].value
+    opened(page, max_size="5MB", vocabulary="256", formats="Q4_0", device="browser-wasm32", min_decode="10")
+    assert "The speed of this device" in page.warning[0].value
     assert "decode, tokens/s" not in page.dataframe[0].value
 
 
@@ -245,9 +263,9 @@ def test_a_link_opens_the_same_page(page: AppTest, root: Path) -> None:
     opened(page, **ASKED)
     page.selectbox(key="design_axis").set_value("depth")
     page.number_input(key="design_least").set_value(3).run()
-    again = AppTest.from_file(str(root / "explorer" / "design.py"), default_timeout=180)
+    again = AppTest.from_file(str(root / "explorer" / "pages" / "design" / "page.py"), default_timeout=180)
     for key, values in page.query_params.items():
         again.query_params[key] = values
     again.run()
     assert again.dataframe[0].value.equals(page.dataframe[0].value)
-    assert all(again.session_state[c.key] == page.session_state[c.key] for c in CONTROLS)
+    assert all(again.session_state[c.key] == page.session_state[c.key] for c in STATE.controls)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sizer.device import load_devices
-from sizer.measure.judged import judged_measurements
+from sizer.calibration.held_out import held_out_measurements
+from sizer.devices.catalogue import load_devices
 from sizer.registry import models
 from tests.explorer.app_pages import figures
 
@@ -18,7 +18,9 @@ from tests.explorer.app_pages import figures
 def page() -> AppTest:
     """The page as it opens; judging every measurement takes seconds, once."""
     root = Path(__file__).parents[2]
-    return AppTest.from_file(str(root / "explorer" / "evidence.py"), default_timeout=600).run()
+    return AppTest.from_file(
+        str(root / "explorer" / "pages" / "evidence" / "page.py"), default_timeout=600
+    ).run()
 
 
 def reset(page: AppTest) -> AppTest:
@@ -55,7 +57,7 @@ def test_the_figures_are_those_of_the_accuracy_page(
 def test_a_device_shows_its_rows_and_its_sources(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_device").set_value("raspberry-pi-5").run()
-    judged, _ = judged_measurements()
+    judged, _ = held_out_measurements()
     own = [j for j in judged if j.row.device == "raspberry-pi-5"]
     assert figures(page)["Measurements"] == str(len(own))
     table = page.dataframe[0].value
@@ -72,7 +74,7 @@ def test_engine_and_basis_filter(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_engine").set_value("executorch")
     page.selectbox(key="evidence_basis").set_value("fitted").run()
-    judged, _ = judged_measurements()
+    judged, _ = held_out_measurements()
     wanted = [j for j in judged if (j.row.runtime, j.basis) == ("executorch", "fitted")]
     assert figures(page)["Measurements"] == str(len(wanted))
     assert len(wanted) > 5
@@ -80,11 +82,11 @@ def test_engine_and_basis_filter(page: AppTest) -> None:
 
 def test_a_device_without_measurements_says_so(page: AppTest) -> None:
     reset(page)
-    measured = {j.row.device for phase in judged_measurements() for j in phase}
+    measured = {j.row.device for phase in held_out_measurements() for j in phase}
     without = next(name for name in load_devices() if name not in measured)
     page.selectbox(key="evidence_device").set_value(without).run()
     assert not figures(page)
-    assert "No published measurement" in page.info[0].value
+    assert "no such published measurement" in page.info[0].value
     assert any(load_devices()[without].title in str(m.value) for m in page.markdown)
 
 

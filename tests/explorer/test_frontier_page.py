@@ -1,4 +1,4 @@
-"""The page "Open a study": its counts, the chosen model's figures, and what it says when there is nothing."""
+"""The page "Results": its counts, the chosen model's figures, and what it says when there is nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import downloads
-from reports.deployment import deployed_estimate
+from explorer.widgets import downloads
 from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_bytes_binary, format_count
-from tests.explorer.app_pages import figures, html
+from tests.explorer.app_pages import figures
 from tests.worked_study import CARRIED_FRONT, study_of_proxies
 
 Studies = dict[str, SearchResult]
@@ -25,7 +24,7 @@ Studies = dict[str, SearchResult]
 @pytest.fixture
 def page(root: Path, studies: Studies) -> AppTest:
     """The page, not yet run: a test may first change what the storage holds."""
-    return AppTest.from_file(str(root / "explorer" / "frontier.py"), default_timeout=30)
+    return AppTest.from_file(str(root / "explorer" / "pages" / "study" / "page.py"), default_timeout=30)
 
 
 def test_counts_of_the_study(page: AppTest) -> None:
@@ -50,7 +49,7 @@ def test_choosing_a_dominated_model_shows_it(page: AppTest, result: SearchResult
 
 
 def check_model(page: AppTest, result: SearchResult, number: int) -> None:
-    sized = deployed_estimate(result, result.records[number])
+    sized = result.deployment(result.records[number])
     shown = figures(page)
     assert shown["Parameters"] == format_count(sized.parameters.total)
     assert shown["File"] == format_bytes(sized.file.total) == format_bytes(result.records[number].file_bytes)
@@ -66,6 +65,7 @@ def test_downloads_are_offered_and_not_made(page: AppTest, monkeypatch: pytest.M
     page.run()
     assert not page.exception
     assert [button.label for button in page.download_button] == [
+        "Configuration (JSON)",  # of the chosen model
         *("Report (HTML)", "Frontier (JSON)", "Frontier (CSV)", "Frontier (Parquet)"),
         *("Trials (CSV)", "Trials (Parquet)", "Runs (CSV)", "Runs (Parquet)"),
     ]
@@ -73,7 +73,7 @@ def test_downloads_are_offered_and_not_made(page: AppTest, monkeypatch: pytest.M
 
 def test_no_storage_says_how_to_make_one(page: AppTest) -> None:
     page.run()
-    page.text_input(key="storage").set_value("sqlite:///elsewhere.db").run()
+    page.text_input(key="study_storage").set_value("sqlite:///elsewhere.db").run()
     assert not page.exception
     assert "there is no study file" in page.info[0].value
     assert any("sizer search run" in str(text.value) for text in page.markdown)
@@ -101,12 +101,12 @@ def test_a_storage_elsewhere_is_neither_opened_nor_looked_at(
         "explorer was started in, such as sqlite:///runs/sizer.db, or the storage that it was started with "
         "(`sizer app --storage`)"
     ]
-    assert "<dl" not in html(page)
+    assert not figures(page)
     # and what is typed is checked as a link is
-    page.text_input(key="storage").set_value("").run()
+    page.text_input(key="study_storage").set_value("").run()
     assert asked == ["sqlite:///runs/sizer.db"]
     assert figures(page)["Trained"] == "11 of 12"
-    page.text_input(key="storage").set_value("sqlite:///../elsewhere.db").run()
+    page.text_input(key="study_storage").set_value("sqlite:///../elsewhere.db").run()
     assert len(page.error) == 1
     assert set(asked) == {"sqlite:///runs/sizer.db"}
 
@@ -115,11 +115,11 @@ def test_an_address_with_a_password_is_not_shown(
     page: AppTest, studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, held = "postgresql://me:word@there/x", sys.modules["search.store.study"]
-    monkeypatch.setattr(held, "default_storage", lambda: own)
+    monkeypatch.setattr("search.store.storage.default_storage", lambda: own)
     monkeypatch.setattr(held, "list_studies", lambda storage: tuple(studies) if storage == own else ())
     page.run()
     assert figures(page)["Trained"] == "11 of 12"
-    assert page.text_input(key="storage").value == ""
+    assert page.text_input(key="study_storage").value == ""
     assert "word" not in str(page.query_params)
 
 
@@ -149,7 +149,7 @@ def test_another_study_forgets_the_chosen_model(
 ) -> None:
     studies["small"] = replace(result, study="small", records=result.records[:3])
     page.run()
-    page.selectbox(key="study").set_value("small").run()
+    page.selectbox(key="study_study").set_value("small").run()
     assert figures(page)["Trained"] == "3 of 12"
     assert page.selectbox(key="trial").value == 1
 
@@ -170,13 +170,13 @@ def test_a_link_opens_the_study(page: AppTest, studies: Studies, result: SearchR
     studies["a-first"] = replace(result, study="a-first", records=result.records[:2])
     page.query_params["study"] = "pi5-6mb"
     page.run()
-    assert page.selectbox(key="study").value == "pi5-6mb"
+    assert page.selectbox(key="study_study").value == "pi5-6mb"
 
 
 def test_explorer_imports_neither_torch_nor_optuna(root: Path) -> None:
     code = (
-        "import sys, explorer.controls, explorer.panels, reports.page\n"
-        "import explorer.search_start, explorer.search_watch, explorer.search_compare\n"
+        "import sys, explorer.widgets.controls, explorer.widgets.estimate_widgets, reports.html.study_page\n"
+        "import explorer.pages.search.start, explorer.pages.search.watch, explorer.pages.search.compare\n"
         "print([name for name in ('torch', 'optuna') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
@@ -187,7 +187,7 @@ def test_scaled_proxies_are_ranked_by_what_is_carried_over(
     page: AppTest, studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, found = study_of_proxies()
-    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
+    monkeypatch.setattr("search.analysis.extrapolation.extrapolate_study", lambda _: found)
     studies.clear()
     studies[study.study] = study
     shown = figures(page.run())
@@ -195,12 +195,10 @@ def test_scaled_proxies_are_ranked_by_what_is_carried_over(
     menu = page.selectbox(key="trial")
     assert menu.value == CARRIED_FRONT[-1]
     assert menu.options[:3] == [
-        "trial 0: 2 x 256, 4/4 heads, Q4_0, 100 KB, 2.800 (2.672 to 2.928)",
-        "trial 2: 4 x 384, 6/6 heads, Q4_0, 300 KB, 2.700 (2.572 to 2.828)",
-        "trial 3: 5 x 448, 7/7 heads, Q4_0, 400 KB, 2.400 (2.272 to 2.528)",
+        "trial 0: 2 x 256, 4 query / 4 KV heads, Q4_0, 100 KB, 2.800 (2.672 to 2.928)",
+        "trial 2: 4 x 384, 6 query / 6 KV heads, Q4_0, 300 KB, 2.700 (2.572 to 2.828)",
+        "trial 3: 5 x 448, 7 query / 7 KV heads, Q4_0, 400 KB, 2.400 (2.272 to 2.528)",
     ]
     assert any("the frontier would be trials 1, 2." in caption.value for caption in page.caption)
-    headline = (
-        "**2.400 (2.272 to 2.528) bits per byte carried over by the law, 2.6000 ± 0.0100 of its proxy**"
-    )
+    headline = "**2.400 (2.272 to 2.528) bits per byte (extrapolated), 2.6000 ± 0.0100 of its proxy**"
     assert any(str(text.value).startswith(headline) for text in page.markdown)

@@ -13,14 +13,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import search.store.study
-from explorer import search_start
-from explorer.search_compare import compared_rows, differences
-from explorer.search_studies import next_name
-from explorer.study_views import trust_html
+from explorer.pages.search import start as search_start
+from explorer.pages.search.compare import compared_rows, differences
+from explorer.pages.search.studies import next_name
+from search.analysis.reliability import control_hypervolumes
 from search.store.results import SearchResult
-from search.trust.trust import beside_control
 from sizer.errors import StudyError
-from tests.explorer.app_pages import STORAGE, command, fine, html, search_page
+from tests.explorer.app_pages import STORAGE, command, fine, html, rows, search_page
 from tests.explorer.studies import store
 from tests.worked_study import study_of_proxies
 
@@ -49,7 +48,7 @@ def test_a_preset_fills_the_fields(page: AppTest) -> None:
     assert page.text_input(key="search_max_memory").value == "200MB"
     assert command(page) == "sizer search run --preset=raspberry-pi-5-tiny --study=search-1"
     page.text_input(key="search_max_memory").set_value("").run()
-    assert "memory at most 190.7 MiB" in page.caption[0].value  # empty is what the preset says
+    assert "memory at most 200 MB" in page.caption[0].value  # empty is what the preset says
 
 
 def test_what_cannot_be_is_shown_in_one_line_and_cannot_be_begun(page: AppTest) -> None:
@@ -85,32 +84,32 @@ def test_a_bad_link_opens_the_form(page: AppTest) -> None:
 def test_start_begins_what_is_shown_and_goes_over_to_watching(
     page: AppTest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(search_start, "launch", lambda *told: begun.append(told))
+    started: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(search_start, "launch", lambda *given: started.append(given))
     page.run()
     page.text_input(key="search_name").set_value("mine").run()
     page.number_input(key="search_trials").set_value(2).run()
     page.button(key="search_begin").click().run()
     fine(page)
-    assert begun == [("mine", ["run", "--trials=2", "--study=mine"], STORAGE)]
+    assert started == [("mine", ["run", "--trials=2", "--study=mine"], STORAGE)]
     assert page.session_state["search_view"] == "Watch"
 
 
 def test_a_start_that_fails_is_one_line(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*told: object) -> None:
-        raise StudyError("study: 'x' cannot be begun: <disk> full")
+    def refuse(*given: object) -> None:
+        raise StudyError("study: 'x' cannot be started: <disk> full")
 
     monkeypatch.setattr(search_start, "launch", refuse)
     page.run()
     page.button(key="search_begin").click().run()
-    assert [e.value for e in fine(page).error] == [r"study: 'x' cannot be begun: \<disk\> full"]
+    assert [e.value for e in fine(page).error] == [r"study: 'x' cannot be started: \<disk\> full"]
     assert page.session_state["search_view"] == "Start"
 
 
 def test_no_study_yet(page: AppTest, folder: Path) -> None:
     page.query_params["view"] = "Watch"
     page.run()
-    assert [i.value for i in fine(page).info] == ["There is no study yet: begin one under Start."]
+    assert [i.value for i in fine(page).info] == ["There is no study yet: start a search in the view Start."]
     assert not list(folder.iterdir())
 
 
@@ -132,7 +131,7 @@ def test_names_from_a_storage_are_escaped(page: AppTest, result: SearchResult) -
     assert f"sizer search report '{name}'" in commands
     page.session_state["search_view"] = "Compare"
     page.run()
-    page.multiselect(key="search_compared").set_value([name, result.study]).run()
+    page.multiselect(key="search_studies").set_value([name, result.study]).run()
     assert "<script" not in html(fine(page))
     for chart in page.get("plotly_chart"):
         assert "<script" not in chart.proto.spec
@@ -176,10 +175,9 @@ def test_studies_side_by_side(page: AppTest, result: SearchResult, result_of: Ca
     page.query_params["view"] = "Compare"
     page.run()
     assert fine(page).info[0].value == "Choose two or more studies with trained models."
-    page.multiselect(key="search_compared").set_value(["pi5-6mb", "small"]).run()
-    ours, theirs = beside_control(result, small)
-    assert f"<td>{ours:.4f}</td>" in html(fine(page))
-    assert f"<td>{theirs:.4f}</td>" in html(page)
+    page.multiselect(key="search_studies").set_value(["pi5-6mb", "small"]).run()
+    ours, theirs = control_hypervolumes(result, small)
+    assert [row[-1] for row in rows(page)] == ["hypervolume", f"{ours:.4f}", f"{theirs:.4f}"]
     assert "different texts" in page.warning[0].value
     (chart,) = [json.loads(c.proto.spec) for c in page.get("plotly_chart")]
     assert [trace["name"] for trace in chart["data"]] == ["pi5-6mb", "small"]
@@ -190,22 +188,18 @@ def test_scores_carried_over_beside_others_are_said_to_be(
     result: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, found = study_of_proxies()
-    monkeypatch.setattr("search.law.carry.carried_over", lambda _: found)
-    assert "Scores of proxies are carried over" in differences([study, result])[-1]
+    monkeypatch.setattr("search.analysis.extrapolation.extrapolate_study", lambda _: found)
+    assert "Scores of proxies are extrapolated" in differences([study, result])[-1]
     assert "by a law each" in differences([study, study])[-1]
     assert not differences([result, result])
 
 
 def test_rows_of_the_comparison(result: SearchResult, result_of: Callable[..., SearchResult]) -> None:
     small = result_of("raspberry-pi-5", (0, 1, 2))
-    ours, theirs = beside_control(result, small)
+    ours, theirs = control_hypervolumes(result, small)
     rows = compared_rows([result, small])
     assert [row[-1] for row in rows] == [f"{ours:.4f}", f"{theirs:.4f}"]
     assert [row[3] for row in rows] == ["11", "3"]
-
-
-def test_no_trust_table_without_a_second_rung() -> None:
-    assert trust_html(()) == ""
 
 
 def test_next_name() -> None:

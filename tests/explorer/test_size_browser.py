@@ -17,14 +17,7 @@ from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from sizer.registry import models
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_bytes, format_bytes_binary, format_count
-from tests.explorer.test_browser import (
-    browser,  # noqa: F401
-    choose,
-    metric,
-    page,  # noqa: F401
-    served,
-    wait_for_metric,
-)
+from tests.explorer.in_browser import choose, metric, served, wait_for_metric
 from tests.sizer.readers.handmade import write_gguf
 
 if TYPE_CHECKING:
@@ -46,15 +39,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
     assert [file.name for file in folder.iterdir()] == ["server.log"]
 
 
-def open_at(page: Page, address: str) -> None:  # noqa: F811
-    """Open the page and wait for its figures, however busy the machine."""
-    page.set_default_timeout(5 * 60_000)
+def open_at(page: Page, address: str) -> None:
+    """Open the page and wait for its figures."""
     page.goto(address, wait_until="commit")
     page.locator(".sizer-tiles").first.wait_for()
 
 
-def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
-    open_at(page, address)
+def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[..., Any]) -> None:
+    open_at(page, f"{address}/size")
     choose(page, "Start from", "a config or GGUF file")
     box = page.get_by_label("Paste a config.json")
     box.fill("<script>alert(1)</script>")
@@ -73,7 +65,7 @@ def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[.
     query = dict(parse_qsl(urlsplit(page.url).query))
     assert set(query) == {"start", "shape", "name", "format"}
     page.goto("about:blank")
-    open_at(page, f"{address}/?{urlencode(query)}")
+    open_at(page, f"{address}/size?{urlencode(query)}")
     assert (metric(page, "Parameters"), metric(page, "File")) == ("457.2M", file)
 
     # and the copied command says the same
@@ -86,13 +78,13 @@ def test_pasting_sharing_and_copying(page: Page, address: str, sizer: Callable[.
     assert format_bytes(document["weights"]["file_bytes"]) == file
 
 
-def test_curves_say_what_the_command_says(page: Page, address: str, sizer: Callable[..., Any]) -> None:  # noqa: F811
-    open_at(page, address)
+def test_curves_say_what_the_command_says(page: Page, address: str, sizer: Callable[..., Any]) -> None:
+    open_at(page, f"{address}/size")
     page.get_by_role("tab", name="Context").click()
     memory = page.locator(".sizer-curve").filter(has_text="Memory over context")
     now, other = memory.locator("li.now"), memory.locator("li").last
-    told = [now.locator("span").inner_text(), other.locator("span").inner_text()]
-    for text, context in zip(told, ("2048", "8192"), strict=True):
+    texts = [now.locator("span").inner_text(), other.locator("span").inner_text()]
+    for text, context in zip(texts, ("2048", "8192"), strict=True):
         options = ("SmolLM2-135M", "--format", "Q4_K_M", "--device", "raspberry-pi-5", "--json")
         found = sizer("estimate", *options, "--context", context).json["memory"]
         assert text == (
@@ -111,12 +103,12 @@ def test_curves_say_what_the_command_says(page: Page, address: str, sizer: Calla
     assert now.inner_text().startswith(f"Q4_K_M: {metric(page, 'File')}, ")
 
 
-def test_uploading(page: Page, address: str, tmp_path: Path) -> None:  # noqa: F811
+def test_uploading(page: Page, address: str, tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>.json"
     (tmp_path / "pythia.json").write_text(json.dumps(dict(models()["pythia-70m"].config)), encoding="utf-8")
     tiny = replace(models()["SmolLM2-135M"].architecture, vocab_size=96, hidden_size=64, num_layers=2)
     write_gguf(tmp_path / "tiny.gguf", tiny)
-    open_at(page, address)
+    open_at(page, f"{address}/size")
     choose(page, "Start from", "a config or GGUF file")
     uploader = page.get_by_test_id("stFileUploader").locator("input[type=file]")
     uploader.wait_for(state="attached")

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.explorer import VIEWS, script_seconds
-from benchmarks.explorer_browser import move_ms, open_page, visit
-from benchmarks.served import explorer, served
-from tests.explorer.test_browser import browser  # noqa: F401
+from benchmarks.explorer.browser import move_ms, open_page, visit
+from benchmarks.explorer.script import VIEWS, script_seconds
+from benchmarks.explorer.served import explorer, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,7 +28,7 @@ def test_the_size_page_is_made_at_once(view: str) -> None:
 
 @pytest.mark.timing
 @pytest.mark.browser
-def test_the_size_page_in_a_browser(browser: Browser) -> None:  # noqa: F811
+def test_the_size_page_in_a_browser(browser: Browser) -> None:
     """The best of several: what the page takes, not what else the machine does meanwhile."""
     with served(explorer(), "--port") as address:
         visits = [visit(browser, address) for _ in range(5)]

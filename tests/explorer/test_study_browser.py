@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reports.study_figures import study_figures
+from reports.figures.study import study_figures
 from search.store.study import load_result
-from sizer.hf_config import config_from_architecture
+from sizer.families.hf_config import config_from_architecture
 from sizer.units import format_bytes, format_bytes_binary, format_count
-from tests.explorer.test_browser import _DRAWN_POINTS, browser, click_trial, metric, page, served  # noqa: F401
+from tests.explorer.in_browser import DRAWN_POINTS, click_trial, metric, open_results, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 STUDY, STORAGE = "guided-0", "sqlite:///studies.db"
-_PATIENCE_MS = 5 * 60_000  # however busy the machine
 
 
 @pytest.fixture
@@ -63,31 +62,29 @@ def estimate_of(sizer: Any, point: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def open_storage(page: Page, address: str, storage: str) -> None:  # noqa: F811
-    page.set_default_timeout(_PATIENCE_MS)
-    page.goto(address)
-    page.get_by_role("link", name="Open a study").click()
+def open_storage(page: Page, address: str, storage: str) -> None:
+    open_results(page, address)
     page.get_by_text("there is no study file").wait_for()
     field = page.get_by_label("Storage", exact=True)
     field.fill(storage)
     field.press("Enter")
 
 
-def totals(page: Page, section: str) -> int:  # noqa: F811
+def totals(page: Page, section: str) -> int:
     """The total of one of the tables of all figures, without rounding."""
-    table = page.locator("table.sizer-table").filter(has=page.locator("th", has_text=section))
-    cells = table.locator("tr.bold").filter(has_text="total").locator("td").all_inner_texts()
-    return int(cells[1].replace(",", ""))
+    table = page.get_by_role("table").filter(has=page.get_by_role("columnheader", name=section))
+    row = table.get_by_role("row").filter(has=page.get_by_role("rowheader", name="total", exact=True))
+    return int(row.get_by_role("cell").first.inner_text().replace(",", ""))
 
 
-def download(page: Page, label: str) -> Any:  # noqa: F811
+def download(page: Page, label: str) -> Any:
     with page.expect_download() as saved:
         page.get_by_role("button", name=label, exact=True).click()
     return saved.value
 
 
 def test_the_page_says_what_the_command_line_says(
-    page: Page,  # noqa: F811
+    page: Page,
     address: str,
     sizer: Any,
     frontier: list[dict[str, Any]],
@@ -96,21 +93,21 @@ def test_the_page_says_what_the_command_line_says(
     page.get_by_role("heading", name=f"Trial {frontier[-1]['trial']}", exact=True).wait_for()
     assert metric(page, "On the frontier") == str(len(frontier))
     for point in frontier:
-        click_trial(page, point["trial"], patience_s=_PATIENCE_MS / 1000)
-        said = estimate_of(sizer, point)
+        click_trial(page, point["trial"])
+        sized = estimate_of(sizer, point)
         page.get_by_text(f"{point['val_bits_per_byte']:.4f} ±").first.wait_for()
         assert metric(page, "Parameters") == format_count(point["num_parameters"])
         assert metric(page, "File") == format_bytes(point["file_bytes"])
-        assert metric(page, "Memory") == format_bytes_binary(said["memory"]["total_bytes"])
+        assert metric(page, "Memory") == format_bytes_binary(sized["memory"]["total_bytes"])
         decode = float(metric(page, "Decode, tokens/s").replace(",", ""))
-        assert decode == pytest.approx(said["latency"]["decode_tokens_per_s"]["value"], rel=0.005)
-        assert totals(page, "Parameters") == said["parameters"]["total"] == point["num_parameters"]
-        assert totals(page, "File, ") == said["weights"]["file_bytes"] == point["file_bytes"]
-        assert totals(page, "Memory, ") == said["memory"]["total_bytes"]
+        assert decode == pytest.approx(sized["latency"]["decode_tokens_per_s"]["value"], rel=0.005)
+        assert totals(page, "Parameters") == sized["parameters"]["total"] == point["num_parameters"]
+        assert totals(page, "File, ") == sized["weights"]["file_bytes"] == point["file_bytes"]
+        assert totals(page, "Memory, ") == sized["memory"]["total_bytes"]
 
 
 def test_the_report_is_downloaded_and_read_offline(
-    page: Page,  # noqa: F811
+    page: Page,
     address: str,
     sizer: Any,
     folder: Path,
@@ -124,9 +121,9 @@ def test_the_report_is_downloaded_and_read_offline(
     assert sizer("search", "report", STUDY, "--storage", STORAGE, "--out", "out").code == 0
     assert home.read_bytes() == Path("out/report.html").read_bytes()
     for name in ("Frontier (CSV)", "Trials (Parquet)", "Frontier (JSON)"):
-        beside = download(page, name)
-        written = Path("out", beside.suggested_filename.removeprefix(f"{STUDY}-"))
-        assert beside.path().read_bytes() == written.read_bytes()
+        saved = download(page, name)
+        written = Path("out", saved.suggested_filename.removeprefix(f"{STUDY}-"))
+        assert saved.path().read_bytes() == written.read_bytes()
     # numbers of the table, by somebody else's reader
     rows = list(csv.DictReader(StringIO(download(page, "Frontier (CSV)").path().read_text("utf-8"))))
     for field in ("trial", "num_parameters", "file_bytes", "val_bits_per_byte", "decode_tokens_per_s"):
@@ -140,30 +137,30 @@ def test_the_report_is_downloaded_and_read_offline(
     assert console == []
 
 
-def check_report(page: Page, sizer: Any, frontier: list[dict[str, Any]]) -> None:  # noqa: F811
+def check_report(page: Page, sizer: Any, frontier: list[dict[str, Any]]) -> None:
     """Figures are drawn, and say what the command line says."""
     drawn = len(study_figures(load_result(STUDY, STORAGE)))
     page.locator(".js-plotly-plot .main-svg").nth(drawn - 1).wait_for(state="attached")
     figures = page.locator(".js-plotly-plot")
     assert figures.count() == drawn
     assert all(figure.locator(".trace path").count() for figure in figures.all())
-    points = page.evaluate(_DRAWN_POINTS)
+    points = page.evaluate(DRAWN_POINTS)
     for point in frontier:
         assert points[str(point["trial"])] == [point["file_bytes"], point["val_bits_per_byte"]]
     table = page.locator("section[aria-labelledby=frontier] table")
     assert table.locator("tbody th").all_inner_texts() == [str(point["trial"]) for point in frontier]
     for row, point in zip(table.locator("tbody tr").all(), frontier, strict=True):
         assert f"{point['val_bits_per_byte']:.4f}" in row.inner_text()
-    said = estimate_of(sizer, best := frontier[-1])
+    sized = estimate_of(sizer, best := frontier[-1])
     for name, total in (
-        ("parameters", f"Parameters: {format_count(said['parameters']['total'])}"),
-        ("file", f"File: {format_bytes(said['weights']['file_bytes'])}"),
+        ("parameters", f"Parameters: {format_count(sized['parameters']['total'])}"),
+        ("file", f"File: {format_bytes(sized['weights']['file_bytes'])}"),
     ):
         assert page.locator(f"#title-trial-{best['trial']}-{name}").inner_text() == total
 
 
 def test_a_storage_outside_of_the_folder_is_refused(
-    page: Page,  # noqa: F811
+    page: Page,
     address: str,
     folder: Path,
 ) -> None:

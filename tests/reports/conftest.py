@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
-from sizer.device import Device, DeviceKind, Fact
-from sizer.estimate import Estimate
-from sizer.formats.stored import FileBytes, TokenizerBytes
-from sizer.latency import Latency
+from sizer.devices.device import Device, DeviceKind, Fact
+from sizer.devices.latency import Latency
+from sizer.formats.stored import FileBytes, TokenizerBytes, Weights
 from sizer.memory import MemoryBreakdown
+from sizer.model_estimate import Estimate
 from sizer.prediction import Basis, Prediction
 from sizer.tensors import ParameterCounts
 from sizer.workload import Workload
@@ -50,7 +50,7 @@ def worked_out() -> Estimate:
         sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2),
     )
     return Estimate(
-        architecture=architecture,
+        shape=architecture,
         format="Q4_K_M",
         runtime="llama.cpp",
         workload=Workload(),
@@ -63,15 +63,17 @@ def worked_out() -> Estimate:
         parameters=ParameterCounts(
             embedding=192_000, attention=589_824, mlp=1_769_472, norm=2_496, head=192_000
         ),
-        bytes_by_type={"Q5_0": 2_500_000, "Q8_0": 400_000, "F32": 9_984},
-        stored_weights=5_000_000,
-        file=FileBytes(
-            tensor_bytes=2_909_984,
-            padding_bytes=96,
-            directory_bytes=6_420,
-            tokenizer=TokenizerBytes(name="byte-pair", value=41_000, low=30_000, high=62_000),
+        weights=Weights(
+            bytes_by_type={"Q5_0": 2_500_000, "Q8_0": 400_000, "F32": 9_984},
+            stored_weights=5_000_000,
+            file=FileBytes(
+                tensor_bytes=2_909_984,
+                padding_bytes=96,
+                directory_bytes=6_420,
+                tokenizer=TokenizerBytes(name="byte-pair", value=41_000, low=30_000, high=62_000),
+            ),
         ),
-        memory=MemoryBreakdown(
+        held=MemoryBreakdown(
             context_tokens=2048,
             weights_bytes=2_909_984,
             kv_cache_bytes=6_291_456,
@@ -85,6 +87,7 @@ def worked_out() -> Estimate:
             prefill_tokens_per_s=_prediction(3120.0, Basis.SPECIFICATION),
             time_to_first_token_s=_prediction(0.041, Basis.SPECIFICATION),
             decode_tokens_per_s=_prediction(712.0, Basis.FITTED),
+            decode_at_start_tokens_per_s=_prediction(731.0, Basis.FITTED),
         ),
         energy=_prediction(0.0089, Basis.FITTED),
         assumptions=(

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from search.law.shapes import LawRow, ShapeFeatures
+from search.quality.features import LawRow, ShapeFeatures, law_columns
+from sizer.quality.constants import published_law
+from sizer.quality.law import PARAMETERS, loss
+
+UNIT = 0.35
+_MOVED = {"few_tokens": -20.0, "weights_exponent": 0.08, "tokens_exponent": -0.3, "aspect_curvature": 0.4}
+TRUE_CONSTANTS = published_law().mean + np.array([_MOVED.get(name, 0.0) for name in PARAMETERS])
 
 
 def features(depth: float = 6, width: float = 128, **others: Any) -> ShapeFeatures:
@@ -21,6 +27,7 @@ def features(depth: float = 6, width: float = 128, **others: Any) -> ShapeFeatur
         "bits_per_weight": 4.5,
         "parameters": 12 * depth * width**2 + 256 * width,
         "attention_parameters": 4 * depth * width**2,
+        "tokens": 1e9,
     }
     return ShapeFeatures(depth=depth, width=width, **(plain | others))
 
@@ -37,8 +44,8 @@ def row(loss: float, shape: ShapeFeatures | None = None, *, size: float | None =
 
 
 def true_loss(shape: ShapeFeatures) -> float:
-    """A separable law: L0 + a depth^-0.5 + b width^-0.5 and a little for narrow heads."""
-    return float(1.0 + 0.5 * shape.depth**-0.5 + 6 * shape.width**-0.5 - 0.02 * np.log(shape.head_dim / 32))
+    """The law in bits per byte, its constants as far from the published ones as tables' are."""
+    return float(UNIT * loss(TRUE_CONSTANTS, law_columns([shape]))[0])
 
 
 def drawn(count: int, *, noise: float, seed: int, largest_width: int = 512) -> list[LawRow]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.reproductions.reproduction_runs import Run
+from search.config.config import Tokenizer
+from search.reproductions.reproduction_runs import ReproductionRun
 from search.reproductions.reproductions import Arm, Claim, Reproduction
-from search.space.config import Tokenizer
 from search.store.results import Candidate, TrialStatus
 from tests.search.records import TINY, proxy
 
 
-def run(label: str, seed: int, chunk_bits: Sequence[float], *, diverged: bool = False) -> Run:
+def run(label: str, seed: int, chunk_bits: Sequence[float], *, diverged: bool = False) -> ReproductionRun:
     """A finished run whose score is the mean of its chunks."""
     found = proxy(sum(chunk_bits) / len(chunk_bits), steps=1000)
     if diverged:
         found = proxy(status=TrialStatus.DIVERGED, steps=1000)
     found = replace(found, seed=seed, dtype="bf16", val_chunk_bits=() if diverged else tuple(chunk_bits))
-    return Run(label=label, seed=seed, threads=1, cpu_s=20.5, proxy=found)
+    return ReproductionRun(label=label, seed=seed, threads=1, cpu_s=20.5, proxy=found)
 
 
 def arm(label: str, value: float | None, layers: int = 2) -> Arm:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.proxy.stepper import Precision
-from search.proxy.training import TrainConfig
 from search.store.results import Candidate, ProxyResult
+from search.training.train_step import ProductPrecision
+from search.training.training_run import TrainConfig
 from sizer.architecture import Architecture
 
 TINY = Architecture(
@@ -26,7 +26,7 @@ CONFIG = TrainConfig(
     warmup_steps=5,
     learning_rate=2e-3,
     val_chunks=24,
-    dtype=Precision.FP32,
+    dtype=ProductPrecision.FP32,
 )
 
 

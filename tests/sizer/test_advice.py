@@ -8,8 +8,8 @@ from hypothesis import given, settings
 
 from sizer.advice import alignment_advice, sensitivities
 from sizer.architecture import Architecture
-from sizer.device import device
-from sizer.estimate import estimate
+from sizer.devices.catalogue import device
+from sizer.model_estimate import estimate
 from sizer.registry import model
 from tests.strategies import architectures
 

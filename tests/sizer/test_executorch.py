@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sizer.architecture import Architecture, LayerSharing, NormKind, SharingStrategy
 from sizer.errors import InvalidArchitecture, InvalidQuantity
-from sizer.estimate import estimate
 from sizer.formats import executorch
+from sizer.model_estimate import estimate
 from sizer.registry import model
 from sizer.runtimes.executorch import ExecuTorch, held_bytes, process_bytes, workspace_bytes
 from sizer.runtimes.executorch_plan import (
@@ -23,6 +23,7 @@ from sizer.runtimes.executorch_plan import (
     XNNPACK_PADDING_BYTES,
     Live,
     activations,
+    activations_of_halves,
     greedy_bytes,
     planned_bytes,
 )
@@ -32,16 +33,15 @@ from tests.strategies import architectures
 
 _FILE = Path(__file__).parent / "data" / "oracle_executorch.jsonl"
 ROWS = [json.loads(line) for line in _FILE.read_text(encoding="utf-8").splitlines()]
-# What is not modelled: other float types, an int8 cache, norms on queries and keys
+# What is not modelled: other float types, an int8 cache
 ROWS = [
     row
     for row in ROWS
-    if "error" not in row
-    and row["recipe"]["dtype"] == "fp32"
-    and row["recipe"]["cache"] == "F32"
-    and not row["model"].get("qk_norm")
+    if "error" not in row and row["recipe"]["dtype"] == "fp32" and row["recipe"]["cache"] == "F32"
 ]
 TOLERANCE_BYTES = 250_000
+# Rows with norms or biases of queries and keys: of another machine, where processes are up to 1.7 MB smaller
+OTHER_MACHINE_BYTES = 1_700_000
 
 _EMBEDDINGS = {None: "e32", "8,0": "e8", "4,32": "e4", "8,32": "e8g32"}
 
@@ -69,6 +69,8 @@ def oracle_architecture(shape: dict[str, Any]) -> Architecture:
         num_kv_heads=shape["n_kv_heads"],
         head_dim=shape["head_dim"],
         tie_embeddings=shape.get("tied", False),
+        qk_norm=shape.get("qk_norm", False),
+        qkv_bias=shape.get("qkv_bias", False),
         sharing=LayerSharing(strategy=strategy, repeat=repeat),
     )
 
@@ -118,7 +120,8 @@ def test_held_memory_is_near_a_process_that_ran(row: dict[str, Any]) -> None:
         + workspace_bytes(architecture, run["prompt_tokens"])
         + process_bytes(architecture, pieces, shape["context"])
     )
-    assert expected == pytest.approx(after["anonymous"] + after["file"], abs=TOLERANCE_BYTES)
+    tolerance = OTHER_MACHINE_BYTES if shape.get("hf_rope") else TOLERANCE_BYTES
+    assert expected == pytest.approx(after["anonymous"] + after["file"], abs=tolerance)
 
 
 def test_packed_weights_explain_what_loading_adds() -> None:
@@ -164,10 +167,12 @@ def test_an_embedding_that_is_not_whole_groups_is_refused() -> None:
 
 
 def test_a_layout_that_was_not_looked_at_is_refused() -> None:
-    with pytest.raises(InvalidArchitecture, match="not known yet .it has norm layernorm.*parameters are: "):
+    with pytest.raises(InvalidArchitecture, match="not known .it has norm layernorm"):
         ExecuTorch().store(replace(SMALL, norm=NormKind.LAYERNORM), "fp32")
-    with pytest.raises(InvalidArchitecture, match="it has qk_norm"):
-        ExecuTorch().store(replace(SMALL, qk_norm=True), "fp32")
+    with pytest.raises(InvalidArchitecture, match="it has qk_norm and qkv_bias together"):
+        ExecuTorch().store(replace(SMALL, qk_norm=True, qkv_bias=True), "fp32")
+    with pytest.raises(InvalidArchitecture, match="it has mlp_bias"):
+        ExecuTorch().store(replace(SMALL, mlp_bias=True), "fp32")
 
 
 def test_more_than_one_sequence_is_refused() -> None:
@@ -223,3 +228,29 @@ def test_an_estimate_adds_up() -> None:
     assert any("tied table is stored twice" in note for note in found.assumptions)
     largest = max(t.num_bytes for t in activations(architecture, 512, 1))
     assert found.memory.compute_bytes > largest == 511 * 1536 * 4
+
+
+@settings(max_examples=20)
+@given(architectures(max_layers=3), st.integers(1, 600), st.booleans())
+def test_plans_of_halves_hold_what_lives_at_once(
+    architecture: Architecture, tokens: int, normed: bool
+) -> None:
+    a = replace(architecture, qk_norm=normed, qkv_bias=not normed)
+    tensors = activations_of_halves(a, tokens)
+    steps = range(max(t.last for t in tensors) + 1)
+    at_once = max(sum(t.num_bytes for t in tensors if t.first <= step <= t.last) for step in steps)
+    assert all(0 <= t.first <= t.last for t in tensors)
+    assert at_once <= greedy_bytes(tensors)
+
+
+def test_qwen_3_is_sized() -> None:
+    """Tables of 128 cosines and sines a position; a second table for the head; norms in 32 bits."""
+    a = model("Qwen3-0.6B").architecture
+    assert executorch.rotary_bytes(a, 1) == 2 * 128 * 4
+    assert executorch.rotary_bytes(model("SmolLM2-135M").architecture, 1) == 2 * 32 * 4
+    stored = ExecuTorch().store(a, "8da4w-g32-e8")
+    matrices, table = 440_401_920 + 155_582_464, 155_582_464
+    expected = matrices // 2 + matrices // 32 * 2 + table + 151_936 * 4 + 65_536 * 4
+    assert sum(t.num_bytes for t in stored) == expected
+    file = ExecuTorch().file_bytes(a, stored)
+    assert 0 < file.total - expected - executorch.rotary_bytes(a, 2048) < 1_000_000

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sizer.architecture import Architecture, LayerSharing, MlpKind, SharingStrategy
+from sizer.architecture import Architecture, LayerSharing, SharingStrategy
+from sizer.devices.profile import Profile
+from sizer.devices.speed_model import model_costs, prefill_seconds
 from sizer.errors import InvalidArchitecture
-from sizer.hf_config import architecture_from_config, config_from_architecture
-from sizer.latency import prefill_seconds, work
+from sizer.families.hf_config import architecture_from_config, config_from_architecture
 from sizer.prediction import Basis
-from sizer.profile import Profile
 from sizer.registry import models
 from sizer.runtimes.llamacpp_graph import knows
 from sizer.tensors import Role, count_parameters, tensor_specs
@@ -90,12 +90,14 @@ UNBOUND = Profile(
 )
 
 
-def _work(architecture: Architecture) -> Any:
-    return work(architecture, [(spec, 2 * spec.num_elements, "F16") for spec in tensor_specs(architecture)])
+def _costs(architecture: Architecture) -> Any:
+    return model_costs(
+        architecture, [(spec, 2 * spec.num_elements, "F16") for spec in tensor_specs(architecture)]
+    )
 
 
 def test_a_step_reads_and_a_token_computes_the_chosen_experts() -> None:
-    mixed, dense = _work(MIXED), _work(replace(SMALL, intermediate_size=2 * SMALL.intermediate_size))
+    mixed, dense = _costs(MIXED), _costs(replace(SMALL, intermediate_size=2 * SMALL.intermediate_size))
     router = SMALL.num_layers * 6 * SMALL.hidden_size
     assert mixed.step_bytes == dense.step_bytes + 2 * router
     assert mixed.block_weights == dense.block_weights + router
@@ -107,10 +109,10 @@ def test_a_step_reads_and_a_token_computes_the_chosen_experts() -> None:
 
 
 def test_a_prompts_batch_reads_all_experts() -> None:
-    mixed = _work(MIXED)
+    mixed = _costs(MIXED)
     unused = 4 * 3 * SMALL.hidden_size * SMALL.intermediate_size * SMALL.num_layers
     assert mixed.unchosen_bytes == pytest.approx(2 * unused)
-    assert _work(SMALL).unchosen_bytes == 0
+    assert _costs(SMALL).unchosen_bytes == 0
     workload = Workload(prompt_tokens=512, ubatch_tokens=512)
     read_s = prefill_seconds(mixed, workload, UNBOUND)
     assert read_s == pytest.approx((mixed.step_bytes + 2 * unused) / 1e6)
@@ -118,7 +120,7 @@ def test_a_prompts_batch_reads_all_experts() -> None:
 
 def test_shared_blocks_read_their_chosen_experts_again() -> None:
     sharing = LayerSharing(strategy=SharingStrategy.REPEAT_ALL, repeat=3)
-    once, thrice = _work(MIXED), _work(replace(MIXED, sharing=sharing))
+    once, thrice = _costs(MIXED), _costs(replace(MIXED, sharing=sharing))
     blocks = [s for s in tensor_specs(MIXED) if s.layer is not None]
     assert thrice.block_weights == 3 * once.block_weights
     assert thrice.step_bytes - once.step_bytes == 2 * 2 * sum(s.active_elements for s in blocks)
@@ -171,8 +173,7 @@ def test_a_config_whose_layers_all_are_dense_has_no_experts(config: dict[str, An
         ({"num_experts_per_tok": 0}, "num_experts_per_tok must be a whole number from 1 to 6"),
         ({"num_experts": 0}, "num_experts: 0, but there is num_experts_per_tok"),
         ({"num_experts": -1}, "num_experts must be a whole number from 0"),
-        ({"mlp": MlpKind.GELU}, "num_experts: 6 experts are not supported with mlp gelu"),
-        ({"mlp_bias": True}, "num_experts: 6 experts are not supported with mlp_bias"),
+        ({"sub_norms": True}, "num_experts: 6 experts are not supported with sub_norms"),
         ({"shared_mlp": True}, "num_experts: 6 experts are not supported with shared_mlp"),
         ({"dense_layers": (3,)}, r"dense_layers must be layers from 0 to 2, got \[3\]"),
     ],
@@ -201,5 +202,5 @@ def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> N
 def test_what_is_written_for_llama_refuses_experts() -> None:
     assert MIXED.beyond_llama == ("num_experts", "num_experts_per_tok")
     assert not knows(MIXED)
-    with pytest.raises(InvalidArchitecture, match="no known model_type can say num_experts"):
+    with pytest.raises(InvalidArchitecture, match="no known model_type can express num_experts"):
         config_from_architecture(MIXED)

@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizer.architecture import Architecture
+from sizer.devices.speed_model import stored_costs
 from sizer.errors import UnknownName
 from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import gguf_name
 from sizer.formats.llamacpp import BASE_TYPES, mix
-from sizer.formats.stored import StoredTensor
+from sizer.formats.stored import StoredTensor, Weights, stored_groups
 from sizer.registry import model
+from sizer.runtimes import runtime
+from sizer.runtimes.llamacpp_weights import repacked_bytes, weights_bytes
 from sizer.tensors import tensor_specs
-from tests.shared_facts import csv_rows, json_lines, needs_shared
+from tests.published_facts import csv_rows, json_lines
 from tests.strategies import architectures
 
 ORACLE = json_lines("oracle_llama_quantize.jsonl")
@@ -53,7 +56,6 @@ def oracle_types(row: dict[str, Any]) -> dict[str, str]:
     return types
 
 
-@needs_shared
 @pytest.mark.parametrize("row", ORACLE, ids=[f"{row['name']}-{row['ftype']}" for row in ORACLE])
 def test_every_tensor_gets_the_type_llama_cpp_gave_it(row: dict[str, Any]) -> None:
     stored = _stored(oracle_architecture(row["shape"]), row["ftype"])
@@ -61,19 +63,15 @@ def test_every_tensor_gets_the_type_llama_cpp_gave_it(row: dict[str, Any]) -> No
     assert sum(t.num_bytes for t in stored) == row["tensor_bytes"]
 
 
-@needs_shared
 def test_an_iq3_mix_has_the_bytes_of_a_published_file() -> None:
     # no IQ1, IQ2 or IQ3 mix is in the quantizer's oracle; this total is printed by llama.cpp for such a file
-    (row,) = [
-        r for r in csv_rows("truth/gguf_sizes.csv") if (r["model"], r["quant"]) == ("SmolLM2-135M", "IQ3_XS")
-    ]
+    (row,) = [r for r in csv_rows("gguf_sizes.csv") if (r["model"], r["quant"]) == ("SmolLM2-135M", "IQ3_XS")]
     stored = _stored(model("SmolLM2-135M").architecture, "IQ3_XS")
     assert sum(t.num_bytes for t in stored) == int(row["tensor_bytes"])
 
 
-@needs_shared
 def test_block_sizes_are_ggmls() -> None:
-    rows = csv_rows("truth/ggml_types.csv")
+    rows = csv_rows("ggml_types.csv")
     assert len(rows) > 20
     for row in rows:
         ours = TYPES[row["type"]]
@@ -132,3 +130,28 @@ def test_fewer_bits_never_take_more_bytes(architecture: Architecture) -> None:
         for name in ("F32", "F16", "Q8_0", "Q6_K", "Q5_K_S", "Q4_K_S")
     ]
     assert sizes == sorted(sizes, reverse=True)
+
+
+@given(architectures(max_layers=14), st.sampled_from(sorted(BASE_TYPES)))
+def test_sums_over_groups_of_layers_are_those_over_each_tensor(architecture: Architecture, name: str) -> None:
+    engine = runtime("llama.cpp")
+    stored = engine.store(architecture, name)
+    each = tuple(stored)
+    assert each == _stored(architecture.unrolled(), name)
+    assert len(stored) == len(each)
+    assert stored[0] == each[0]
+    file = engine.file_bytes(architecture, stored)
+    assert file == engine.file_bytes(architecture, each)
+    assert Weights.of(file, stored) == Weights.of(file, each)
+    assert stored_costs(architecture, stored).step_bytes == stored_costs(architecture, each).step_bytes
+    of_layer = {(gguf_name(t.spec), t.type.name) for t in each}
+    grouped = [
+        (gguf_name(tensor.spec._replace(layer=layer)), tensor.type.name)
+        for tensor, layers in stored_groups(stored)
+        for layer in layers
+    ]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == of_layer
+    for how in ("mapped", "repacked-avx512", "repacked-arm"):
+        assert weights_bytes(stored, how) == weights_bytes(each, how)
+        assert repacked_bytes(stored, how) == repacked_bytes(each, how)

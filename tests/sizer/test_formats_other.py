@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizer.errors import InvalidQuantity, UnknownName
+from sizer.families.hf_config import architecture_from_config
 from sizer.formats import bitnetcpp, bitsandbytes, gptq, mlc, mlx, onnx, safetensors, torchao
 from sizer.formats.recipe import Recipe, canonical_name, for_bits
-from sizer.hf_config import architecture_from_config
 from sizer.registry import model
 from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.tensors import Access, Role, TensorSpec, tensor_specs
@@ -24,7 +24,7 @@ _ROWS = [json.loads(line) for line in _ORACLE.read_text(encoding="utf-8").splitl
 _RECIPES: dict[str, dict[str, Recipe]] = {
     "mlx-lm": dict(mlx.RECIPES),
     "bitsandbytes": dict(bitsandbytes.RECIPES),
-    "onnxruntime": dict(onnx.RECIPES),
+    "onnxruntime": {**onnx.RECIPES, **onnx.UNLISTED},
     "torchao": dict(torchao.RECIPES),
 }
 

@@ -12,7 +12,7 @@ from sizer.formats.gguf_layout import unknown_layout
 from sizer.registry import model, models
 from sizer.runtimes.llamacpp import LlamaCpp
 from sizer.tensors import Role, TensorSpec, tensor_specs
-from tests.shared_facts import csv_rows, needs_shared
+from tests.published_facts import csv_rows
 
 CATALOGUE = {name.lower() for name, row in models().items() if not unknown_layout(row.architecture)}
 
@@ -20,12 +20,11 @@ CATALOGUE = {name.lower() for name, row in models().items() if not unknown_layou
 def _published() -> list[dict[str, str]]:
     return [
         row
-        for row in csv_rows("truth/gguf_sizes.csv")
+        for row in csv_rows("gguf_sizes.csv")
         if row["file_bytes"] and row["config_model"].rsplit("/", 1)[-1].lower() in CATALOGUE
     ]
 
 
-@needs_shared
 @pytest.mark.parametrize("row", _published(), ids=[f"{r['model']}-{r['quant']}" for r in _published()])
 def test_published_file_sizes(row: dict[str, str]) -> None:
     architecture = model(row["config_model"]).architecture
@@ -39,7 +38,6 @@ def test_published_file_sizes(row: dict[str, str]) -> None:
     assert file.total == pytest.approx(int(row["file_bytes"]), rel=1e-4)
 
 
-@needs_shared
 def test_there_are_published_files_to_compare() -> None:
     assert len(_published()) >= 10
 

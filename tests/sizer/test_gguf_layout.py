@@ -1,11 +1,12 @@
 """Layouts of llama.cpp's other models: types against what its quantizer chose, published files, refusals.
 
-The rows are llama.cpp's own answers (benchmarks/oracle_llama_cpp.py); it loaded each of these files first.
+The rows are llama.cpp's own answers (benchmarks/oracles/llama_cpp.py); it loaded each of these files first.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import pytest
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture
-from sizer.estimate import estimate
+from sizer.families.hf_config import architecture_from_config
 from sizer.formats.gguf import gguf_name
 from sizer.formats.gguf_layout import gguf_layout, unknown_layout, windowed_layers
-from sizer.hf_config import architecture_from_config
+from sizer.model_estimate import estimate
 from sizer.registry import model
 from sizer.runtimes.llamacpp import LlamaCpp
-from tests.shared_facts import csv_rows, needs_shared
+from tests.published_facts import csv_rows
 
 ROWS = [
     json.loads(line)
@@ -59,11 +60,10 @@ def test_the_rows_speak_of_every_layout() -> None:
 
 
 def _published(name: str) -> dict[str, str]:
-    (row,) = (r for r in csv_rows("truth/gguf_sizes.csv") if r["model"] == name)
+    (row,) = (r for r in csv_rows("gguf_sizes.csv") if r["model"] == name)
     return row
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("file", "name", "within"),
     [
@@ -79,7 +79,6 @@ def test_published_gemma_files(file: str, name: str, within: float) -> None:
     assert found.total == pytest.approx(int(row["file_bytes"]), rel=within)
 
 
-@needs_shared
 @pytest.mark.parametrize("publisher", ["bartowski", "ggml-org", "unsloth"])
 def test_published_gemma_3_1b_files(publisher: str) -> None:
     row = _published(f"gemma-3-1b-it ({publisher})")
@@ -90,7 +89,6 @@ def test_published_gemma_3_1b_files(publisher: str) -> None:
     assert found.total == pytest.approx(int(row["file_bytes"]), rel=1e-4)
 
 
-@needs_shared
 def test_a_published_bloom_file_stores_its_table_twice() -> None:
     # an older converter wrote the head as well, and an older quantizer gave the fused matrix Q5_K throughout
     row = _published("bloom-560m (QuantFactory)")
@@ -116,8 +114,10 @@ def test_a_published_bloom_file_stores_its_table_twice() -> None:
 def test_what_llama_cpp_does_not_run_is_refused(change: dict[str, Any], fact: str) -> None:
     architecture = architecture_from_config(change)
     assert fact in unknown_layout(architecture)
-    with pytest.raises(InvalidArchitecture, match=f"llama.cpp does not run the kind of .*{fact}"):
-        estimate(architecture=architecture, format="Q4_K_M")
+    found = estimate(architecture=architecture, format="Q4_K_M")
+    assert re.match(f"llama.cpp runs no model of this kind .*{fact}", found.unsupported["weights"])
+    with pytest.raises(InvalidArchitecture, match=f"llama.cpp runs no model of this kind .*{fact}"):
+        assert found.file
 
 
 def _windowed(model_type: str, **keys: Any) -> tuple[Architecture, int]:

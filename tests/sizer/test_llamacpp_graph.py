@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sizer.architecture import Architecture, MlpKind, NormKind
 from sizer.registry import model
 from sizer.runtimes.llamacpp import LlamaCpp, approximate_compute_buffer_bytes, compute_buffer_bytes
-from sizer.runtimes.llamacpp_graph import compute_bytes, knows, reserve
+from sizer.runtimes.llamacpp_buffer import compute_bytes, reserve
+from sizer.runtimes.llamacpp_graph import knows
 from sizer.workload import CACHE_TYPES, QUANTIZED_CACHE_TYPES, Workload
-from tests.shared_facts import json_lines, needs_shared
+from tests.published_facts import json_lines
 from tests.sizer.test_formats_llamacpp import oracle_architecture
 from tests.sizer.test_memory import oracle_workload
 from tests.strategies import architectures
@@ -32,7 +33,6 @@ TINY = Architecture(
 )
 
 
-@needs_shared
 def test_the_compute_buffer_is_llama_cpps_in_every_row() -> None:
     assert len(ORACLE) > 100
     for row in ORACLE:
@@ -152,7 +152,6 @@ def test_an_unknown_graph_is_approximated_and_said_to_be(a: Architecture) -> Non
         assert compute_buffer_bytes(a, w) == approximate_compute_buffer_bytes(a, w)
 
 
-@needs_shared
 def test_the_approximation_is_near_llama_cpps() -> None:
     # Found on 181 rows: median 1.2 %, 90 % within 6.6 %, worst 28 % (a 4096-row vocabulary with a quantized
     # cache, whose keys and values llama.cpp turns by a Hadamard matrix; the approximation leaves that out).

@@ -1,4 +1,4 @@
-"""Memory of llama.cpp's other models against what it allocated (benchmarks/oracle_llama_cpp.py)."""
+"""Memory of llama.cpp's other models against what it allocated (benchmarks/oracles/llama_cpp.py)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
-from sizer.estimate import estimate
+from sizer.families.hf_config import architecture_from_config
 from sizer.formats.gguf_layout import windowed_layers
-from sizer.hf_config import architecture_from_config
 from sizer.memory import kv_cache_bytes, window_cells
+from sizer.model_estimate import estimate
 from sizer.registry import model
 from sizer.runtimes.llamacpp import LlamaCpp
 from sizer.runtimes.llamacpp_graph import knows

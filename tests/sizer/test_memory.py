@@ -14,7 +14,7 @@ from sizer.memory import kv_bytes_per_token, kv_cache_bytes
 from sizer.registry import model
 from sizer.runtimes.llamacpp import LlamaCpp
 from sizer.workload import Workload
-from tests.shared_facts import json_lines, needs_shared
+from tests.published_facts import json_lines
 from tests.sizer.test_formats_llamacpp import oracle_architecture
 from tests.strategies import architectures
 
@@ -32,7 +32,6 @@ def oracle_workload(row: dict[str, Any]) -> Workload:
     )
 
 
-@needs_shared
 def test_the_kv_cache_is_llama_cpps_in_every_row() -> None:
     assert len(ORACLE) > 100
     for row in ORACLE:
@@ -40,7 +39,6 @@ def test_the_kv_cache_is_llama_cpps_in_every_row() -> None:
         assert size == pytest.approx(row["kv_mib"], abs=0.006), row["name"]  # printed to two decimals
 
 
-@needs_shared
 def test_the_output_buffer_is_one_row_of_logits() -> None:
     for row in ORACLE:
         a = oracle_architecture(row["shape"])

@@ -11,7 +11,7 @@ from sizer.errors import InvalidFile, SizerError, UnknownName
 from sizer.readers import read_model
 from sizer.readers.config_json import MAX_CONFIG_BYTES
 from sizer.registry import model
-from tests.sizer.test_hf_config import LLAMA
+from tests.sizer.families.test_hf_config import LLAMA
 
 
 def test_a_catalogue_name_in_any_case_with_or_without_its_owner() -> None:
@@ -43,7 +43,7 @@ def test_an_unknown_name_suggests_near_ones() -> None:
         (b"[1, 2]", "is not a JSON object"),
         (b"[" * 100_000, "is not JSON"),
         (b" " * (MAX_CONFIG_BYTES + 1), "is larger than"),
-        (b'{"model_type": "llama"}', "num_attention_heads: missing"),
+        (b'{"model_type": "mobilellm"}', "hidden_size: missing"),
         (
             b'{"model_type": "llama", "num_attention_heads": 1e999}',
             "num_attention_heads: expected a whole number",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
 
 from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture, UnknownName
-from sizer.estimate import Estimate, estimate
+from sizer.model_estimate import Estimate, estimate
 from sizer.registry import model
 from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.workload import Workload
-from tests.shared_facts import csv_rows, needs_shared
 
 SMOL = model("SmolLM2-135M").architecture
 
@@ -27,29 +25,6 @@ def _sized(
         runtime=engine,
         workload=Workload(context_tokens=context, cache_type=cache),
     )
-
-
-@needs_shared
-@pytest.mark.parametrize(
-    "name", ["SmolLM2-135M", "SmolLM2-360M", "SmolLM2-1.7B", "Llama-3.2-1B", "TinyLlama-1.1B"]
-)
-def test_web_llm_memory_is_what_its_model_list_states(name: str) -> None:
-    """vram_required_MB (in fact MiB) of WebLLM's list; 16-bit builds 2,048 wide take up to 2.3 % more."""
-    pattern = re.compile(rf"{re.escape(name)}-(?:Instruct|Chat-v1.0)-(q[04]f(?:16|32)(?:_1)?)(-1k)?")
-    checked = 0
-    for row in csv_rows("truth/latency.csv"):
-        found = pattern.fullmatch(row["model"])
-        if not found:
-            continue
-        cache = "F16" if "f16" in found[1] else "F32"
-        sized = _sized(name, found[1], int(row["context_len"]), cache)
-        stated = float(row["peak_memory_bytes"]) / 1e6 * 2**20
-        memory = sized.memory.total_bytes - sized.memory.output_bytes
-        assert 0.977 * stated <= memory <= 1.0001 * stated, row["model"]
-        if model(name).architecture.hidden_size < 2048:
-            assert memory == pytest.approx(stated, rel=1e-4), row["model"]
-        checked += 1
-    assert checked >= 1
 
 
 @pytest.mark.parametrize("name", RUNTIME_NAMES)
@@ -121,6 +96,6 @@ def test_unknown_runtimes_list_the_known_ones() -> None:
         runtime("mlxx")
 
 
-def test_bitnet_cpp_refuses_what_llama_cpp_cannot_hold_but_says_the_parameters() -> None:
-    with pytest.raises(InvalidArchitecture, match="bitnet.cpp does not run 'opt-1.3b' .*1,315,758,080"):
+def test_bitnet_cpp_refuses_what_llama_cpp_cannot_hold() -> None:
+    with pytest.raises(InvalidArchitecture, match="bitnet.cpp runs no model of this kind .*position learned"):
         runtime("bitnet.cpp").store(model("opt-1.3b").architecture, "I2_S")

@@ -9,7 +9,7 @@ import pytest
 
 from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture
-from sizer.hf_config import architecture_from_config, config_from_architecture
+from sizer.families.hf_config import architecture_from_config, config_from_architecture
 from tests.sizer.test_architecture import SMALL
 
 LLAMA_KEYS: dict[str, Any] = {
@@ -17,6 +17,7 @@ LLAMA_KEYS: dict[str, Any] = {
     "hidden_size": 64,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
+    "num_key_value_heads": 2,
     "intermediate_size": 128,
 }
 
@@ -62,7 +63,13 @@ def test_sliding_windows_are_read(
     assert (a.sliding_window, a.sliding_layers) == (window, layers)
 
 
-@pytest.mark.parametrize("model_type", ["gemma2", "gemma3_text", "qwen2", "qwen3"])
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        *("cohere2", "cwm", "exaone4", "gemma2", "gemma3_text", "ministral", "olmo3", "qwen2", "qwen3"),
+        *("smollm3", "vaultgemma"),
+    ],
+)
 def test_sliding_layers_are_those_of_transformers(model_type: str) -> None:
     transformers = pytest.importorskip("transformers")
     keys = {"num_hidden_layers": 13, "use_sliding_window": True, "max_window_layers": 5, "sliding_window": 64}
@@ -87,5 +94,5 @@ def test_unrolling_keeps_the_windows_of_each_run() -> None:
         replace(a, sliding_layers=(3,))
     with pytest.raises(InvalidArchitecture, match="sliding_window: missing"):
         replace(a, sliding_window=None)
-    with pytest.raises(InvalidArchitecture, match="config: sliding_layers cannot be said"):
+    with pytest.raises(InvalidArchitecture, match="config: sliding_layers cannot be expressed"):
         config_from_architecture(a)

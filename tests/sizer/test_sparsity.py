@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity
-from sizer.estimate import Estimate, estimate
+from sizer.model_estimate import Estimate, estimate
 from sizer.registry import model
 from sizer.sparsity import Pattern, check_fraction, removed, without_heads_and_columns, zeros
 from sizer.tensors import count_parameters, tensor_specs
@@ -83,5 +83,5 @@ def test_two_of_four_is_half() -> None:
 
 
 def test_layers_that_differ_are_not_pruned_by_one_share() -> None:
-    with pytest.raises(InvalidQuantity, match="sparsity: 'OpenELM-450M' has heads and MLP widths of its own"):
+    with pytest.raises(InvalidQuantity, match="sparsity: 'OpenELM-450M' has different heads and FFN sizes"):
         without_heads_and_columns(model("OpenELM-450M").architecture, 0.5)

@@ -9,12 +9,20 @@ import pytest
 from hypothesis import given
 
 from sizer.architecture import Architecture
-from sizer.hf_config import FAMILIES, architecture_from_config
+from sizer.families.hf_config import FAMILIES, architecture_from_config
 from sizer.registry import CatalogueModel, models
-from sizer.tensors import Access, Role, count_parameters, tensor_specs
-from tests.shared_facts import json_lines, needs_shared
+from sizer.tensors import (
+    Access,
+    Role,
+    TensorSpec,
+    count_parameters,
+    parameters_of,
+    tensor_groups,
+    tensor_specs,
+)
+from tests.published_facts import json_lines
 from tests.sizer.test_architecture import SMALL
-from tests.strategies import architectures
+from tests.strategies import any_architectures, architectures
 
 # Facts that the truth file keeps under "extras", in our config keys.
 _EXTRA_KEYS = {"shared_ffn": "shared_mlp", "extra_norm_per_layer": "sub_norms"}
@@ -45,7 +53,7 @@ def _truth_config(row: dict[str, Any]) -> dict[str, Any]:
 
 KNOWN = [
     row
-    for row in json_lines("truth/configs.jsonl")
+    for row in json_lines("configs.jsonl")
     if row["model_type"] in FAMILIES and (row["params_published"] or row["params_computed"])
 ]
 
@@ -69,7 +77,6 @@ def test_mobilellm_125m_has_the_count_of_its_paper() -> None:
     assert _total(replace(SMALL, num_layers=30)) == 124_635_456
 
 
-@needs_shared
 @pytest.mark.parametrize("row", KNOWN, ids=[row["model"] for row in KNOWN])
 def test_every_published_count_to_the_last_weight(row: dict[str, Any]) -> None:
     # gemma-3-4b was published with 64 vocabulary rows fewer than its config has; its note says so
@@ -80,11 +87,13 @@ def test_every_published_count_to_the_last_weight(row: dict[str, Any]) -> None:
     assert _total(architecture_from_config(_truth_config(row), row["model"])) == expected
 
 
-@needs_shared
 def test_the_truth_file_has_rows_of_every_family() -> None:
     assert len(KNOWN) >= 52
-    unpublished = {"olmo2", "lfm2", "granite", "mixtral", *(name for name in FAMILIES if "moe" in name)}
-    assert {row["model_type"] for row in KNOWN} >= FAMILIES.keys() - unpublished
+    assert {row["model_type"] for row in KNOWN} >= {
+        *("bitnet", "bloom", "distilbert", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo"),
+        *("gpt_neox", "llama", "minicpm", "mistral", "mobilellm", "olmo", "openelm", "opt", "phi", "phi3"),
+        *("qwen2", "qwen3", "stablelm"),
+    }
 
 
 @pytest.mark.parametrize("row", models().values(), ids=models())
@@ -158,3 +167,34 @@ def test_sharing_stores_fewer_and_never_more(architecture: Architecture) -> None
 @given(architectures())
 def test_one_more_layer_never_removes_weights(architecture: Architecture) -> None:
     assert _total(replace(architecture, num_layers=architecture.num_layers + 1)) > _total(architecture)
+
+
+def _each(a: Architecture) -> list[TensorSpec]:
+    """Every tensor, from the groups: that of the first layer with the number of each other layer."""
+    first = "model.layers.0."
+    found = []
+    for spec, layers in tensor_groups(a):
+        for layer in layers:
+            name = spec.name if layer is None else spec.name.replace(first, f"model.layers.{layer}.")
+            found.append(spec._replace(name=name, layer=layer))
+    return sorted(found, key=lambda spec: spec.name)
+
+
+def test_a_layer_stands_for_all_where_all_are_alike() -> None:
+    # embedding, norm after the last layer; two norms and seven matrices of a Llama layer
+    assert len(tensor_groups(SMALL)) == 2 + 9
+    assert {len(group.layers) for group in tensor_groups(SMALL)} == {1, SMALL.num_layers}
+    windows = replace(SMALL, sliding_window=64, sliding_layers=(0,))
+    assert tensor_groups(windows) == tensor_groups(SMALL)
+
+
+@pytest.mark.parametrize("row", models().values(), ids=models())
+def test_the_groups_of_a_model_hold_each_of_its_tensors_once(row: CatalogueModel) -> None:
+    a = row.architecture
+    assert _each(a) == sorted(tensor_specs(a), key=lambda spec: spec.name)
+    assert parameters_of(a) == count_parameters(tensor_specs(a))
+
+
+@given(any_architectures(max_layers=12))
+def test_groups_hold_each_tensor_once(a: Architecture) -> None:
+    assert _each(a) == sorted(tensor_specs(a), key=lambda spec: spec.name)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from reports.figures import frontier_figure, frontier_info
-from search.law.pareto import Cost
+from search.config.objectives import Objective
 from search.store.results import SearchResult
 
 
@@ -26,7 +26,7 @@ def test_points_front_and_dominated(result: SearchResult) -> None:
 def test_hover_tells_the_model(result: SearchResult) -> None:
     lines = frontier_info(result).front[2].hover.split("<br>")
     assert lines[0] == "<b>trial 1</b>, on the frontier"
-    assert lines[1] == "8 x 192, 6/2 heads"
+    assert lines[1] == "8 x 192, 6 query / 2 KV heads"
     assert lines[3] == "2.2480 ± 0.0062 bits per byte after 1,000 steps"
 
 
@@ -83,7 +83,7 @@ def test_figure_draws_a_step_and_marks_trials(result: SearchResult) -> None:
 
 
 def test_speed_is_better_to_the_right(result: SearchResult) -> None:
-    info = frontier_info(result, Cost.DECODE)
+    info = frontier_info(result, Objective.DECODE)
     # the fixture's speed falls with the file's bytes, so the same models are on the frontier, fastest first
     assert [point.trial for point in info.front] == [12, 0, 1, 4, 5, 8, 10]
     speeds = [point.cost for point in info.front]
@@ -92,7 +92,7 @@ def test_speed_is_better_to_the_right(result: SearchResult) -> None:
     assert (first.cost_low / first.cost, first.cost_high / first.cost) == pytest.approx((0.7, 1.4))
     # the slowest makes 416 tokens/s: a line at 200 would squeeze the points
     assert info.limit is None
-    assert "least speed 200 tokens/s" in info.subtitle
+    assert "min speed 200 tokens/s" in info.subtitle
     step = frontier_figure(info).data[0]
     # a slower model is never worse than the fastest that is at least as fast: flat to the left edge
     assert step.x[-1] == info.cost_range[0] < step.x[-2]
@@ -100,8 +100,8 @@ def test_speed_is_better_to_the_right(result: SearchResult) -> None:
 
 
 def test_speed_has_bars_across_and_memory_has_none(result: SearchResult) -> None:
-    speed = frontier_figure(frontier_info(result, Cost.DECODE))
-    memory = frontier_figure(frontier_info(result, Cost.MEMORY))
+    speed = frontier_figure(frontier_info(result, Objective.DECODE))
+    memory = frontier_figure(frontier_info(result, Objective.MEMORY))
     bars = [trace.error_x.array for trace in speed.data if trace.error_x.array is not None]
     assert sum(map(len, bars)) == 11
     assert all(trace.error_x.array is None for trace in memory.data)
@@ -109,7 +109,7 @@ def test_speed_has_bars_across_and_memory_has_none(result: SearchResult) -> None
 
 
 def test_without_a_device_there_is_no_speed_to_draw(result_of: Callable[..., SearchResult]) -> None:
-    info = frontier_info(result_of(None), Cost.DECODE)
+    info = frontier_info(result_of(None), Objective.DECODE)
     assert info.notice == "No speed was predicted: the study names no device."
     assert info.front == ()
 

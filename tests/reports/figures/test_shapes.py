@@ -13,12 +13,12 @@ from reports.figures.importance import importance_figure, importance_info
 from reports.figures.ladder import format_bytes_figure, format_score_figure, ladder_info, rounding_figure
 from reports.figures.parallel import parallel_figure, parallel_info
 from reports.figures.rungs import losses_info, rungs_info, training_figure
-from reports.study_figures import compared_cohort, study_figures
-from search.law.importance import Importance, Importances
-from search.run.curves import Curve, CurvePoint
+from reports.figures.study import compared_cohort, study_figures
+from search.analysis.cohorts import cohorts, longest_cohort
+from search.analysis.importance import Importance, Importances
+from search.run.learning_curves import CurvePoint, LearningCurve
 from search.store.results import SearchResult
-from search.trust.cohorts import cohorts, longest_cohort
-from sizer.estimate import estimate
+from sizer.model_estimate import estimate
 
 ResultOf = Callable[..., SearchResult]
 
@@ -106,7 +106,12 @@ def test_one_rung_has_no_lines(result: SearchResult) -> None:
 
 def test_curves_of_the_studys_own_seed_only(in_rungs: SearchResult) -> None:
     points = (CurvePoint(1, 5.5, 0), CurvePoint(100, 3.25, 0))
-    curves = (Curve(0, 0, points), Curve(1, 0, points), Curve(1, 1, points), Curve(99, 0, points))
+    curves = (
+        LearningCurve(0, 0, points),
+        LearningCurve(1, 0, points),
+        LearningCurve(1, 1, points),
+        LearningCurve(99, 0, points),
+    )
     info = losses_info(in_rungs, curves)
     assert [line.trial for line in info.lines] == [0, 1]  # the frontier's on top; 99 is of no trial
     assert info.lines[0].values == (5.5, 3.25)
@@ -119,7 +124,7 @@ def test_many_curves_are_thinned_but_the_frontiers_stay(in_rungs: SearchResult) 
     record = in_rungs.records[0]
     records = (*in_rungs.records, *(replace(record, number=n) for n in range(100, 200)))
     many = replace(in_rungs, records=records)
-    curves = [Curve(r.number, 0, (CurvePoint(1, 5.0, 0),)) for r in records]
+    curves = [LearningCurve(r.number, 0, (CurvePoint(1, 5.0, 0),)) for r in records]
     info = losses_info(many, curves)
     assert len(info.lines) == 60
     assert info.lines[-1].trial == 1
@@ -168,7 +173,7 @@ def test_importance_says_what_can_be_told_from_nothing() -> None:
     )
     info = importance_info(found)
     assert [(bar.label, bar.matters) for bar in info.bars] == [("width", True), ("head dimension", False)]
-    assert info.bars[1].hover.endswith("cannot be told from nothing")
+    assert info.bars[1].hover.endswith("not distinguishable from 0")
     assert "12 models after 300 steps" in info.subtitle
     assert "0.0400" in info.subtitle
     low, high = info.value_range
@@ -179,7 +184,7 @@ def test_importance_says_what_can_be_told_from_nothing() -> None:
 
 def test_a_law_that_knows_nothing_draws_nothing() -> None:
     useless = Importances(steps=1, models=8, features=(), error=0.2, error_of_mean=0.1)
-    assert importance_info(useless).notice.startswith("The law knows no more than the mean")
+    assert importance_info(useless).notice.startswith("The law predicts no better than the mean")
     assert importance_info(None).notice.startswith("Fewer than 8 models")
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from search.reproductions.agreement import (
+    AgreementVerdict,
     OrderFinding,
-    Verdict,
     findings,
     paired_difference,
     student_t,
     verdict,
 )
-from search.reproductions.reproduction_runs import Run
+from search.reproductions.reproduction_runs import ReproductionRun
 from search.reproductions.reproductions import Claim
-from search.trust.ranking import Interval
+from search.stats.rank_correlation import Interval
 from tests.search.reproduction_runs import arm, run, small
 
 CLAIM = Claim(text="deep beats wide", better="deep", worse="wide", published=(45.0, 44.0))
@@ -59,24 +59,24 @@ def test_one_seed_has_a_difference_but_no_range() -> None:
     found = paired_difference([run("deep", 0, [2.0, 2.0]).proxy], [run("wide", 0, [2.3, 2.5]).proxy])
     assert found.value == pytest.approx(0.4)
     assert (found.low, found.high) == (None, None)
-    assert verdict(found) is Verdict.CANNOT_TELL
+    assert verdict(found) is AgreementVerdict.CANNOT_TELL
 
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [
-        (0.001, 0.2, Verdict.AGREES),
-        (-0.2, -0.001, Verdict.DISAGREES),
-        (-0.001, 0.2, Verdict.CANNOT_TELL),
-        (0.0, 0.2, Verdict.CANNOT_TELL),
-        (None, None, Verdict.CANNOT_TELL),
+        (0.001, 0.2, AgreementVerdict.AGREES),
+        (-0.2, -0.001, AgreementVerdict.DISAGREES),
+        (-0.001, 0.2, AgreementVerdict.CANNOT_TELL),
+        (0.0, 0.2, AgreementVerdict.CANNOT_TELL),
+        (None, None, AgreementVerdict.CANNOT_TELL),
     ],
 )
-def test_a_verdict_is_the_ranges_alone(low: float | None, high: float | None, said: Verdict) -> None:
+def test_a_verdict_is_the_ranges_alone(low: float | None, high: float | None, said: AgreementVerdict) -> None:
     assert verdict(Interval(value=0.1, low=low, high=high)) is said
 
 
-def _runs(gap: float, wobble: float, seeds: int = 3) -> list[Run]:
+def _runs(gap: float, wobble: float, seeds: int = 3) -> list[ReproductionRun]:
     """Runs in which deep is better by the gap, give or take the wobble by turns of the seed."""
     found = []
     for seed in range(seeds):
@@ -88,17 +88,17 @@ def _runs(gap: float, wobble: float, seeds: int = 3) -> list[Run]:
 @pytest.mark.parametrize(
     ("gap", "wobble", "said"),
     [
-        (0.05, 0.001, Verdict.AGREES),
-        (-0.05, 0.001, Verdict.DISAGREES),
-        (0.05, 0.05, Verdict.CANNOT_TELL),
+        (0.05, 0.001, AgreementVerdict.AGREES),
+        (-0.05, 0.001, AgreementVerdict.DISAGREES),
+        (0.05, 0.05, AgreementVerdict.CANNOT_TELL),
     ],
 )
-def test_claims_are_judged(gap: float, wobble: float, said: Verdict) -> None:
+def test_claims_are_judged(gap: float, wobble: float, said: AgreementVerdict) -> None:
     found = findings(small(ARMS, [CLAIM, QUESTION]), _runs(gap, wobble))
     judged, asked = found.claims
     assert judged.verdict is said
     assert judged.seeds == 3
-    assert asked.verdict is Verdict.OPEN  # nothing was published that it could agree with
+    assert asked.verdict is AgreementVerdict.OPEN  # nothing was published that it could agree with
     assert asked.difference == judged.difference
 
 
@@ -132,14 +132,14 @@ def test_an_order_as_published_agrees() -> None:
     order = _order([2.9, 2.8, 2.7, 2.6, 2.4, 2.5, 2.3, 2.2, 2.1])
     assert order.spearman.value == pytest.approx(1 - 12 / 720)
     assert order.kendall.value == pytest.approx(1 - 2 / 36)
-    assert order.verdict is Verdict.AGREES
+    assert order.verdict is AgreementVerdict.AGREES
     assert order.by_depth == pytest.approx(1.0)  # layers rise with the published values here
 
 
 def test_an_order_turned_about_disagrees() -> None:
     order = _order([2.1, 2.2, 2.3, 2.5, 2.4, 2.6, 2.7, 2.8, 2.9])
     assert order.spearman.value == pytest.approx(12 / 720 - 1)
-    assert order.verdict is Verdict.DISAGREES
+    assert order.verdict is AgreementVerdict.DISAGREES
 
 
 def test_an_order_with_little_in_it_cannot_tell() -> None:
@@ -147,21 +147,21 @@ def test_an_order_with_little_in_it_cannot_tell() -> None:
     assert order.spearman.low is not None
     assert order.spearman.high is not None
     assert order.spearman.low < 0 < order.spearman.high
-    assert order.verdict is Verdict.CANNOT_TELL
+    assert order.verdict is AgreementVerdict.CANNOT_TELL
 
 
 def test_an_order_of_few_arms_is_none() -> None:
     # four in the published order: by chance once in 24 times, which 95 % must not pass
     order = _order([2.4, 2.3, 2.2, 2.1])
-    assert (order.spearman.value, order.verdict) == (None, Verdict.MISSING)
-    assert _order([2.5, 2.4, 2.3, 2.2, 2.1]).verdict is Verdict.AGREES
+    assert (order.spearman.value, order.verdict) == (None, AgreementVerdict.MISSING)
+    assert _order([2.5, 2.4, 2.3, 2.2, 2.1]).verdict is AgreementVerdict.AGREES
 
 
 def test_nothing_trained_is_said() -> None:
     found = findings(small(ARMS, [CLAIM], ranked=True), [])
     assert found.runs == 0
     assert found.claims[0].difference == Interval(value=None, low=None, high=None)
-    assert found.claims[0].verdict is Verdict.MISSING
+    assert found.claims[0].verdict is AgreementVerdict.MISSING
     assert found.order is not None
-    assert found.order.verdict is Verdict.MISSING
+    assert found.order.verdict is AgreementVerdict.MISSING
     assert found.to_dict()["schema"] == "sizer.reproduction/1"

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from search.proxy.train import train_proxy
-from search.proxy.training import TRAINER_REVISION
 from search.reproductions import reproduce, reproductions
 from search.reproductions.effort import Effort, effort_within, expected_seconds, within
 from search.reproductions.reproduction_runs import stored_runs
 from search.run import executors
+from search.run.tasks import TrainingTask
 from search.store.results import Candidate, ProxyResult, TrialStatus
+from search.training.score import train_proxy
+from search.training.training_run import TRAINER_REVISION
 from sizer.errors import InvalidQuantity, StudyError
 
 TOML = """
@@ -104,7 +105,7 @@ def test_a_reproduction_from_the_command_line(tiny: None, trained: list[Any], si
     ran = sizer(*COMMAND, "--json")
     assert ran.code == 0, ran.err
     assert trained == ALL  # every arm of a seed before the next seed
-    assert "4 runs of 3 steps, 0 of them there, 384 tokens to go" in ran.err
+    assert "4 runs of 3 steps, 0 of them stored, 384 tokens to go" in ran.err
     assert "below 1,000 steps" in ran.err
     assert ran.json["schema"] == "sizer.reproduction/1"
     assert ran.json["cost"]["runs"] == 4
@@ -119,7 +120,7 @@ def test_a_reproduction_from_the_command_line(tiny: None, trained: list[Any], si
 
     again = sizer(*COMMAND)
     assert again.code == 0
-    assert "4 of them there, 0 tokens to go" in again.err
+    assert "4 of them stored, 0 tokens to go" in again.err
     assert "Tiny: wide against narrow" in again.out
     more = sizer(*COMMAND, "--seeds", "3", "--markdown", "page.md")
     assert trained[4:] == [("wide", 2), ("narrow", 2)]  # what was there is not trained again
@@ -176,7 +177,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(
     monkeypatch.setattr(executors, "train_proxy", interrupted)
     ran = sizer(*COMMAND)
     assert ran.code == 130
-    assert "the same command goes on" in ran.err
+    assert "the same command continues" in ran.err
     assert len(RUNS.read_text(encoding="utf-8").splitlines()) == 1  # the run under way is not kept
     monkeypatch.setattr(executors, "train_proxy", whole)
     assert sizer(*COMMAND).code == 0
@@ -189,14 +190,14 @@ def test_workers_stopped_before_they_began_are_no_error(
     class Stopped(executors.InProcess):
         """As a pool whose workers saw the wish to stop while they were starting."""
 
-        def finished(self) -> list[tuple[executors.Task, ProxyResult]]:
+        def finished(self) -> list[tuple[TrainingTask, ProxyResult]]:
             signal.raise_signal(signal.SIGTERM)
             raise StudyError("workers: the process that trained trial 0 died 2 times")
 
     monkeypatch.setattr(reproduce, "InProcess", Stopped)
     ran = sizer(*COMMAND)
     assert ran.code == 130
-    assert "the same command goes on" in ran.err
+    assert "the same command continues" in ran.err
 
 
 def test_other_steps_or_another_shape_are_other_runs(
@@ -313,11 +314,11 @@ def test_nothing_is_trained_where_nothing_is_asked(tiny: None, trained: list[Any
     ("arguments", "said"),
     [
         (("swiglo",), "unknown reproduction 'swiglo'"),
-        (("tiny", "--all"), "--all: repeats everything, got NAME 'tiny' as well"),
+        (("tiny", "--all"), "--all: repeats all comparisons, got NAME 'tiny' too"),
         (("tiny", "--steps", "0"), "steps: must be from 1"),
         (("tiny", "--seeds", "0"), "seeds: must be from 1 to 100, got 0"),
         (("tiny", "--minutes", "-1"), "minutes: must be more than 0"),
-        (("tiny", "--minutes", "5", "--seeds", "2"), "minutes: chooses seeds and steps itself"),
+        (("tiny", "--minutes", "5", "--seeds", "2"), "minutes: chooses seeds and steps;"),
         (("tiny", "--workers", "0"), "workers: must be from 1 to 512, got 0"),
     ],
 )

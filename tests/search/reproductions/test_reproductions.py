@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from search.proxy.quantize import check_format
 from search.reproductions.reproductions import Reproduction, Scale, reproduction, reproductions
+from search.training.quantize import check_format
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.tensors import count_parameters, tensor_specs
-from tests.shared_facts import csv_rows, needs_shared
+from tests.published_facts import csv_rows
 
 ALL = tuple(reproductions().values())
 SHAPE = Architecture(
@@ -172,10 +172,9 @@ _ROWS = {
 }
 
 
-@needs_shared
 @pytest.mark.parametrize("name", _ROWS)
 def test_values_are_those_of_the_fact_file(name: str) -> None:
-    rows = csv_rows("truth/quality.csv")
+    rows = csv_rows("quality.csv")
     for label, study, model in _ROWS[name]:
         # of rows of other amounts of training tokens, the comparison's is the first
         row = next(r for r in rows if r["study"] == study and r["model"] == model)
@@ -193,9 +192,8 @@ def test_values_are_those_of_the_fact_file(name: str) -> None:
             )
 
 
-@needs_shared
 def test_the_nine_shapes_are_those_of_the_fact_file() -> None:
-    rows = [r for r in csv_rows("truth/quality.csv") if r["study"] == "depth_vs_width"]
+    rows = [r for r in csv_rows("quality.csv") if r["study"] == "depth_vs_width"]
     found = {}
     for arm in reproduction("depth-vs-width").arms:
         assert arm.published is not None
@@ -213,14 +211,13 @@ def test_the_nine_shapes_are_those_of_the_fact_file() -> None:
     }
 
 
-@needs_shared
 def test_perplexities_are_those_of_the_fact_file() -> None:
     ppl = {
         r["model"].removeprefix("MobileLLM-ParetoQ-"): float(r["wiki_ppl"])
-        for r in csv_rows("truth/quality.csv")
+        for r in csv_rows("quality.csv")
         if r["study"] == "paretoq_bits"
     }
-    bitnet = {r["model"]: r["other"] for r in csv_rows("truth/quality.csv") if r["study"] == "bitnet_b158"}
+    bitnet = {r["model"]: r["other"] for r in csv_rows("quality.csv") if r["study"] == "bitnet_b158"}
     published = [c.published for c in reproduction("bits").claims]
     assert published == [
         (ppl["125M-BF16"], ppl["125M-2-bit"]),

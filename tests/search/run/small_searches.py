@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from search.run.loop import Progress
-from search.space.config import SearchConfig
+from search.config.config import SearchConfig
+from search.run.progress import SearchProgress
 from tests.search_runs import TEXT
 
 
@@ -19,7 +18,7 @@ def write_text(folder: Path) -> Path:
 
 def small_config(corpus: Path, **changes: object) -> SearchConfig:
     """Three models of at most 120 kB for six steps, but for what is changed."""
-    tiny = SearchConfig(
+    tiny = SearchConfig.build(
         max_size_bytes=120_000,
         trials=3,
         steps=6,
@@ -32,8 +31,8 @@ def small_config(corpus: Path, **changes: object) -> SearchConfig:
         max_executed_layers=3,
         final_seeds=1,
     )
-    return replace(tiny, **changes)  # type: ignore[arg-type]
+    return tiny.changed(**changes)
 
 
-def quiet(progress: Progress) -> None:
+def quiet(progress: SearchProgress) -> None:
     """A hook that shows nothing."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import doctest
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.proxy.stepper import Precision
-from search.proxy.training import StepReport, TrainConfig
 from search.run import executors
-from search.run.executors import InProcess, Task, WorkerPool, divided
+from search.run.executors import InProcess, WorkerPool, divided
+from search.run.places import load_same
+from search.run.tasks import TrainingTask
 from search.store.results import Candidate, ProxyResult, TrialStatus
 from search.text.corpus import load_corpus
+from search.training.train_step import ProductPrecision
+from search.training.training_run import StepReport, TrainConfig
 from sizer.errors import StudyError
 from tests.search.records import TINY
 from tests.search_runs import TEXT
@@ -30,13 +35,13 @@ TRAINING = TrainConfig(
     val_chunks=4,
     warmup_steps=2,
     cooldown_steps=0,
-    dtype=Precision.FP32,
+    dtype=ProductPrecision.FP32,
     fused=False,
 )
 
 
-def _task(number: int, folder: Path, *, steps: int = 30) -> Task:
-    return Task(
+def _task(number: int, folder: Path, *, steps: int = 30) -> TrainingTask:
+    return TrainingTask(
         number=number,
         rung=0,
         candidate=Candidate(architecture=replace(TINY, num_layers=1 + number), format="Q4_0"),
@@ -100,7 +105,7 @@ def test_workers_train_as_this_process_does(text: str, tmp_path: Path) -> None:
 def test_a_worker_that_dies_is_replaced_once(text: str, tmp_path: Path) -> None:
     deaths = 0
 
-    def kill(task: Task, step: StepReport) -> None:
+    def kill(task: TrainingTask, step: StepReport) -> None:
         nonlocal deaths
         if step.step == 10 and deaths < limit:
             deaths += 1
@@ -152,3 +157,29 @@ def test_asked_to_stop_a_worker_leaves_its_checkpoint(text: str, tmp_path: Path)
     assert 0 < result.steps < 100_000
     assert task.checkpoint is not None
     assert task.checkpoint.is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal at a parent's death is Linux's")
+def test_a_worker_ends_with_its_parent() -> None:
+    script = (
+        "import os, time; from search.run.executors import end_with_parent\n"
+        "parent = os.getpid(); child = os.fork()\n"
+        "if not child: end_with_parent(parent); print('up', flush=True); time.sleep(600)\n"
+        "print(child, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        printed = {parent.stdout.readline().strip(), parent.stdout.readline().strip()}
+        (child,) = printed - {"up"}
+        parent.kill()
+    end = time.monotonic() + 5
+    while Path(f"/proc/{child}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_worker_with_another_text_refuses(text: str) -> None:
+    load = partial(load_corpus, text)
+    assert load_same(load, load().digest).name == "text.py"
+    with pytest.raises(StudyError, match=r"corpus: 'text.py' is another text on .* \(digest"):
+        load_same(load, "0" * 64)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.run.forecast import _most, forecast, step_seconds, within
-from search.space.config import SearchConfig
+from search.config.config import SearchConfig
+from search.run.forecast import _most, forecast, small_enough, step_seconds, within
 from sizer.errors import InvalidQuantity, NoFit
+from sizer.shapes.near_count import architecture_near
+from sizer.tensors import count_parameters, tensor_specs
 
-CONFIG = SearchConfig(trials=9, steps=9000, batch_size=8, seq_len=128, formats=("Q4_0", "Q8_0"))
+CONFIG = SearchConfig.build(
+    trials=9, steps=9000, batch_size=8, seq_len=128, formats=("Q4_0", "Q8_0"), audit_pairs=0
+)
 
 
 def test_a_forecast_by_hand() -> None:
@@ -24,18 +26,20 @@ def test_a_forecast_by_hand() -> None:
     assert found.text() == "9 models for 1,000 then 3,000 then 9,000 steps, 22.43M tokens, about 36m 44s"
     # a study with few-bit formats scores every run to an earlier rung after a tenth more on a copy
     aside = 9 * 100 + 3 * 300
-    assert forecast(replace(CONFIG, formats=("TQ1_0", "Q8_0")), 0.1).steps == steps + aside
-    assert forecast(replace(CONFIG, workers=2), 0.1).seconds == pytest.approx(found.seconds / 2)
+    assert forecast(CONFIG.changed(formats=("TQ1_0", "Q8_0")), 0.1).steps == steps + aside
+    assert forecast(CONFIG.changed(workers=2), 0.1).seconds == pytest.approx(found.seconds / 2)
+    # a pair of one size goes on with those that survive, and is trained once more from another seed
+    assert forecast(CONFIG.changed(audit_pairs=1), 0.1).steps == 9 * 1000 + 5 * 2000 + 4 * 6900 + 2 * 9900
 
 
 def test_as_many_models_as_fit_into_a_time() -> None:
-    one_rung = replace(CONFIG, steps=1000)
+    one_rung = CONFIG.changed(steps=1000)
     fitted = within(one_rung, 3600, 0.1, keep_trials=False)
-    assert (fitted.trials, fitted.steps) == (35, 1000)  # 101.5 s each
+    assert (fitted.training.trials, fitted.training.steps) == (35, 1000)  # 101.5 s each
     fewer_steps = within(one_rung, 300, 0.1, keep_trials=False)
-    assert (fewer_steps.trials, fewer_steps.steps) == (8, 360)  # 8 x (36 + 1.5) s
+    assert (fewer_steps.training.trials, fewer_steps.training.steps) == (8, 360)  # 8 x (36 + 1.5) s
     kept = within(one_rung, 300, 0.1, keep_trials=True)
-    assert (kept.trials, kept.steps) == (9, 318)
+    assert (kept.training.trials, kept.training.steps) == (9, 318)
     with pytest.raises(
         InvalidQuantity, match=r"minutes: 8 models of 50 steps take about 0\.9 minutes here, got 0\.5"
     ):
@@ -49,8 +53,8 @@ def test_what_was_fitted_fits(seconds: float, step_s: float, keep: bool) -> None
     except InvalidQuantity:
         return
     assert forecast(fitted, step_s).seconds <= seconds
-    assert fitted.steps <= CONFIG.steps
-    assert fitted.trials == CONFIG.trials or not keep
+    assert fitted.training.steps <= CONFIG.training.steps
+    assert fitted.training.trials == CONFIG.training.trials or not keep
 
 
 @given(st.integers(-5, 50), st.integers(0, 40))
@@ -59,7 +63,18 @@ def test_the_most_that_fits(limit: int, high: int) -> None:
 
 
 def test_steps_are_timed_on_models_of_the_space() -> None:
-    tiny = SearchConfig(max_size_bytes=150_000, batch_size=2, seq_len=32, max_executed_layers=3)
+    tiny = SearchConfig.build(max_size_bytes=150_000, batch_size=2, seq_len=32, max_executed_layers=3)
     assert 0 < step_seconds(tiny) < 5
     with pytest.raises(NoFit, match="budget: file: no shape"):
-        step_seconds(SearchConfig(max_size_bytes=10_000))
+        step_seconds(SearchConfig.build(max_size_bytes=10_000))
+
+
+def test_a_large_model_is_timed_by_its_first_layers() -> None:
+    large = architecture_near(450_000_000)
+    few, scale = small_enough(large)
+    counts = [count_parameters(tensor_specs(one)).total for one in (large, few)]
+    assert counts[1] <= 60_000_000 + counts[0] / large.num_layers
+    assert scale == pytest.approx(counts[0] / counts[1])
+    assert (few.hidden_size, few.intermediate_size) == (large.hidden_size, large.intermediate_size)
+    small = architecture_near(5_000_000)
+    assert small_enough(small) == (small, 1.0)

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from search.config.config import SearchConfig
 from search.run import launch as launching
 from search.run.launch import (
     Forecasting,
     activity,
-    check_new_name,
     forget,
     launch,
     launched_studies,
@@ -29,8 +29,8 @@ from search.run.launch import (
     stop,
 )
 from search.run.live import State, Watch, read_live
-from search.space.config import SearchConfig
-from search.store.owner import is_alive, process, this_process
+from search.store.folders import check_new_name
+from search.store.process import is_alive, process, this_process
 from search.store.study import create_study, load_result
 from sizer.errors import StudyError
 from tests.search.run.test_live import PROGRESS, ignore
@@ -143,7 +143,7 @@ def tell(folder: Path, owner: dict[str, Any], *, lock: str) -> None:
     Watch(folder / "runs" / "s", ignore)(PROGRESS)
     path = folder / "runs" / "s" / "live.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "owner": owner}))
-    (path.parent / "lock").write_text(lock)
+    (path.parent / "lock.pid").write_text(lock)
 
 
 def test_another_process_is_never_signalled(folder: Path) -> None:
@@ -239,7 +239,7 @@ def test_one_that_never_became_a_study_is_forgotten_and_nothing_else(
     forget("s", STORAGE)
     assert launched_studies(STORAGE) == ("s.2",)
     assert logs(folder) == ["s.2.json", "s.2.log"]
-    with pytest.raises(StudyError, match="'s' was not begun in the background"):
+    with pytest.raises(StudyError, match="'s' was not started in the background"):
         forget("s", STORAGE)
     log_file("s.2", STORAGE).unlink()
     forget("s.2", STORAGE)
@@ -275,7 +275,7 @@ def test_nothing_is_removed_by_a_name_that_is_not_in_the_list(folder: Path, name
     kept = [path.with_name(f"{path.name}{end}") for path in files for end in (".json", ".log")]
     for path in kept:
         path.write_text("{}")
-    with pytest.raises(StudyError, match="was not begun in the background"):
+    with pytest.raises(StudyError, match="was not started in the background"):
         forget(name, STORAGE)
     assert all(path.is_file() for path in kept)
 
@@ -293,10 +293,41 @@ def test_a_forecast_that_fails_says_why(folder: Path, program: Callable[[str], N
     assert forecast_of().error == "forecast: ended with exit code 3"
 
 
+WAITS = "import time; time.sleep(600)"
+
+
+def test_only_one_forecast_is_made_at_a_time(folder: Path, program: Callable[[str], None]) -> None:
+    program(WAITS)
+    first = Forecasting((), STORAGE)
+    second = Forecasting((), STORAGE)
+    wait_until(lambda: first.is_done, 60)
+    assert first.error == "forecast: another forecast was started"
+    assert not second.is_done
+    second.cancel()
+    wait_until(lambda: second.is_done, 60)
+    assert second.error == "forecast: cancelled"
+    for ended in (first, second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(ended.pid, 0)
+
+
+def test_a_forecast_ends_when_its_page_no_longer_asks_for_it(
+    folder: Path, program: Callable[[str], None]
+) -> None:
+    program(WAITS)
+    made = Forecasting((), STORAGE, unasked_s=0.5)
+    end = time.monotonic() + 60
+    while not made.error:  # `is_done` would keep it alive
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert made.error == "forecast: its page was closed"
+
+
 @pytest.mark.slow
 def test_forecast_of_a_real_search(folder: Path) -> None:
     made = forecast_of(*SMALL)
-    assert made.line.startswith("2 models for 20 steps, 40.96K tokens, about ")
+    # they are a pair of one size: each is trained from two seeds, 8 x 128 tokens a step
+    assert made.line.startswith("2 models for 20 steps, 81.92K tokens, about ")
     assert not (folder / "runs").exists()
     refused = forecast_of("--max-size=3kB")
     assert refused.error.startswith("max_size_bytes: must be a whole number from 10000")
@@ -321,8 +352,8 @@ def test_a_real_search_runs_stops_and_goes_on(folder: Path) -> None:
     stop("s", STORAGE)
     wait_until(lambda: activity("s", STORAGE).owner is None, 120)
     assert activity("s", STORAGE).state is State.STOPPED
-    assert log_tail("s", STORAGE).strip().endswith("stopped; go on with: sizer search resume s")
-    from search.run.curves import read_curves
+    assert log_tail("s", STORAGE).strip().endswith("stopped; continue with: sizer search resume s")
+    from search.run.learning_curves import read_curves
 
     def points_of() -> dict[int, Any]:
         return {curve.number: curve.points for curve in read_curves("s", STORAGE)}
@@ -351,7 +382,11 @@ def test_a_short_search_ends_by_itself(folder: Path) -> None:
     now = activity("s", STORAGE)
     assert now.state is State.DONE, log_tail("s", STORAGE)
     assert now.live is not None
-    assert (now.live.trained, now.live.done_steps, now.live.total_steps) == (2, 40, 40)
+    assert (now.live.trained, now.live.done_steps, now.live.total_steps) == (
+        2,
+        80,
+        80,
+    )  # a pair, from two seeds
     result = load_result("s", STORAGE)
     assert len(result.trained) == 2
     assert (folder / "runs" / "s" / "report.html").is_file()

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from search.run.curves import read_curves
-from search.run.live import FILE, InTraining, Live, State, Watch, read_live
-from search.run.loop import Progress
-from search.store.owner import is_alive, this_process
+from search.run.learning_curves import read_curves
+from search.run.live import FILE, LiveStatus, State, Watch, read_live
+from search.run.progress import InTraining, SearchProgress
+from search.store.process import is_alive, this_process
 from sizer.errors import NoFit
 from tests.search.records import record
 
 RUN = InTraining(
     number=2, seed=0, rung=0, step=30, steps=100, loss=3.5, tokens_per_s=900.0, model="2x64", format="Q4_0"
 )
-PROGRESS = Progress(
+PROGRESS = SearchProgress(
     study="s",
     trained=2,
     wanted=5,
@@ -45,19 +45,19 @@ def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/sizer.db"
 
 
-def told(storage: str) -> Live:
+def told(storage: str) -> LiveStatus:
     live = read_live("s", storage)
     assert live is not None
     return live
 
 
-def ignore(progress: Progress) -> None:
+def ignore(progress: SearchProgress) -> None:
     pass
 
 
 def test_what_is_told_is_what_is_read(tmp_path: Path, storage: str) -> None:
     assert read_live("s", storage) is None
-    heard: list[Progress] = []
+    heard: list[SearchProgress] = []
     Watch(tmp_path / "s", heard.append)(PROGRESS)
     assert heard == [PROGRESS]
     live = told(storage)
@@ -178,6 +178,6 @@ def test_half_a_file_tells_nothing(tmp_path: Path, storage: str) -> None:
 
 def test_what_cannot_be_written_stops_nothing(tmp_path: Path, storage: str) -> None:
     (tmp_path / "s").write_text("a file where the folder should be")
-    heard: list[Progress] = []
+    heard: list[SearchProgress] = []
     Watch(tmp_path / "s", heard.append)(PROGRESS)
     assert heard == [PROGRESS]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from search.proxy.scaled import scaled_proxy
-from search.proxy.train import train_proxy
-from search.proxy.training import TRAINER_REVISION
 from search.run import runner
-from search.run.loop import Ending, Progress
+from search.run.loop import LoopEnding
+from search.run.progress import SearchProgress
 from search.store.results import TrialStatus
 from search.store.study import load_result, open_study
+from search.training.scaled_proxy import scaled_proxy
+from search.training.score import train_proxy
+from search.training.training_run import TRAINER_REVISION
 from sizer.errors import InvalidFile, NoFit, StudyError, UnknownName
 from sizer.tensors import tensor_specs
 from tests.search.run.small_searches import quiet, small_config, write_text
@@ -32,9 +32,9 @@ def storage(tmp_path: Path) -> str:
 
 
 def test_a_search_trains_what_fits_and_says_how_it_went(corpus: Path, storage: str) -> None:
-    seen: list[Progress] = []
+    seen: list[SearchProgress] = []
     result, ending = runner.run(small_config(corpus), name="s", storage=storage, hook=seen.append)
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     trained = result.trained
     assert len(trained) == 3
     for record in trained:
@@ -74,9 +74,7 @@ def test_a_proposal_that_cannot_fill_its_share_is_never_trained(
     monkeypatch.setattr("search.run.executors.train_proxy", never)
     monkeypatch.setattr("search.run.loop.MAX_MISSES_IN_A_ROW", 4)
     config = small_config(corpus, max_size_bytes=5_000_000, max_hidden_size=32, min_size_fraction=0.8)
-    with pytest.raises(
-        NoFit, match=r"the last: file: no shape of 2 to 3 layers and a width of 32 to 32 comes"
-    ):
+    with pytest.raises(NoFit, match=r"the last: file: no shape of 2 to 3 layers and a width of 32 to 32 has"):
         runner.run(config, name="s", storage=storage, hook=quiet)
 
 
@@ -96,9 +94,8 @@ def test_an_interrupted_search_goes_on_without_repeating(
         runner.run(small_config(corpus), name="s", storage=storage, hook=quiet)
     first = load_result("s", storage)
     assert len(first.trained) == 1
-    monkeypatch.setattr("search.store.study.is_alive", lambda owner: False)
     result, ending = runner.resume("s", storage=storage, trials=None, hook=quiet)
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     assert len(result.trained) == 3
     assert result.records[0] == first.records[0]
     # one extra call in all: nothing finished was trained again
@@ -136,11 +133,11 @@ def test_a_space_with_one_model_ends_early_instead_of_running_for_ever(
         max_hidden_size=32,
     )
     result, ending = runner.run(config, name="s", storage=storage, hook=quiet)
-    assert ending is Ending.EXHAUSTED
+    assert ending is LoopEnding.EXHAUSTED
     assert 1 <= len(result.trained) < 50
     assert len({r.candidate for r in result.trained}) == len(result.trained)
     again, ending = runner.resume("s", storage=storage, trials=None, hook=quiet)
-    assert (ending, again.records) == (Ending.EXHAUSTED, result.records)
+    assert (ending, again.records) == (LoopEnding.EXHAUSTED, result.records)
 
 
 def test_a_corpus_that_changed_is_refused(corpus: Path, storage: str) -> None:
@@ -161,7 +158,7 @@ def test_a_study_of_another_trainer_is_read_and_not_gone_on_with(
     if revision is not None:
         settings["trainer_revision"] = revision
     study.optuna_study.set_user_attr("sizer_settings", json.dumps(settings))
-    told = rf"study: 's' was begun by revision {revision or 1} of the trainer; this is revision \d+"
+    told = rf"study: 's' was started by revision {revision or 1} of the trainer; this is revision \d+"
     with pytest.raises(StudyError, match=told):
         runner.resume("s", storage=storage, trials=3, hook=quiet)
     assert load_result("s", storage).records == first.records
@@ -174,7 +171,7 @@ def test_a_missing_corpus_makes_no_study(tmp_path: Path, storage: str) -> None:
 
 
 def test_a_study_is_run_by_one_process_at_a_time(corpus: Path, storage: str) -> None:
-    def hook(progress: Progress) -> None:
+    def hook(progress: SearchProgress) -> None:
         if progress.step:
             with pytest.raises(
                 StudyError, match=r"study: 's' is being run by process \d+; wait until it ends"
@@ -196,7 +193,7 @@ def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: st
         steps=30,
     )
     result, ending = runner.run(config, name="b", storage=storage, hook=quiet)
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     proxies = [record.proxy for record in result.finalists]
     assert proxies
     for proxy in proxies:
@@ -204,8 +201,39 @@ def test_ternary_models_of_bitnet_cpp_are_searched_for(corpus: Path, storage: st
         assert proxy.val_bits_per_byte != proxy.val_bits_per_byte_full
         # 10 steps with 1 aside, then up to 30 and 3 of cool-down
         assert (proxy.trained_tokens, proxy.aside_tokens) == ((33 + 1) * 64, 64)
-    with pytest.raises(UnknownName, match="format to score proxies in 'fp16'"):
-        runner.run(replace(config, runtime="mlx", formats=("fp16",)), name="m", storage=storage, hook=quiet)
+    with pytest.raises(UnknownName, match="formats: mlx 'mxfp4' cannot be searched.*accepted: 2bit, "):
+        runner.run(config.changed(runtime="mlx", formats=("mxfp4",)), name="m", storage=storage, hook=quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("runtime", "format_name"),
+    [
+        ("mlx", "4bit"),
+        ("executorch", "8da4w-g32-e8"),
+        ("transformers", "nf4-dq"),
+        ("web-llm", "q4f16_1"),
+        ("transformers.js", "q4"),
+    ],
+)
+def test_formats_of_every_runtime_are_searched(
+    corpus: Path, storage: str, runtime: str, format_name: str
+) -> None:
+    config = small_config(
+        corpus, runtime=runtime, formats=(format_name,), trials=2, steps=20, max_size_bytes=600_000
+    )
+    result, ending = runner.run(config, name="s", storage=storage, hook=quiet)
+    assert ending is LoopEnding.DONE
+    assert len(result.trained) == 2
+    for record in result.trained:
+        assert record.candidate is not None
+        assert record.candidate.format == format_name
+        assert record.file_bytes is not None
+        assert record.file_bytes <= 600_000
+        assert record.proxy is not None
+        rounded, exact = record.proxy.val_bits_per_byte, record.proxy.val_bits_per_byte_full
+        assert rounded != exact
+        assert rounded == pytest.approx(exact, rel=0.05)
 
 
 def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: Path, storage: str) -> None:
@@ -219,7 +247,7 @@ def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: P
         proxy_vocab_size=256,
     )
     result, ending = runner.run(config, name="p", storage=storage, hook=quiet)
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     assert (result.settings["proxy_width_scale"], result.settings["proxy_vocab_size"]) == (0.5, 256)
     for record in result.trained:
         assert record.proxy is not None
@@ -234,17 +262,18 @@ def test_a_search_by_proxies_keeps_the_models_and_says_what_it_trained(corpus: P
 def test_a_finalist_that_was_kept_teaches(corpus: Path, storage: str, tmp_path: Path) -> None:
     kept = small_config(corpus, trials=1, keep_finalists=True, formats=("Q8_0",))
     runner.run(kept, name="first", storage=storage, hook=quiet)
-    (teacher,) = (tmp_path / "runs" / "first" / "finalists").glob("*.npz")
-    plain = replace(kept, keep_finalists=False)
+    (teacher,) = (tmp_path / "runs" / "first" / "finalists").iterdir()
+    assert sorted(path.name for path in teacher.iterdir()) == ["config.json", "model.safetensors"]
+    plain = kept.changed(keep_finalists=False)
     scores = []
-    for name, config in (("alone", plain), ("taught", replace(plain, teacher=str(teacher), seed=0))):
+    for name, config in (("alone", plain), ("taught", plain.changed(teacher=str(teacher), seed=0))):
         result, _ = runner.run(config, name=name, storage=storage, hook=quiet)
         assert not (tmp_path / "runs" / name / "finalists").exists()
         (record,) = result.trained
         assert record.proxy is not None
         scores.append(record.proxy.val_bits_per_byte)
     assert scores[0] != scores[1]
-    wrong = replace(plain, teacher=str(teacher), vocab_size=300)
+    wrong = plain.changed(teacher=str(teacher), vocab_size=300)
     with pytest.raises(InvalidFile, match="teacher: .* must have a vocabulary of 300, got 256"):
         runner.run(wrong, name="wrong", storage=storage, hook=quiet)
     assert load_result("alone", storage).trained

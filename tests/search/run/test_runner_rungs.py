@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from search.law.pareto import frontier
-from search.proxy.checkpoint import load_checkpoint
-from search.proxy.train import train_proxy
-from search.proxy.training import Training
+from search.analysis.frontier import frontier
+from search.config.config import SearchConfig
 from search.run import runner
-from search.run.loop import Ending, Progress
-from search.space.config import SearchConfig
-from search.store.results import SearchResult
-from search.store.study import load_result
+from search.run.executors import InProcess
+from search.run.loop import LoopEnding
+from search.run.places import Here
+from search.run.progress import SearchProgress
+from search.run.tasks import StepHook, TrainingTask
+from search.store.results import ProxyResult, SearchResult
+from search.store.study import OpenStudy, load_result
+from search.text.corpus import Corpus
+from search.training.checkpoint import load_checkpoint
+from search.training.score import train_proxy
+from search.training.training_run import TrainingRun
 from tests.search.run.small_searches import quiet, small_config, write_text
 
 
@@ -34,7 +38,15 @@ def storage(tmp_path: Path) -> str:
 
 def _rungs(corpus: Path, **changes: object) -> SearchConfig:
     """Six models to 2 steps, some of them to 4 and 8, finalists cooled down; ties get a second seed."""
-    ladder = {"trials": 6, "steps": 8, "eta": 2.0, "lowest_rung_steps": 1, "final_seeds": 2, "size_bins": 2}
+    ladder = {
+        "trials": 6,
+        "steps": 8,
+        "eta": 2.0,
+        "lowest_rung_steps": 1,
+        "final_seeds": 2,
+        "audit_pairs": 0,
+        "size_bins": 2,
+    }
     return small_config(corpus, **{**ladder, **changes})
 
 
@@ -51,17 +63,17 @@ def test_a_search_in_rungs_trains_fewer_for_longer(
     corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts: list[tuple[int, int, int]] = []
-    real = Training.advance
+    real = TrainingRun.advance
 
-    def advance(self: Training, *rest: Any) -> Any:
+    def advance(self: TrainingRun, *rest: Any) -> Any:
         starts.append((self.config.seed, self.step, self.config.steps))
         return real(self, *rest)
 
-    monkeypatch.setattr(Training, "advance", advance)
-    seen: list[Progress] = []
-    config = replace(_rungs(corpus), formats=("Q4_0", "Q6_K", "Q8_0"))  # no cool-downs aside
+    monkeypatch.setattr(TrainingRun, "advance", advance)
+    seen: list[SearchProgress] = []
+    config = _rungs(corpus).changed(formats=("Q4_0", "Q6_K", "Q8_0"))  # no cool-downs aside
     result, ending = runner.run(config, name="s", storage=storage, hook=seen.append)
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     runs = [run for r in result.records for run in r.runs]
     by_rung = {rung: sum(run.rung == rung and run.seed == 0 for run in runs) for rung in range(3)}
     assert by_rung[0] == 6
@@ -95,7 +107,6 @@ def test_every_rung_survives_a_kill(corpus: Path, tmp_path: Path, monkeypatch: p
         return real(*rest, **named)
 
     monkeypatch.setattr("search.run.executors.train_proxy", killed)
-    monkeypatch.setattr("search.store.study.is_alive", lambda owner: False)
     with pytest.raises(KeyboardInterrupt):
         runner.run(_rungs(corpus), name="s", storage=storage, hook=quiet)
     for _ in range(60):
@@ -104,7 +115,7 @@ def test_every_rung_survives_a_kill(corpus: Path, tmp_path: Path, monkeypatch: p
             break
         except KeyboardInterrupt:
             continue
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     assert _scores(result) == _scores(straight)
     assert total == sum(len(r.runs) for r in result.records)
 
@@ -114,7 +125,7 @@ def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
 ) -> None:
     stop = False
 
-    def hook(progress: Progress) -> None:
+    def hook(progress: SearchProgress) -> None:
         nonlocal stop
         stop = progress.rung == 2 and progress.step > 0
 
@@ -122,21 +133,21 @@ def test_stopping_half_way_through_a_run_goes_on_from_its_checkpoint(
     def signals() -> Iterator[Callable[[], bool]]:
         yield lambda: stop
 
-    monkeypatch.setattr("search.proxy.training.REPORT_EVERY", 1)
+    monkeypatch.setattr("search.training.training_run.REPORT_EVERY", 1)
     monkeypatch.setattr(runner, "stop_on_signal", signals)
     _, ending = runner.run(_rungs(corpus, steps=40), name="s", storage=storage, hook=hook)
-    assert ending is Ending.STOPPED
+    assert ending is LoopEnding.STOPPED
     folder = Path(storage.removeprefix("sqlite:///")).parent
     (kept,) = [path for path in folder.rglob("*.npz") if _step_of(path) not in (10, 20)]
     assert 20 < _step_of(kept) < 40
     firsts: list[int] = []
-    real = Training.advance
+    real = TrainingRun.advance
 
-    def advance(self: Training, *rest: Any) -> Any:
+    def advance(self: TrainingRun, *rest: Any) -> Any:
         firsts.append(self.step)
         return real(self, *rest)
 
-    monkeypatch.setattr(Training, "advance", advance)
+    monkeypatch.setattr(TrainingRun, "advance", advance)
     step, stop = _step_of(kept), False
     runner.resume("s", storage=storage, trials=None, hook=quiet)
     assert firsts[0] == step
@@ -147,9 +158,9 @@ def test_stopping_while_a_run_is_scored_aside_stores_nothing(
 ) -> None:
     """Asked to stop after the rung's own steps, before its score: nothing is known yet, nothing failed."""
     stop = False
-    real = Training.end_aside
+    real = TrainingRun.cool_down_copy
 
-    def end_aside(self: Training, *rest: Any) -> Any:
+    def cool_down_copy(self: TrainingRun, *rest: Any) -> Any:
         nonlocal stop
         stop = True
         return real(self, *rest)
@@ -160,15 +171,15 @@ def test_stopping_while_a_run_is_scored_aside_stores_nothing(
 
     config = _rungs(corpus, formats=("Q8_0", "TQ1_0"), trials=2)
     straight, _ = runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/whole/sizer.db", hook=quiet)
-    monkeypatch.setattr(Training, "end_aside", end_aside)
+    monkeypatch.setattr(TrainingRun, "cool_down_copy", cool_down_copy)
     monkeypatch.setattr(runner, "stop_on_signal", signals)
     storage = f"sqlite:///{tmp_path}/stopped/sizer.db"
     result, ending = runner.run(config, name="s", storage=storage, hook=quiet)
-    assert ending is Ending.STOPPED
+    assert ending is LoopEnding.STOPPED
     assert not result.records
     monkeypatch.undo()
     result, ending = runner.resume("s", storage=storage, trials=None, hook=quiet)
-    assert ending is Ending.DONE
+    assert ending is LoopEnding.DONE
     assert _scores(result) == _scores(straight)
 
 
@@ -185,3 +196,64 @@ def test_two_workers_train_the_same_whatever_ends_first(corpus: Path, tmp_path: 
     ]
     assert len(results[0].trained) == 12
     assert _scores(results[0]) == _scores(results[1])
+
+
+def test_a_full_disk_loses_the_weights_and_no_score(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *rest: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    config = _rungs(corpus, trials=2, final_seeds=1, lowest_rung_steps=8)  # one rung: nothing to resume from
+    straight, _ = runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/room/sizer.db", hook=quiet)
+    monkeypatch.setattr("search.training.training_run.save_checkpoint", full)
+    result, ending = runner.run(config, name="s", storage=f"sqlite:///{tmp_path}/full/sizer.db", hook=quiet)
+    assert ending is LoopEnding.DONE
+    assert _scores(result) == _scores(straight)
+    assert list(tmp_path.glob("room/s/finalists/*/model.safetensors"))
+    assert not list(tmp_path.glob("full/s/finalists/*"))
+
+
+class _TwoAtATime(InProcess):
+    """Two tasks at a time, trained in turn; each makes its checkpoints' folder as it starts."""
+
+    def __init__(self, *rest: Any, **named: Any) -> None:
+        super().__init__(*rest, **named)
+        self.waiting: list[TrainingTask] = []
+        self.removed: list[TrainingTask] = []
+
+    @property
+    def free(self) -> int:
+        return 2 - len(self.waiting)
+
+    def start(self, task: TrainingTask) -> None:
+        assert task.checkpoint is not None
+        task.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        self.waiting.append(task)
+
+    def finished(self) -> list[tuple[TrainingTask, ProxyResult]]:
+        task = self.waiting.pop(0)
+        assert task.checkpoint is not None
+        if not task.checkpoint.parent.is_dir():
+            self.removed.append(task)
+        super().start(task)
+        return super().finished()
+
+
+def test_the_checkpoints_folder_stays_while_a_worker_may_write_into_it(
+    corpus: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[_TwoAtATime] = []
+
+    def executor(
+        here: Here, study: OpenStudy, text: Corpus, *, on_step: StepHook, should_stop: Callable[[], bool]
+    ) -> _TwoAtATime:
+        used.append(_TwoAtATime(text, on_step=on_step, should_stop=should_stop))
+        return used[0]
+
+    monkeypatch.setattr(Here, "executor", executor)
+    result, ending = runner.run(_rungs(corpus, workers=2, trials=12), name="s", storage=storage, hook=quiet)
+    assert ending is LoopEnding.DONE
+    assert any(run.seed for record in result.records for run in record.runs)  # ties got their second seed
+    assert used[0].removed == []
+    assert not list(Path(storage.removeprefix("sqlite:///")).parent.rglob("checkpoints"))

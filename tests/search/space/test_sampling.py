@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.law.shapes import LawRow, features_of
-from search.space.config import SAMPLERS, SearchConfig
+from search.config.config import SAMPLERS, SearchConfig
+from search.quality.features import LawRow, features_of
+from search.space.initial_points import initial_points, initial_suggestions
 from search.space.resolve import resolve
 from search.space.sampling import (
+    _DIMENSIONS,
     STARTUP_TRIALS,
-    Told,
-    _radical_inverse,
-    _sized,
+    FinishedTrial,
+    _costs,
+    _features,
+    _halton,
     _UnitTrial,
     encoding_of,
-    next_point,
+    next_params,
     sampler_of,
 )
 from search.space.space import suggest
-from search.space.starts import starting_points, starting_proposals
 from search.store.results import Candidate
-from sizer.errors import SizerError
 
-CONFIG = SearchConfig(max_size_bytes=1_000_000, max_executed_layers=8, max_hidden_size=256)
+CONFIG = SearchConfig.build(max_size_bytes=1_000_000, max_executed_layers=8, max_hidden_size=256)
 
 
 def _fits(candidate: Candidate) -> bool:
     return True
 
 
-def _told(config: SearchConfig, count: int) -> list[Told]:
+def _told(config: SearchConfig, count: int) -> list[FinishedTrial]:
     """Trials at quasi-random points with losses that fall with depth and width."""
-    control = replace(config, sampler="quasi-random")
+    control = config.changed(sampler="quasi-random")
     study = optuna.create_study(directions=["minimize", "minimize"])
     told = []
     for number in range(count):
-        study.enqueue_trial(next_point(control, number, [], _fits))
+        study.enqueue_trial(next_params(control, number, [], _fits))
         trial = study.ask()
-        candidate = resolve(suggest(trial, config, encoding_of(config)), config)
+        candidate = resolve(suggest(trial, config, encoding_of(config)), config).candidate
         shape = candidate.architecture
         loss = 1 + 2 / shape.executed_layers + 30 / shape.hidden_size
         row = LawRow(
@@ -53,36 +54,36 @@ def _told(config: SearchConfig, count: int) -> list[Told]:
             loss=loss,
         )
         study.tell(trial, [row.size_bytes, loss])
-        told.append(Told(trial=study.trials[number], row=row, candidate=candidate))
+        told.append(
+            FinishedTrial(trial=study.trials[number], row=row, candidate=candidate, costs=(row.size_bytes,))
+        )
     return told
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_the_same_question_has_the_same_answer(name: str) -> None:
-    if name == "gp":
-        pytest.importorskip("scipy")
-    config = replace(CONFIG, sampler=name)
+    config = CONFIG.changed(sampler=name)
     told = _told(config, 12)
-    first = next_point(config, 12, told, _fits)
-    assert next_point(config, 12, told, _fits) == first
-    assert next_point(replace(config, seed=1), 12, told, _fits) != first
+    first = next_params(config, 12, told, _fits)
+    assert next_params(config, 12, told, _fits) == first
+    assert next_params(config.changed(seed=1), 12, told, _fits) != first
     suggest(optuna.trial.FixedTrial(first), config, encoding_of(config))  # every parameter is there, in range
 
 
 def test_hand_made_shapes_come_first_but_not_for_the_controls() -> None:
-    starts = starting_points(CONFIG)
-    assert [next_point(CONFIG, n, [], _fits) for n in range(len(starts))] == list(starts)
+    starts = initial_points(CONFIG)
+    assert [next_params(CONFIG, n, [], _fits) for n in range(len(starts))] == list(starts)
     for control in ("random", "quasi-random"):
-        assert next_point(replace(CONFIG, sampler=control), 0, [], _fits) not in starts
+        assert next_params(CONFIG.changed(sampler=control), 0, [], _fits) not in starts
 
 
 def test_a_law_needs_some_trials_first() -> None:
-    number = len(starting_points(CONFIG))
+    number = len(initial_points(CONFIG))
     few = _told(CONFIG, STARTUP_TRIALS - 1)
-    random = next_point(replace(CONFIG, sampler="random"), number, [], _fits)
-    assert next_point(CONFIG, number, few, _fits) == random
-    assert next_point(CONFIG, number, _told(CONFIG, STARTUP_TRIALS), _fits) != random
+    random = next_params(CONFIG.changed(sampler="random"), number, [], _fits)
+    assert next_params(CONFIG, number, few, _fits) == random
+    assert next_params(CONFIG, number, _told(CONFIG, STARTUP_TRIALS), _fits) != random
 
 
 def test_the_law_proposes_what_is_new_and_fits() -> None:
@@ -95,40 +96,38 @@ def test_the_law_proposes_what_is_new_and_fits() -> None:
             return False
         return True
 
-    point = next_point(CONFIG, 12, told, shallow)
-    chosen = resolve(suggest(optuna.trial.FixedTrial(point), CONFIG), CONFIG)
+    point = next_params(CONFIG, 12, told, shallow)
+    chosen = resolve(suggest(optuna.trial.FixedTrial(point), CONFIG), CONFIG).candidate
     assert chosen.architecture.executed_layers <= 3
     assert chosen not in {t.candidate for t in told}
     assert refused  # deeper ones promised more
-    free = resolve(suggest(optuna.trial.FixedTrial(next_point(CONFIG, 12, told, _fits)), CONFIG), CONFIG)
+    free = resolve(
+        suggest(optuna.trial.FixedTrial(next_params(CONFIG, 12, told, _fits)), CONFIG), CONFIG
+    ).candidate
     assert free.architecture.executed_layers > 3
 
 
 def test_candidates_are_judged_by_what_would_be_trained_for_them() -> None:
-    config = replace(CONFIG, head_dims=(32,), proxy_width_scale=0.5)
-    candidate = resolve(starting_proposals(config)[0], config)
-    (features, size), (itself, same_size) = _sized(candidate, config), _sized(candidate, CONFIG)
-    assert size == same_size
+    config = CONFIG.changed(head_dims=(32,), proxy_width_scale=0.5)
+    candidate = resolve(initial_suggestions(config)[0], config).candidate
+    features, itself = _features(candidate, config), _features(candidate, CONFIG)
+    assert _costs(candidate, config) == _costs(candidate, CONFIG)
     assert features.width == 16 * int(candidate.architecture.hidden_size / 32 + 0.5)
     assert itself.width == candidate.architecture.hidden_size
     assert features.bits_per_weight == itself.bits_per_weight
 
 
-def test_a_gaussian_process_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.space.sampling.find_spec", lambda name: None)
-    with pytest.raises(SizerError, match="sampler: 'gp' needs the package scipy"):
-        next_point(replace(CONFIG, sampler="gp"), 12, _told(CONFIG, 9), _fits)
-
-
 def test_which_sampler_auto_is() -> None:
     assert sampler_of(CONFIG) == "law"
-    assert sampler_of(replace(CONFIG, trials=251)) == "nsga2"
-    assert sampler_of(replace(CONFIG, sampler="tpe")) == "tpe"
+    assert sampler_of(CONFIG.changed(trials=251)) == "nsga2"
+    assert sampler_of(CONFIG.changed(sampler="tpe")) == "tpe"
 
 
-def test_mirrored_digits() -> None:
-    assert [_radical_inverse(n, 2) for n in (1, 2, 3, 4)] == [0.5, 0.25, 0.75, 0.125]
-    assert [_radical_inverse(n, 3) for n in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1 / 9])
+def test_points_of_the_halton_sequence_are_mirrored_digits_shifted_by_the_seed() -> None:
+    shifts = np.random.default_rng(7).random(_DIMENSIONS)
+    points = (np.array([_halton(number, 7) for number in range(4)]) - shifts) % 1
+    assert points[:, 0] == pytest.approx([0.5, 0.25, 0.75, 0.125])  # base 2
+    assert points[:, 1] == pytest.approx([1 / 3, 2 / 3, 1 / 9, 4 / 9])  # base 3
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 40), st.integers(0, 60), st.booleans())

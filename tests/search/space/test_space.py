@@ -1,4 +1,4 @@
-"""The space: what a sampler is asked in both encodings, and from a proposal to parameters and back."""
+"""The space: what a sampler is asked in both encodings, and from a suggestion to parameters and back."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.space.config import SearchConfig
-from search.space.formats import format_bits, smallest_file_bytes
-from search.space.space import Encoding, Proposal, least_size_fraction, parameters, sharing_label, suggest
+from search.config.axes import AXES, Suggestion, sharing_label
+from search.config.config import SearchConfig
+from search.config.format_bits import format_bits
+from search.space.formats import smallest_file_bytes
+from search.space.space import Encoding, least_size_fraction, parameters, suggest
 from sizer.architecture import LayerSharing, SharingStrategy
 
 CONFIG = SearchConfig()
 
 
-def asked(config: SearchConfig, encoding: Encoding, seed: int = 0) -> tuple[Proposal, optuna.Trial]:
-    """A random proposal and the trial it was asked of."""
+def asked(config: SearchConfig, encoding: Encoding, seed: int = 0) -> tuple[Suggestion, optuna.Trial]:
+    """A random suggestion and the trial it was asked of."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     trial = study.ask()
     return suggest(trial, config, encoding), trial
@@ -26,6 +28,7 @@ def asked(config: SearchConfig, encoding: Encoding, seed: int = 0) -> tuple[Prop
 
 def test_every_dimension_is_asked_for() -> None:
     _, trial = asked(CONFIG, Encoding.CATEGORICAL)
+    assert trial.params.keys() <= AXES.keys()
     assert trial.params.keys() == {
         "format",
         "executed_layers",
@@ -44,15 +47,15 @@ def test_every_dimension_is_asked_for() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_ordered_parameters_are_numbers_only(seed: int) -> None:
-    proposal, trial = asked(CONFIG, Encoding.ORDERED, seed)
+    suggestion, trial = asked(CONFIG, Encoding.ORDERED, seed)
     kinds = {type(d) for d in trial.distributions.values()}
     assert kinds <= {optuna.distributions.IntDistribution, optuna.distributions.FloatDistribution}
-    assert proposal.format in CONFIG.formats
+    assert suggestion.format in CONFIG.space.formats
     assert len(trial.params) == 8
 
 
 def test_numbers_are_in_an_order_that_means_something() -> None:
-    def proposed(**numbers: int) -> Proposal:
+    def suggested(**numbers: int) -> Suggestion:
         params: dict[str, Any] = {
             **dict.fromkeys(("format_index", "head_dim_index", "tie_embeddings_index"), 0),
             **{"query_heads_per_kv_head_index": 0, "sharing_index": 0},
@@ -61,33 +64,30 @@ def test_numbers_are_in_an_order_that_means_something() -> None:
         trial = optuna.trial.FixedTrial({**params, **numbers})
         return suggest(trial, config, Encoding.ORDERED)
 
-    config = SearchConfig(formats=("F16", "Q2_K", "TQ1_0", "Q8_0", "Q4_K_M"), head_dims=(64, 32))
-    formats = [proposed(format_index=i).format for i in range(5)]
+    config = SearchConfig.build(formats=("F16", "Q2_K", "TQ1_0", "Q8_0", "Q4_K_M"), head_dims=(64, 32))
+    formats = [suggested(format_index=i).format for i in range(5)]
     assert formats == ["TQ1_0", "Q2_K", "Q4_K_M", "Q8_0", "F16"]
     bits = [format_bits("llama.cpp", name) for name in formats]
     assert bits == sorted(bits)
-    assert [proposed(head_dim_index=i).head_dim for i in range(2)] == [32, 64]
-    assert [proposed(tie_embeddings_index=i).tie_embeddings for i in range(2)] == [False, True]
-    repeats = [
-        1 if p.sharing is SharingStrategy.NONE else p.repeat
-        for p in (proposed(sharing_index=i) for i in range(10))
-    ]
+    assert [suggested(head_dim_index=i).head_dim for i in range(2)] == [32, 64]
+    assert [suggested(tie_embeddings_index=i).tie_embeddings for i in range(2)] == [False, True]
+    repeats = [suggested(sharing_index=i).sharing.repeat for i in range(10)]
     assert repeats == [1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from(Encoding))
-def test_parameters_lead_back_to_the_proposal(seed: int, encoding: Encoding) -> None:
-    proposal, trial = asked(CONFIG, encoding, seed)
-    params = parameters(proposal, CONFIG, encoding)
+def test_parameters_lead_back_to_the_suggestion(seed: int, encoding: Encoding) -> None:
+    suggestion, trial = asked(CONFIG, encoding, seed)
+    params = parameters(suggestion, CONFIG, encoding)
     assert params == trial.params
     again = optuna.trial.FixedTrial(params)
-    assert suggest(again, CONFIG, encoding) == proposal
+    assert suggest(again, CONFIG, encoding) == suggestion
 
 
 @pytest.mark.parametrize("encoding", Encoding)
 def test_what_has_one_option_is_not_asked(encoding: Encoding) -> None:
-    config = SearchConfig(
+    config = SearchConfig.build(
         formats=("Q8_0",),
         sharing=("reverse",),
         sharing_repeats=(3,),
@@ -96,17 +96,17 @@ def test_what_has_one_option_is_not_asked(encoding: Encoding) -> None:
         query_heads_per_kv_head=(4,),
         min_size_fraction=1.0,
     )
-    proposal, trial = asked(config, encoding)
+    suggestion, trial = asked(config, encoding)
     assert trial.params.keys() == {"executed_layers", "ffn_ratio"}
-    assert (proposal.format, proposal.head_dim, proposal.query_heads_per_kv_head) == ("Q8_0", 64, 4)
-    assert (proposal.sharing, proposal.repeat) == (SharingStrategy.REVERSE, 3)
-    assert (proposal.tie_embeddings, proposal.size_fraction) == (False, 1.0)
-    assert parameters(proposal, config, encoding) == trial.params
+    assert (suggestion.format, suggestion.head_dim, suggestion.query_heads_per_kv_head) == ("Q8_0", 64, 4)
+    assert suggestion.sharing == LayerSharing(strategy=SharingStrategy.REVERSE, repeat=3)
+    assert (suggestion.tie_embeddings, suggestion.size_fraction) == (False, 1.0)
+    assert parameters(suggestion, config, encoding) == trial.params
 
 
 def test_a_study_from_before_repeats_is_asked_as_it_was() -> None:
     """The names of a study that shared blocks twice only: Optuna refuses categories that change."""
-    assert [sharing_label(s) for s in SearchConfig(sharing_repeats=(2,)).sharings] == [
+    assert [sharing_label(s) for s in SearchConfig.build(sharing_repeats=(2,)).space.sharings] == [
         "none",
         "immediate",
         "repeat-all",
@@ -116,8 +116,8 @@ def test_a_study_from_before_repeats_is_asked_as_it_was() -> None:
 
 
 def test_shares_start_where_there_is_a_model_as_small() -> None:
-    assert least_size_fraction(CONFIG) == CONFIG.min_size_fraction
-    tiny = SearchConfig(max_size_bytes=60_000)
-    assert least_size_fraction(tiny) == smallest_file_bytes(tiny) / 60_000 > tiny.min_size_fraction
-    # nothing fits: the share is all of it, and the proposal says why it cannot be filled
-    assert least_size_fraction(SearchConfig(max_size_bytes=10_000)) == 1.0
+    assert least_size_fraction(CONFIG) == CONFIG.space.min_size_fraction
+    tiny = SearchConfig.build(max_size_bytes=60_000)
+    assert least_size_fraction(tiny) == smallest_file_bytes(tiny) / 60_000 > tiny.space.min_size_fraction
+    # nothing fits: the share is all of it, and the suggestion says why it cannot be filled
+    assert least_size_fraction(SearchConfig.build(max_size_bytes=10_000)) == 1.0

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from search.store.records import record_from_json, record_to_json
-from search.store.results import TrialRecord, TrialStatus
+from search.store.results import DeviceFigures, TrialRecord, TrialStatus
 from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.errors import InvalidFile
 from tests.search.records import TINY, proxy, record
@@ -30,6 +30,23 @@ SHARED = replace(
         replace(record(), proxy=None, violations=("file 3 MB > 2 MB",)),
         replace(record(), proxy=proxy(status=TrialStatus.DIVERGED)),
         replace(record(), decode_tokens_per_s=None, repeats=3),
+        replace(
+            record(),
+            candidate=replace(record().candidate, cache_type="Q8_0"),
+            separate_tokenizer_bytes=70,
+            download_bytes=8_000_000,
+            joules_per_token=record().decode_tokens_per_s,
+            devices=(
+                DeviceFigures(
+                    device="pixel-8",
+                    memory_bytes=5,
+                    decode_tokens_per_s=record().decode_tokens_per_s,
+                    time_to_first_token_s=None,
+                    joules_per_token=record().decode_tokens_per_s,
+                    violations=("memory",),
+                ),
+            ),
+        ),
         replace(record(), scaled=replace(TINY, name="2x64 at width 32", hidden_size=32)),
     ],
 )

@@ -257,6 +257,15 @@ def test_hugging_face_rows_are_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_files_whose_share_is_too_short_to_score_are_cut_in_pieces(tmp_path: Path) -> None:
+    # one of these 27 files of 900 bytes is chosen by its hash: less than a score needs
+    for number in range(27):
+        (tmp_path / f"{number}.txt").write_text(f"{number:03d} page\n" * 100, encoding="utf-8")
+    corpus = load_corpus(str(tmp_path))
+    assert len(corpus.validation) >= 1_024
+    assert len(corpus.train) + len(corpus.validation) == 27 * 900
+
+
 # Lines that say where they are from, in scripts of one to four bytes a character.
 _WORDS = st.sampled_from(["wort", "größe", "測試", "🙂", "x = 1"])
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.proxy.model import Decoder
-from search.proxy.train import bits_per_byte, overall
 from search.text.corpus import Corpus, load_corpus
 from search.text.tokenizer import spellings
+from search.training.decoder import Decoder
+from search.training.score import bits_per_byte, overall
 from sizer.architecture import Architecture
 from sizer.errors import InvalidFile, InvalidQuantity, SizerError
 

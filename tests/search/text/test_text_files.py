@@ -14,7 +14,7 @@ import pytest
 import search.text.text_files
 import search.text.texts
 from search.text.corpus import load_corpus
-from search.text.text_files import read_files
+from search.text.text_files import file_names, read_files
 from search.text.texts import Texts
 from sizer.errors import InvalidFile, SizerError
 
@@ -269,3 +269,15 @@ def test_parquet_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(SizerError, match="'a.parquet': Parquet needs the package pyarrow .extra"):
             load_corpus(str(source))
     assert load_corpus(str(tmp_path / "a.txt")).num_files == 1
+
+
+def test_links_that_lead_out_of_the_folder_are_not_read(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "secret.txt", tmp_path / "corpus"
+    outside.write_text("secret " * 1000, encoding="utf-8")
+    inside.mkdir()
+    (inside / "story.txt").write_text("".join(STORIES), encoding="utf-8")
+    (inside / "out.txt").symlink_to(outside)
+    (inside / "again.txt").symlink_to(inside / "story.txt")
+    (inside / "gone.txt").symlink_to(tmp_path / "nothing")
+    assert sorted(file_names(inside)) == ["again.txt", "story.txt"]
+    assert not any("secret" in line for line in _both_sides(inside))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -162,9 +163,9 @@ def test_digest_depends_on_every_token() -> None:
     other[-1] += 1
     digests = {
         made.digest,
-        Encoded(spelling=made.spelling, train=other, validation=made.validation).digest,
-        Encoded(spelling=made.spelling, train=made.train, validation=other).digest,
-        Encoded(spelling=(*made.spelling, b"x"), train=made.train, validation=made.validation).digest,
+        replace(made, train=other).digest,
+        replace(made, validation=other).digest,
+        replace(made, spelling=(*made.spelling, b"x")).digest,
     }
     assert len(digests) == 4
 

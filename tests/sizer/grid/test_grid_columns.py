@@ -38,12 +38,12 @@ def test_a_product_is_every_combination_that_is_an_architecture() -> None:
 
 
 def test_rows_of_a_grid_are_the_columns_given() -> None:
-    grid = Grid.of(M125, num_layers=[3, 4], vocab_size=100, sharing=[TWICE, LayerSharing()])
+    grid = Grid.build(M125, num_layers=[3, 4], vocab_size=100, sharing=[TWICE, LayerSharing()])
     assert grid.architecture(0) == replace(M125, num_layers=3, vocab_size=100, sharing=TWICE)
     assert grid.architecture(1) == replace(M125, num_layers=4, vocab_size=100)
-    assert len(Grid.of(M125)) == 1
-    assert Grid.of(M125).architecture(0) == M125
-    assert Grid.of(M125, num_layers=[3, 4]).rows(slice(1, 2)).num_layers.tolist() == [4]
+    assert len(Grid.build(M125)) == 1
+    assert Grid.build(M125).architecture(0) == M125
+    assert Grid.build(M125, num_layers=[3, 4]).subset(slice(1, 2)).num_layers.tolist() == [4]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_rows_of_a_grid_are_the_columns_given() -> None:
 )
 def test_the_first_row_that_is_no_architecture_is_named(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArchitecture, match=message):
-        Grid.of(M125, **columns)
+        Grid.build(M125, **columns)
 
 
 def test_a_product_names_a_row_that_is_wrong_in_itself() -> None:
@@ -85,11 +85,11 @@ def test_a_product_names_a_row_that_is_wrong_in_itself() -> None:
 )
 def test_columns_that_are_none(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidQuantity, match=message):
-        Grid.of(M125, **columns)
+        Grid.build(M125, **columns)
 
 
 def test_kinds_whose_layers_differ_are_refused() -> None:
     with pytest.raises(InvalidArchitecture, match="grid: only Llama-shaped decoders, .* has conv_layers"):
-        Grid.of(replace(M125, name="mine", conv_layers=(1,)))
+        Grid.build(replace(M125, name="mine", conv_layers=(1,)))
     with pytest.raises(InvalidArchitecture, match="shared_mlp"):
-        Grid.of(replace(M125, shared_mlp=True))
+        Grid.build(replace(M125, shared_mlp=True))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import process_time
 
 import numpy as np
 import pytest
 
-from sizer.device import device
-from sizer.estimate import estimate
+from sizer.architecture import Architecture
+from sizer.devices.catalogue import device
 from sizer.grid import Grid, estimate_grid
+from sizer.model_estimate import estimate
 from sizer.registry import model
 
 M125 = model("MobileLLM-125M").architecture
@@ -24,7 +26,23 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 @pytest.mark.timing
-def test_a_known_kind_of_grid_is_hundreds_of_times_as_fast_as_estimate() -> None:
+def test_random_shapes_are_hundreds_of_times_as_fast_as_estimate() -> None:
+    draw, rows = np.random.default_rng(0), 200_000
+    kv_heads = draw.integers(1, 9, rows)
+    grid = Grid.build(
+        M125,
+        num_layers=draw.integers(1, 49, rows),
+        hidden_size=draw.integers(2, 129, rows) * 32,
+        intermediate_size=draw.integers(2, 400, rows) * 32,
+        num_heads=kv_heads * draw.integers(1, 9, rows),
+        num_kv_heads=kv_heads,
+        vocab_size=draw.integers(1000, 130_000, rows),
+    )
+    assert _times_as_fast_as_estimate(grid) > 200  # a million rows a second are 200 times 5,000 estimates
+
+
+@pytest.mark.timing
+def test_a_product_of_choices_is_hundreds_of_times_as_fast_as_estimate() -> None:
     grid = Grid.product(
         M125,
         num_layers=np.arange(1, 41),
@@ -35,13 +53,22 @@ def test_a_known_kind_of_grid_is_hundreds_of_times_as_fast_as_estimate() -> None
         tie_embeddings=[True, False],
     )
     assert len(grid) > 90_000
+    assert _times_as_fast_as_estimate(grid) > 200  # a million rows a second are 200 times 5,000 estimates
+
+
+def _times_as_fast_as_estimate(grid: Grid) -> float:
+    """Seconds of estimate() for a row over seconds of the whole grid for a row, in turn."""
+    some = [grid.architecture(int(row)) for row in np.random.default_rng(0).integers(0, len(grid), 300)]
 
     def whole() -> None:
         assert estimate_grid(grid, format="Q4_K_M", device=PI5).total_bytes.min() > 0
 
-    for _ in range(2):  # the first runs find the regions of the compute buffer
-        whole()
-    together = min(_seconds(whole) for _ in range(3))
-    some = [grid.architecture(int(row)) for row in np.random.default_rng(0).integers(0, len(grid), 100)]
-    alone = _seconds(lambda: [estimate(architecture=a, format="Q4_K_M", device=PI5) for a in some])
-    assert (alone / len(some)) / (together / len(grid)) > 100
+    def one_by_one(shapes: list[Architecture]) -> None:
+        for shape in shapes:
+            estimate(architecture=shape, format="Q4_K_M", device=PI5)
+
+    together, alone = [], []
+    for start in (0, 100, 200):
+        alone.append(_seconds(partial(one_by_one, some[start : start + 100])))
+        together.append(_seconds(whole))
+    return (min(alone) / 100) / (min(together) / len(grid))

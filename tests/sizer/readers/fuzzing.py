@@ -17,9 +17,12 @@ from time import process_time
 from typing import Any
 
 from sizer.errors import SizerError
+from sizer.families.hf_config import config_from_architecture
 from sizer.readers import read_model
 from sizer.readers.inspection import inspect_file
 from sizer.registry import models
+from sizer.request import EstimateRequest
+from tests.published_facts import json_lines
 from tests.sizer.readers import mutation
 from tests.sizer.readers.handmade import (
     ARRAY,
@@ -33,10 +36,13 @@ from tests.sizer.readers.handmade import (
     entry,
     gguf_bytes,
     pair,
+    split_gguf,
+    stored_bytes,
     text,
     write_gguf,
     write_safetensors,
 )
+from tests.sizer.readers.packed_layouts import LAYOUTS
 
 SECONDS = 1.0
 MEMORY_BYTES = 200_000_000
@@ -55,6 +61,27 @@ def _gguf(folder: Path) -> tuple[Files, str]:
     ):
         write_gguf(folder / f"{number}.gguf", model, family=family, format="Q4_0")
         valid.append((folder / f"{number}.gguf").read_bytes())
+    return lambda random: {"x.gguf": mutation.broken_gguf(random, random.choice(valid))}, "x.gguf"
+
+
+def _unread(folder: Path) -> tuple[Files, str]:
+    """Files of an architecture without a reader, whose cache is that of their keys."""
+    write_gguf(folder / "plain.gguf", _SMALL, family="wonder", format="Q4_0")
+    numbers = {
+        **{"block_count": 4, "embedding_length": 64, "context_length": 512, "attention.key_length": 16},
+        **{"attention.head_count": 4, "attention.sliding_window": 128, "full_attention_interval": 2},
+        **{"attention.sliding_window_pattern": 2, "attention.shared_kv_layers": 1, "expert_count": 4},
+        **{"ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "expert_used_count": 2},
+    }
+    pairs = [pair("general.architecture", STRING, text("wonder"))]
+    pairs += [pair(f"wonder.{key}", UINT32, n.to_bytes(4, "little")) for key, n in numbers.items()]
+    kv_heads = b"".join(n.to_bytes(4, "little") for n in (2, 0, 2, 0))
+    pairs.append(pair("wonder.attention.head_count_kv", ARRAY, array(UINT32, 4, kv_heads)))
+    tensors = [
+        entry("token_embd.weight", [64, 32], 0, 0),
+        entry("blk.0.ffn_up_exps.weight", [64, 4], 99, 8192),
+    ]
+    valid = [(folder / "plain.gguf").read_bytes(), gguf_bytes(pairs, tensors, 64 * 200)]
     return lambda random: {"x.gguf": mutation.broken_gguf(random, random.choice(valid))}, "x.gguf"
 
 
@@ -96,9 +123,91 @@ def _index(folder: Path) -> tuple[Files, str]:
     return files, path.name
 
 
+def _packed(folder: Path) -> tuple[Files, str]:
+    """Packed layouts one after another, config.json with their bits beside them."""
+    shapes = {name: value for stored, *_ in LAYOUTS.values() for name, value in stored.items()}
+    blocks = [config for _, config, _, _ in LAYOUTS.values() if config]
+    path = folder / "model.safetensors"
+    path.write_bytes(stored_bytes(shapes))
+    valid = path.read_bytes()
+    config = config_from_architecture(_SMALL)
+
+    def files(random: Random) -> dict[str, bytes]:
+        stored, block, _, _ = random.choice(list(LAYOUTS.values()))
+        model = valid if random.random() < 0.3 else stored_bytes(stored)
+        whole = {**config, **(block or random.choice(blocks))}
+        keys = ["quantization_config", "quantization", *whole]
+        return {
+            path.name: mutation.broken_safetensors(random, model) if random.random() < 0.7 else model,
+            "config.json": mutation.dumps(mutation.broken_object(random, whole, keys)),
+        }
+
+    return files, path.name
+
+
+def _adapter_config(folder: Path) -> tuple[Files, str]:
+    """An adapter's config alone, counted on the catalogue's shape of its base model."""
+    return lambda random: {"adapter_config.json": _broken_adapter_config(random)}, "adapter_config.json"
+
+
+def _adapter(folder: Path) -> tuple[Files, str]:
+    """An adapter's tensors, and in the same folder its config."""
+    start = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    valid = stored_bytes({f"{start}A.weight": ("F32", [8, 64]), f"{start}B.weight": ("F32", [64, 8])})
+    name = "adapter_model.safetensors"
+    return lambda random: {
+        "adapter_config.json": _broken_adapter_config(random),
+        name: mutation.broken_safetensors(random, valid),
+    }, name
+
+
+def _broken_adapter_config(random: Random) -> bytes:
+    config: dict[str, Any] = {
+        "peft_type": "LORA",
+        "r": 8,
+        "lora_alpha": 16,
+        "target_modules": ["q_proj", "v_proj"],
+        "bias": "none",
+        "rank_pattern": {"v_proj": 4},
+        "modules_to_save": ["lm_head"],
+        "use_dora": False,
+        "base_model_name_or_path": "meta-llama/Llama-3.2-1B",
+    }
+    others = [*config, "layers_to_transform", "lora_parameters", "fine_tune_type", "model"]
+    broken = mutation.broken_object(random, config, others)
+    return mutation.broken_text(random, mutation.dumps(broken))
+
+
+def _split(folder: Path) -> tuple[Files, str]:
+    """A model in two parts, one of them broken or missing."""
+    parts = [path.read_bytes() for path in split_gguf(folder, _SMALL)]
+    names = [f"tiny-{number:05}-of-00002.gguf" for number in (1, 2)]
+
+    def files(random: Random) -> dict[str, bytes]:
+        new = dict(zip(names, parts, strict=True))
+        broken = random.choice(names)
+        new[broken] = mutation.broken_gguf(random, new[broken])
+        return new
+
+    return files, names[0]
+
+
+_BLOCKS: tuple[dict[str, Any], ...] = (
+    {"quant_method": "gptq", "bits": 4, "group_size": 128},
+    {"bits": 4, "group_size": 64, "mode": "mxfp4"},
+    {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+    {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},
+)
+
+
 def _config(folder: Path) -> tuple[Files, str]:
     configs: list[dict[str, Any]] = [dict(row.config) for row in models().values()]
-    keys = sorted({key for config in configs for key in config} | {"sharing", "head_dim", "layer_types"})
+    configs += [row["config"] for row in json_lines("model_configs.jsonl")]
+    others = ("quantization_config", "quantization", "text_config", "llm_config", "thinker_config")
+    configs += [{**configs[number], others[number % 2]: block} for number, block in enumerate(_BLOCKS)]
+    configs += [{"model_type": "llava", "text_config": config} for config in configs[:4]]
+    configs += [{"thinker_config": {"text_config": config}} for config in configs[:4]]
+    keys = sorted({key for config in configs for key in config} | {"sharing", "layer_types", *others})
     return lambda random: {"config.json": mutation.broken_config(random, configs, keys)}, "config.json"
 
 
@@ -107,6 +216,11 @@ KINDS: dict[str, Callable[[Path], tuple[Files, str]]] = {
     "safetensors": _safetensors,
     "index": _index,
     "config": _config,
+    "packed": _packed,
+    "adapter": _adapter,
+    "adapter config": _adapter_config,
+    "split": _split,
+    "unread": _unread,
 }
 
 
@@ -116,6 +230,10 @@ def _bound_memory() -> None:
     if statm.exists():
         held = int(statm.read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, resource.RLIM_INFINITY))
+
+
+def _estimate(path: Path) -> None:
+    EstimateRequest(model=str(path), max_memory="1GB").run().to_dict()
 
 
 def _read(read: Callable[[Path], object], file: Path) -> tuple[bool, list[str]]:
@@ -153,8 +271,10 @@ def fuzz(kind: str, count: int, seed: int) -> dict[str, Any]:
                     (folder / file).write_bytes(content)
             written = files
             was_refused, problems = _read(lambda path: inspect_file(path).to_dict(), folder / to_read)
-            if kind == "gguf":  # the others' architecture is that of config.json
+            if kind in ("gguf", "split"):  # the others' architecture is that of config.json
                 problems += _read(lambda path: read_model(str(path)), folder / to_read)[1]
+            if kind in ("gguf", "split", "unread"):
+                problems += _read(_estimate, folder / to_read)[1]
             refused += was_refused
             if problems and len(wrong) < 20:
                 wrong.append({"number": number, "problems": problems, "bytes": files[to_read][:4000].hex()})

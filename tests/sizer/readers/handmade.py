@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import gguf
 import numpy as np
 
 from sizer.architecture import Architecture
+from sizer.families.hf_config import config_from_architecture
 from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import gguf_name
 from sizer.formats.llamacpp import mix
-from sizer.hf_config import config_from_architecture
+from sizer.readers.gguf_header import read_gguf
+from sizer.readers.safetensors_header import DTYPE_BITS
 from sizer.tensors import tensor_specs
 
 TINY = Architecture(
@@ -34,6 +37,7 @@ UNTIED = replace(TINY, tie_embeddings=False)
 
 # Value types of GGUF metadata.
 UINT8, UINT32, FLOAT32, BOOL, STRING, ARRAY, UINT64 = 0, 4, 6, 7, 8, 9, 10
+UINT16, INT32 = 2, 5
 
 
 def text(value: str | bytes) -> bytes:
@@ -45,6 +49,11 @@ def text(value: str | bytes) -> bytes:
 def pair(key: str | bytes, kind: int, value: bytes) -> bytes:
     """A metadata entry."""
     return text(key) + struct.pack("<I", kind) + value
+
+
+def u32(key: str, value: int) -> bytes:
+    """A metadata entry of a 32-bit number."""
+    return pair(key, UINT32, struct.pack("<I", value))
 
 
 def array(kind: int, count: int, data: bytes = b"") -> bytes:
@@ -76,6 +85,16 @@ def safetensors_bytes(header: Any, data: int = 0) -> bytes:
     """A .safetensors file; the header as JSON, or bytes as they are."""
     encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(encoded)) + encoded + bytes(data)
+
+
+def stored_bytes(stored: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
+    """A .safetensors file of zeros: type and shape by name, one after the other."""
+    header, at = {}, 0
+    for name, (dtype, shape) in stored.items():
+        size = prod(shape) * DTYPE_BITS[dtype] // 8
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    return safetensors_bytes(header, at)
 
 
 def write_gguf(
@@ -113,6 +132,42 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def split_gguf(folder: Path, architecture: Architecture, *, parts: int = 2) -> list[Path]:
+    """Split a model as llama-gguf-split does: all keys in the first part, three in each."""
+    write_gguf(folder / "whole.gguf", architecture, format="F16")
+    whole = read_gguf(folder / "whole.gguf")
+    a = "llama"
+    first = [
+        pair("general.architecture", STRING, text(a)),
+        pair("general.name", STRING, text("tiny")),
+        u32(f"{a}.block_count", architecture.num_layers),
+        u32(f"{a}.embedding_length", architecture.hidden_size),
+        u32(f"{a}.feed_forward_length", architecture.intermediate_size),
+        u32(f"{a}.attention.head_count", architecture.num_heads),
+        u32(f"{a}.attention.head_count_kv", architecture.num_kv_heads),
+        u32(f"{a}.attention.key_length", architecture.head_dim),
+        u32(f"{a}.context_length", architecture.max_position_embeddings),
+        u32("general.file_type", 1),
+    ]
+    files = []
+    for number in range(parts):
+        mine = whole.tensors[number::parts]
+        entries, at = [], 0
+        for tensor in mine:
+            type_id = {"F32": 0, "F16": 1}[tensor.type]
+            entries.append(entry(tensor.name, tensor.shape[::-1], type_id, at))
+            at += (tensor.num_bytes or 0) + -(tensor.num_bytes or 0) % 32
+        keys = [
+            pair("split.no", UINT16, struct.pack("<H", number)),
+            pair("split.count", UINT16, struct.pack("<H", parts)),
+            pair("split.tensors.count", INT32, struct.pack("<i", len(whole.tensors))),
+        ]
+        file = folder / f"tiny-{number + 1:05}-of-{parts:05}.gguf"
+        file.write_bytes(gguf_bytes([*(first if number == 0 else []), *keys], entries, at))
+        files.append(file)
+    return files
 
 
 def write_safetensors(folder: Path, architecture: Architecture, *, shards: int = 1) -> Path:

@@ -196,7 +196,7 @@ def broken_config(random: Random, configs: Sequence[dict[str, Any]], keys: Seque
     """A config.json of one of these models, broken, sometimes said to be of another family."""
     config = broken_object(random, random.choice(configs), keys)
     if random.random() < 0.2:
-        config["model_type"] = random.choice(configs)["model_type"]
+        config["model_type"] = random.choice(configs).get("model_type")
     return broken_text(random, dumps(config))
 
 

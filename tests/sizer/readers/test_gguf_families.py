@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, SizerError
-from sizer.hf_config import architecture_from_config
+from sizer.families.hf_config import architecture_from_config
 from sizer.readers.gguf_architecture import FAMILIES, architecture_from_gguf
 from sizer.readers.gguf_header import GgufHeader, read_gguf
 from sizer.readers.gguf_values import LongArray

@@ -172,8 +172,8 @@ GGUF: dict[str, tuple[bytes, str]] = {
 SAFETENSORS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "header: the file has 0 bytes"),
     "short": (bytes(7), "header: the file has 7 bytes"),
-    "header longer than the file": (_length(9) + b"{}", "header length: 9 bytes are said, the file has 10"),
-    "header of 2**62": (_length(2**62) + b"{}", "header length: 4611686018427387904 bytes are said"),
+    "header longer than the file": (_length(9) + b"{}", "9 bytes are declared, the file has 10"),
+    "header of 2**62": (_length(2**62) + b"{}", "header length: 4611686018427387904 bytes are declared"),
     "header too long": (safetensors_bytes(b" " * 12_582_913), "header length: 12582913 bytes in"),
     "no header": (_length(0), "header: not JSON"),
     "not JSON": (safetensors_bytes(b"{'a': 1}"), "header: not JSON"),
@@ -235,7 +235,7 @@ SAFETENSORS: dict[str, tuple[bytes, str]] = {
         "tensor 'u': data_offsets leaves a hole before it",
     ),
     "cut short": (safetensors_bytes({"t": ONE}, 7), "data_offsets: the file is cut short"),
-    "goes on": (safetensors_bytes({"t": ONE}, 9), "data_offsets: the file goes on after the last tensor"),
+    "goes on": (safetensors_bytes({"t": ONE}, 9), "data_offsets: the file continues after the last tensor"),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sizer.errors import InvalidFile, SizerError, UnknownName
 from sizer.readers import hub, read_model
-from tests.sizer.test_hf_config import LLAMA
+from tests.sizer.families.test_hf_config import LLAMA
 
 
 def _client(monkeypatch: pytest.MonkeyPatch, download: Any, *, online: bool = True) -> None:

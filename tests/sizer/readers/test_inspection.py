@@ -101,7 +101,7 @@ def test_weights_without_a_config_and_a_config_without_weights(tmp_path: Path, s
     (path.parent / "config.json").unlink()
     document = shown(str(path), "--json")
     assert (document["architecture"], document["calculator"]) == (None, None)
-    assert "there is no config.json beside it" in document["no_architecture"]
+    assert "there is no config.json in its directory" in document["no_architecture"]
     assert "not known: " in shown(str(path))
 
 
@@ -129,7 +129,7 @@ def test_a_files_text_is_shown_as_it_is(tmp_path: Path, shown: Inspect) -> None:
     printed = shown(str(file))
     assert "[red]\\x1b[2J[/nothing]" in printed
     assert "\x1b" not in printed
-    assert "one of 3 files" in printed
+    assert "1 of 3 files" in printed
     assert len(printed) < 5000
     metadata = shown(str(file), "--json")["metadata"]
     assert (metadata["scale"], metadata["scales"], len(metadata["template"])) == ("inf", ["nan", 1.0], 5000)

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from sizer.errors import SizerError
-from sizer.hf_config import architecture_from_config
+from sizer.families.hf_config import architecture_from_config
 from sizer.readers.config_json import MAX_CONFIG_BYTES
 from sizer.readers.model_bytes import printable, read_pasted, read_upload
 from sizer.readers.model_file import read_model_file
@@ -56,7 +56,7 @@ def test_a_gguf_file_whole_or_cut_off(tmp_path: Path) -> None:
         ("[1]", "is not a JSON object"),
         ("{" * 100_000, "is not JSON"),
         ('{"model_type": "<script>"}', "unknown model_type"),
-        ('{"model_type": "llama", "hidden_size": 1e999}', "num_attention_heads"),
+        ('{"model_type": "llama", "hidden_size": 1e999}', "hidden_size: expected a whole number, got inf"),
         ("\ud800", "is not JSON"),
         ('{"a": "' + "x" * MAX_CONFIG_BYTES + '"}', f"larger than {MAX_CONFIG_BYTES} bytes"),
     ],

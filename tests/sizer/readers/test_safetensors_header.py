@@ -38,7 +38,7 @@ def test_as_a_model_it_is_the_config_beside_it(tmp_path: Path, shards: int) -> N
     assert read_model(str(path)) == TINY == read_model(str(path.parent))
     assert read_model(str(path)).name == "tiny"
     (path.parent / "config.json").unlink()
-    with pytest.raises(InvalidFile, match="says no architecture and there is no config.json beside it"):
+    with pytest.raises(InvalidFile, match="no config.json in its directory"):
         read_model(str(path))
 
 
@@ -78,7 +78,10 @@ def test_shards_lie_beside_their_index(tmp_path: Path, name: object) -> None:
             "weight_map: 'u' is not in 'a.safetensors'",
         ),
         ({"weight_map": {"u": "a.safetensors"}}, "weight_map: 't' in 'a.safetensors' is not in the index"),
-        ({"weight_map": {"t": "none.safetensors"}}, "cannot read .*none.safetensors"),
+        (
+            {"weight_map": {"u": "a.safetensors", "x": "none.safetensors"}},
+            "weight_map: 't' in 'a.safetensors' is not in the index",
+        ),
         ({"weight_map": {"v": "b.safetensors"}}, "weight_map: 'w' in 'b.safetensors' is not in the index"),
         (
             {"weight_map": {"t": "a.safetensors", "v": "b.safetensors", "w": "c.safetensors"}},

@@ -1,0 +1,1 @@
+"""The page `compare` of the explorer."""

@@ -1,0 +1,138 @@
+"""The page "Evidence": predictions against published measurements, and each device's sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from explorer.state import Choice, PageState
+from explorer.widgets.charts import show_figure
+from explorer.widgets.controls import choice
+from explorer.widgets.html import show_table, show_tiles
+from reports.figures.evidence import evidence_figure, evidence_info
+from reports.html.tiles import Tile
+from reports.tables.evidence import counts_frame, facts_frame, judged_frame, summary
+from sizer.calibration.held_out import held_out_measurements
+from sizer.devices.catalogue import load_devices
+from sizer.prediction import Basis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sizer.calibration.held_out import HeldOutPrediction
+
+ALL = "all"
+DECODING, PROMPTS = "decoding", "reading prompts"
+KEYS = "evidence_"
+PHASE = Choice(f"{KEYS}phase", "Speed of", DECODING, (DECODING, PROMPTS))
+BASIS = Choice(
+    f"{KEYS}basis",
+    "Predicted from",
+    ALL,
+    (ALL, "fitted", "fitted, few rows", "specification"),
+    "Fitted to benchmarks: other models on the same device; to few: one or two of them. From the data sheet: "
+    "fitted on other devices.",
+)
+# options are filled in from the measurements and the catalogue
+DEVICE = Choice(f"{KEYS}device", "Device", ALL, (ALL,))
+RUNTIME = Choice(f"{KEYS}engine", "Runtime", ALL, (ALL,))
+
+_HOW = (
+    "Every published measurement in the calculator's data, predicted **without it**: without the rows of its "
+    "model on its device, or, if a device has rows of one model only, without the device. Ranges are 80 % "
+    "ranges. No rows were held out for good: the terms of a runtime's formula were chosen on all of them. "
+    "`sizer estimate` uses all rows, so that for a model that was measured on the chosen device it is more "
+    "accurate than this page shows."
+)
+
+
+def page() -> None:
+    """Draw the page."""
+    st.header("Evidence")
+    st.markdown(_HOW)
+    with st.spinner("Predicting every measurement without itself: a few seconds, once..."):
+        decode, prompts = held_out_measurements()
+    rows = (*decode, *prompts)
+    devices = sorted({j.row.device for j in rows} | set(load_devices()), key=_title)
+    controls = (
+        PHASE,
+        DEVICE._replace(options=(ALL, *devices)),
+        RUNTIME._replace(options=(ALL, *sorted({j.row.runtime for j in rows}))),
+        BASIS,
+    )
+    page_state = PageState(prefix=KEYS, controls=controls)
+    page_state.load()
+    for control, column in zip(controls, st.columns(4), strict=True):
+        with column:
+            choice(control, format_func=_title)
+    state = st.session_state
+    chosen = [
+        j
+        for j in (prompts if state[PHASE.key] == PROMPTS else decode)
+        if state[DEVICE.key] in (ALL, j.row.device)
+        and state[RUNTIME.key] in (ALL, j.row.runtime)
+        and state[BASIS.key] in (ALL, j.basis)
+    ]
+    _show_judged(chosen)
+    _show_device(state[DEVICE.key])
+    _show_counts()
+    page_state.save()
+
+
+# Bases as the calculator names them: as the page shows them.
+_BASES = {
+    "fitted": Basis.FITTED.label,
+    "fitted, few rows": "fitted to few benchmarks",
+    "specification": Basis.SPECIFICATION.label,
+}
+
+
+def _title(name: str) -> str:
+    known = load_devices().get(name)
+    return known.title if known else _BASES.get(name, name)
+
+
+def _show_judged(chosen: Sequence[HeldOutPrediction]) -> None:
+    if not chosen:
+        st.info("There is no such published measurement. Choose another device, runtime or basis.")
+        return
+    frame = judged_frame(chosen)
+    found = summary(frame)
+    show_tiles(
+        [
+            Tile("Measurements", f"{found['rows']:,.0f}"),
+            Tile("Median error", f"{found['median_error']:.1%}"),
+            Tile("90 % within", f"{found['within_90']:.1%}"),
+            Tile("Inside the range", f"{found['inside']:.0%}"),
+        ]
+    )
+    info = evidence_info(chosen)
+    show_figure(evidence_figure(info), key="evidence", alt=f"{info.title}. {info.subtitle}")
+    st.dataframe(frame.drop(columns="device_title"), hide_index=True, key="judged")
+    st.download_button("These rows (CSV)", frame.to_csv(index=False), "sizer-evidence.csv", "text/csv")
+
+
+def _show_device(name: str) -> None:
+    st.subheader("Sources of a device's numbers", divider="gray")
+    if name == ALL or name not in load_devices():
+        st.caption("Choose a device above to see each of its numbers with its source and date.")
+        return
+    device = load_devices()[name]
+    facts = facts_frame(device)
+    rows = facts[["figure", "readable", "date", "source"]].astype(str).to_numpy().tolist()
+    st.markdown(f"**{device.title}**")
+    show_table(("figure", "value", "date", "source"), rows, text_columns=("source",))
+    st.download_button("This device (CSV)", facts.to_csv(index=False), f"{name}.csv", "text/csv")
+
+
+def _show_counts() -> None:
+    st.subheader("Parameter counts", divider="gray")
+    counts = counts_frame()
+    exact = int((counts["difference"] == 0).sum())
+    st.caption(f"{exact} of {len(counts)} published exact counts are equal to the last digit.")
+    st.dataframe(counts, hide_index=True, key="counts")
+    st.download_button("Counts (CSV)", counts.to_csv(index=False), "sizer-counts.csv", "text/csv")
+
+
+page()

@@ -1,0 +1,1 @@
+"""The page `search` of the explorer."""

@@ -1,0 +1,1 @@
+"""The page `start` of the explorer."""

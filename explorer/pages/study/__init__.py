@@ -1,0 +1,1 @@
+"""The page `study` of the explorer."""

@@ -1,0 +1,1 @@
+"""The page `users` of the explorer."""

@@ -1,0 +1,1 @@
+"""Results as JSON documents, CSV, Parquet and images."""

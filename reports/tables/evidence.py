@@ -1,0 +1,119 @@
+"""Tables of evidence: measured and predicted speeds, sources of a device's numbers, exact counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sizer.devices.catalogue import load_devices
+from sizer.registry import models
+from sizer.tensors import count_parameters, tensor_specs
+from sizer.units import format_bytes, format_bytes_binary
+
+if TYPE_CHECKING:
+    from sizer.calibration.held_out import HeldOutPrediction
+    from sizer.devices.device import Device, Fact
+
+# What each basis leaves out of what a row is predicted from.
+HELD_OUT = {
+    "fitted": "its model on its device",
+    "fitted, few rows": "its model on its device; only one or two others are measured there",
+    "specification": "its whole device, known from its data sheet",
+}
+
+
+def device_title(name: str) -> str:
+    """Return a device's title, or its name if the catalogue does not have it."""
+    known = load_devices().get(name)
+    return known.title if known else name
+
+
+def judged_frame(judged: Sequence[HeldOutPrediction]) -> pd.DataFrame:
+    """Return a row for each measured speed, with the speed predicted without it, and the source."""
+    rows = [
+        {
+            "device": j.row.device,
+            "device_title": device_title(j.row.device),
+            "runtime": j.row.runtime,
+            "backend": j.row.backend,
+            "model": j.row.model,
+            "format": j.row.format,
+            "phase": "prompt" if j.of_prompt else "decode",
+            "measured_tokens_per_s": j.measured,
+            "predicted_tokens_per_s": j.predicted,
+            "low_tokens_per_s": j.low,
+            "high_tokens_per_s": j.high,
+            "error": exp(j.error) - 1,
+            "inside_range": j.inside,
+            "basis": j.basis,
+            "held_out": HELD_OUT[j.basis],
+            "source": j.row.source,
+        }
+        for j in judged
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary(frame: pd.DataFrame) -> dict[str, float]:
+    """Return rows, median and 90 % of the absolute relative errors, and the share inside the 80 % range."""
+    misses = frame["error"].abs().sort_values(ignore_index=True)
+    last = min(len(misses) - 1, int(0.9 * len(misses)))
+    return {
+        "rows": len(frame),
+        "median_error": float(misses.median()),
+        "within_90": float(misses.iloc[last]),
+        "inside": float(frame["inside_range"].mean()),
+    }
+
+
+def facts_frame(device: Device) -> pd.DataFrame:
+    """Return every known number of a device with its source and date."""
+    rows = [
+        {
+            "figure": name.replace("_", " "),
+            "value": fact.value,
+            "readable": _readable(name, fact),
+            "source": fact.source,
+            "date": fact.date,
+        }
+        for name, fact in device.facts.items()
+    ]
+    return pd.DataFrame(rows, columns=["figure", "value", "readable", "source", "date"])
+
+
+def _readable(name: str, fact: Fact) -> str:
+    """Return a number with the unit that its field's name ends in."""
+    if name.endswith("_bytes_per_s"):
+        return f"{format_bytes(fact.value)}/s"
+    if name.endswith("_bytes"):
+        return format_bytes_binary(fact.value)
+    if name.endswith("_ops_per_s"):
+        return f"{fact.value / 1e12:.3g} T operations/s"
+    if name.endswith("_joules"):
+        return f"{fact.value / 3600:.3g} Wh"
+    if name.endswith("_cores"):
+        return f"{fact.value:g} cores"
+    if name.endswith("_watts"):
+        return f"{fact.value:.3g} W"
+    return f"{fact.value:.0%}" if name.endswith("_share") else f"{fact.value:g}"
+
+
+def counts_frame() -> pd.DataFrame:
+    """Return models with a published exact count, and the calculator's count of each."""
+    rows = []
+    for name, row in models().items():
+        if row.params_published is not None:
+            ours = count_parameters(tensor_specs(row.architecture)).total
+            rows.append(
+                {
+                    "model": name,
+                    "published": row.params_published,
+                    "calculated": ours,
+                    "difference": ours - row.params_published,
+                    "source": row.params_source,
+                }
+            )
+    return pd.DataFrame(rows)

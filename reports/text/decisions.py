@@ -1,0 +1,124 @@
+"""Decisions of a study as lines, as a table and as a JSON document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from sizer.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from search.analysis.decisions.decisions import Decision, Decisions
+
+SCHEMA = "sizer.decisions/1"
+COLUMNS = ("decision", "files", "probability", "law alone", "runs alone", "basis", "to settle")
+
+# Decisions of each kind that the first lines of a frontier, a report or a page name.
+_FIRST = 4
+
+
+def decisions_document(found: Decisions) -> dict[str, Any]:
+    """Return the decisions of a study in the layout of schema sizer.decisions/1."""
+    return {
+        "schema": SCHEMA,
+        "runs": found.runs,
+        "seed_sd": found.seed_sd,
+        "target_tokens": found.target_tokens,
+        "decisions": [
+            {
+                "question": d.question,
+                "choice": d.choice,
+                "probability": d.probability,
+                "settled": d.settled,
+                "basis": d.basis.value,
+                "cost_to_settle_s": d.cost_to_settle_s,
+                "axis": d.axis,
+                "other": d.other,
+                "smallest_bytes": d.smallest_bytes,
+                "largest_bytes": d.largest_bytes,
+                "prior_probability": d.prior_probability,
+                "runs_probability": d.runs_probability,
+            }
+            for d in found.decisions
+        ],
+    }
+
+
+def decision_lines(found: Decisions) -> tuple[str, ...]:
+    """Return a line with the counts, then the surest settled decisions and the least sure of the others."""
+    settled, open_ones = found.settled, [d for d in found.decisions if not d.settled]
+    lines = [f"{len(settled)} of {len(found.decisions)} decisions settled at 0.95 by {found.runs} runs"]
+    lines += [f"  {_text(d)}" for d in _varied(settled)]
+    by_cost = sorted(open_ones, key=lambda d: (d.cost_to_settle_s is None, d.cost_to_settle_s or 0.0))
+    return (*lines, *(f"  {_text(d)}" for d in _varied(by_cost)))
+
+
+def _varied(found: tuple[Decision, ...] | list[Decision]) -> list[Decision]:
+    """Return a few decisions, of each axis the first one before any second."""
+    seen: dict[str, int] = {}
+    places = []
+    for place, one in enumerate(found):
+        places.append((seen.get(one.axis, 0), place))
+        seen[one.axis] = seen.get(one.axis, 0) + 1
+    return [found[place] for _, place in sorted(places)[:_FIRST]]
+
+
+def _text(d: Decision) -> str:
+    if d.settled:
+        return f"{d.label}: {d.choice} over {d.other}, {_files(d)}: {_chance(d.probability)}"
+    would = (
+        "runs of this length do not settle it"
+        if d.cost_to_settle_s is None
+        else f"about {format_seconds(d.cost_to_settle_s)} of more seeds would settle it"
+    )
+    return (
+        f"{d.label}: {d.choice} or {d.other}, {_files(d)}: not settled "
+        f"({d.choice} {_chance(d.probability)}, published models {_chance(d.prior_probability)}); {would}"
+    )
+
+
+def _chance(probability: float) -> str:
+    """Return a probability in two digits; nothing that was estimated is certain."""
+    return "> 0.99" if probability > 0.99 else "< 0.01" if probability < 0.01 else f"{probability:.2f}"
+
+
+def _files(d: Decision) -> str:
+    """Return the sizes of files that a decision is about."""
+    least, most = format_bytes(d.smallest_bytes), format_bytes(d.largest_bytes)
+    return f"files of {most}" if least == most else f"files of {least} to {most}"
+
+
+def decision_cells(found: Decisions) -> tuple[tuple[str, ...], ...]:
+    """Return one row of text a decision, in the order of COLUMNS."""
+    return tuple(
+        (
+            f"{d.label}: {d.choice} over {d.other}",
+            _files(d).removeprefix("files of "),
+            _chance(d.probability) + (" settled" if d.settled else ""),
+            _chance(d.prior_probability),
+            _chance(d.runs_probability),
+            d.basis.value,
+            "-" if d.cost_to_settle_s is None else format_seconds(d.cost_to_settle_s),
+        )
+        for d in found.decisions
+    )
+
+
+def decisions_table(found: Decisions, study: str) -> Table:
+    """Return the decisions as a rich table, settled ones first."""
+    table = Table(title=f"Decisions of study {study}", box=SIMPLE_HEAD, title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("decision", "basis") else "right")
+    for cells in decision_cells(found):
+        table.add_row(*cells)
+    return table
+
+
+def noise_line(found: Decisions) -> str:
+    """Return what one run is worth: its seed's noise, and scoring's error of a difference."""
+    return (
+        f"one run differs by its seed by {100 * found.seed_sd:.1f} % of the loss; scoring adds "
+        f"±{found.paired_sd:.3f} bits/byte to a difference (paired, chunk by chunk)"
+    )

@@ -1,0 +1,1 @@
+"""Results of a study: ranking, frontier, extrapolation, importance, reliability."""

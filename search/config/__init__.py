@@ -1,0 +1,1 @@
+"""Configuration of a search: settings, presets, and the axes of the space."""

@@ -1,0 +1,394 @@
+"""Configuration of a search: budget, space and training, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from enum import StrEnum, unique
+from typing import Any
+
+from search.config.fields import (
+    FieldLimits,
+    check_fields,
+    holds_several,
+    setting,
+    whole,
+)
+from search.config.format_bits import usual_formats
+from search.config.objectives import MOST_OBJECTIVES, Objective
+from search.config.proxy_width import WIDTH_SCALES, WIDTH_STEP
+from sizer.architecture import LayerSharing, SharingStrategy, parse_enum
+from sizer.devices.catalogue import device as device_by_name
+from sizer.errors import InvalidQuantity, UnknownName
+from sizer.runtimes import runtime as runtime_by_name
+from sizer.workload import QUANTIZED_CACHE_TYPES
+
+# Byte-level tokens: every text has them, and validation loss is in bits per byte without conversion.
+BYTE_VOCABULARY = 256
+
+# Numbers in a block of every quantized type of KV cache.
+CACHE_BLOCK = 32
+
+
+@unique
+class Tokenizer(StrEnum):
+    """What a token of the corpus is; a byte-level BPE is learned from the training text."""
+
+    BYTE = "byte"
+    BPE = "bpe"
+
+
+# Step between the ratios of intermediate_size to hidden_size that are tried.
+FFN_RATIO_STEP = 0.5
+
+SAMPLERS = ("auto", "law", "gp", "tpe", "nsga2", "random", "quasi-random")
+
+_STEPS = whole(1, 10_000_000)
+_VOCABULARY = whole(BYTE_VOCABULARY, 10_000_000)
+_LAYERS = whole(1, 512)
+_WIDTH = whole(16, 65536)
+_RATIO = FieldLimits(low=0.5, high=16, multiple_of=FFN_RATIO_STEP)
+_POSITIVE = FieldLimits(low=0, above=True)
+_SHARE = FieldLimits(low=0, high=1, above=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Where a model is deployed, and the limits it must keep there."""
+
+    device: str | None = setting("raspberry-pi-5", "device of `sizer devices`, or a device file")
+    other_devices: tuple[str, ...] = setting(
+        (), "devices on which the limits hold as well; of each cost the worst counts", may_be_empty=True
+    )
+    objectives: tuple[str, ...] = setting(
+        ("bytes",),
+        "what is weighed against the loss, up to three",
+        choices=Objective,
+        option="objective",
+    )
+    runtime: str = setting("llama.cpp", "runtime whose files, memory and speed count")
+    max_size_bytes: int = setting(
+        2_000_000,
+        'max file size; text such as `"2MB"` is accepted too',
+        whole(10_000, 10**12),
+        option="max-size",
+    )
+    max_memory_bytes: int | None = setting(
+        None,
+        "memory limit; the device's own limit always counts",
+        whole(1_000_000, 10**13),
+        option="max-memory",
+    )
+    min_decode_tokens_per_s: float | None = setting(
+        None, "min predicted decode speed", _POSITIVE, option="min-decode"
+    )
+    context_tokens: int = setting(
+        2048, "context length of the memory and speed figures", whole(32, 1 << 20), option="context"
+    )
+    tokenizer_bytes: int | None = setting(
+        None,
+        "metadata and tokenizer inside a GGUF file; by default those of the tokenizer that is trained, or of "
+        "a known one of that size where another is deployed or several are compared",
+        whole(0, 10**9),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        runtime_by_name(self.runtime)
+        if self.device is not None:
+            device_by_name(self.device)
+        elif self.min_decode_tokens_per_s is not None:
+            raise InvalidQuantity("min_decode_tokens_per_s: needs a device to predict speed on")
+        for name in self.other_devices:
+            device_by_name(name)
+        if self.device is None and self.other_devices:
+            raise InvalidQuantity("other_devices: needs a device as well; accepted: the first as device")
+        if len(set(self.devices)) < len(self.devices):
+            raise InvalidQuantity(f"device: names a device twice, got {', '.join(map(str, self.devices))}")
+        self._check_objectives()
+
+    @property
+    def devices(self) -> tuple[str | None, ...]:
+        """Every device on which the limits must hold; one `None` without any."""
+        return (self.device, *self.other_devices)
+
+    def _check_objectives(self) -> None:
+        given = [parse_enum(Objective, name, "objectives") for name in self.objectives]
+        if len(set(given)) < len(given) or len(given) > MOST_OBJECTIVES:
+            raise InvalidQuantity(
+                f"objectives: must be up to {MOST_OBJECTIVES} different ones, got {', '.join(given)}"
+            )
+        without = [one for one in given if one.needs_device]
+        if self.device is None and without:
+            raise InvalidQuantity(f"objectives: {without[0]} needs a device to predict it on")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The models that a search chooses from."""
+
+    vocab_size: tuple[int, ...] = setting(
+        (BYTE_VOCABULARY,),
+        "rows of the embedding table; 256 is a byte each, a BPE needs more and is trained for each size",
+        _VOCABULARY,
+    )
+    formats: tuple[str, ...] = setting(
+        ("TQ1_0", "Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_0", "Q6_K", "Q8_0", "F16"),
+        "weight formats of the runtime; of other runtimes than llama.cpp those that their users know by bits",
+        option="format",
+    )
+    allow_fallback: bool = setting(
+        False,
+        "allow rows of any multiple of 32, also where the runtime then stores another type",
+        before=True,
+    )
+    sharing: tuple[str, ...] = setting(
+        ("none", "immediate", "repeat-all", "reverse"),
+        "orders in which shared blocks run",
+        choices=SharingStrategy,
+    )
+    sharing_repeats: tuple[int, ...] = setting(
+        (2, 3, 4), "how many times a shared block runs", whole(2, 64), before=(2,)
+    )
+    tie_embeddings: tuple[bool, ...] = setting(
+        (True, False), "whether the head is the embedding table", before=(True,)
+    )
+    head_dims: tuple[int, ...] = setting(
+        (32, 64), "widths of an attention head; even numbers", whole(1, 4096), option="head-dim"
+    )
+    query_heads_per_kv_head: tuple[int, ...] = setting(
+        (1, 2, 4), "query heads that share one KV head", whole(1, 4096), option="kv-ratio"
+    )
+    min_ffn_ratio: float = setting(
+        1.5,
+        "smallest intermediate_size over hidden_size, before it is adjusted to fill the budget",
+        _RATIO,
+        option="ffn-ratio",
+    )
+    max_ffn_ratio: float = setting(
+        4.0, "largest intermediate_size over hidden_size", _RATIO, option="ffn-ratio"
+    )
+    min_executed_layers: int = setting(
+        2, "smallest depth, shared blocks counted each time they run", _LAYERS, option="layers"
+    )
+    max_executed_layers: int = setting(24, "largest depth", _LAYERS, option="layers")
+    min_hidden_size: int = setting(32, "smallest hidden size", _WIDTH, option="hidden-size")
+    max_hidden_size: int = setting(1024, "largest hidden size", _WIDTH, option="hidden-size")
+    cache_types: tuple[str, ...] = setting(
+        (),
+        "types of KV cache of the runtime; its usual one where none is named",
+        option="cache-type",
+        may_be_empty=True,
+    )
+    min_size_fraction: float = setting(
+        0.2,
+        "smallest file aimed at, as a share of `max_size_bytes`; raised to the smallest model there is",
+        _SHARE,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for value in self.head_dims:
+            if value % 2:
+                raise InvalidQuantity(f"head_dims: must be even for rotary positions, got {value}")
+        if not self.sharings:
+            raise InvalidQuantity(
+                f"sharing_repeats: needs a number up to max_executed_layers, which is "
+                f"{self.max_executed_layers}, got {list(self.sharing_repeats)}"
+            )
+
+    @property
+    def sharings(self) -> tuple[LayerSharing, ...]:
+        """Ways of sharing that the deepest model has layers for, as listed."""
+        strategies = [parse_enum(SharingStrategy, name, "sharing") for name in self.sharing]
+        repeats = [repeat for repeat in self.sharing_repeats if repeat <= self.max_executed_layers]
+        return tuple(
+            LayerSharing(strategy=strategy, repeat=repeat)
+            for strategy in strategies
+            for repeat in ((1,) if strategy is SharingStrategy.NONE else repeats)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How models are chosen, trained and scored."""
+
+    trials: int = setting(20, "models to train", whole(1, 100_000))
+    sampler: str = setting("auto", "how the next model is chosen", choices=SAMPLERS, before="tpe")
+    steps: int = setting(1000, "training steps in the final rung", _STEPS)
+    rungs: int = setting(
+        3, "most training lengths; those below `lowest_rung_steps` are left out", whole(1, 8), before=1
+    )
+    eta: float = setting(
+        3.0,
+        "one in `eta` models is promoted to the next rung, which is `eta` times as long",
+        FieldLimits(low=1, high=100, above=True),
+    )
+    lowest_rung_steps: int = setting(
+        1000, "steps of the shortest rung; rankings from shorter runs have the wrong sign", _STEPS
+    )
+    size_bins: int = setting(
+        4, "bins of log file size, each of which promotes its own share of models", whole(1, 64)
+    )
+    final_seeds: int = setting(
+        3,
+        "seeds with which a finalist is trained that is tied with its neighbour",
+        whole(1, 32),
+        before=1,
+    )
+    audit_pairs: int = setting(
+        1,
+        "pairs of models of one size that are trained to the end, with two seeds, whatever they scored; none "
+        "where `final_seeds` is 1",
+        whole(0, 32),
+        before=0,
+    )
+    workers: int = setting(1, "models trained at the same time, each on its own cores", whole(1, 512))
+    train_on: str = setting(
+        "cpu",
+        '`"cpu"`, `"cuda"` or `"mps"`: the last two train by autograd in bfloat16, compiled by torch for '
+        "runs of 5,000 steps and more on CUDA; they have never been run on real hardware",
+    )
+    batch_size: int = setting(8, "sequences in a step", whole(1, 4096))
+    seq_len: int = setting(128, "tokens in a sequence", whole(8, 8192))
+    val_chunks: int = setting(
+        384, "pieces of the validation text, `seq_len` bytes each, that score a model", whole(2, 100_000)
+    )
+    learning_rate: float | None = setting(
+        None, "base learning rate; the trainer's own, scaled to each shape, where not given", _POSITIVE
+    )
+    seed: int = setting(0, "seed of suggestions, weights and batches", whole(0, 2**31 - 1))
+    corpus: str = setting("builtin", "a file, a directory or `hf:NAME`; see below")
+    tokenizer: str = setting("byte", "what a token is; a BPE has `vocab_size` tokens", choices=Tokenizer)
+    keep_finalists: bool = setting(
+        True, "keep the weights of the last runs in `runs/NAME/finalists`, for `sizer export`", before=False
+    )
+    teacher: str | None = setting(
+        None, "checkpoint of a trained proxy, from whose predictions every model learns as well"
+    )
+    proxy_width_scale: float | None = setting(
+        None, "width of the proxies over that of the models; see below", WIDTH_SCALES
+    )
+    proxy_vocab_size: int | None = setting(None, "rows of the proxies' embedding table", _VOCABULARY)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """Everything that decides a search's outcome on a given machine; saved with the study."""
+
+    budget: Budget = field(default_factory=Budget)
+    training: Training = field(default_factory=Training)
+    space: Space = field(default_factory=Space)
+
+    def __post_init__(self) -> None:
+        engine = runtime_by_name(self.budget.runtime)
+        for name in self.space.formats:
+            if not isinstance(name, str):  # a number in a file's list
+                raise UnknownName.of(f"{engine.name} format", str(name), engine.formats)
+            engine.format_name(name)
+        for name in self.space.cache_types:
+            if name not in engine.cache_types:
+                raise UnknownName.of(f"{engine.name} cache type", str(name), engine.cache_types)
+        self._check_cache_types()
+        self._check_proxies()
+        self._check_tokenizer()
+
+    @classmethod
+    def build(cls, **values: Any) -> SearchConfig:
+        """Return the default search with some fields changed, each by its own name."""
+        return cls().changed(**values)
+
+    def changed(self, **values: Any) -> SearchConfig:
+        """Return the search with some fields changed, each by its own name."""
+        unknown = next((name for name in values if name not in FIELDS), None)
+        if unknown is not None:
+            raise UnknownName.of("field of a search", unknown, FIELDS)
+        values = {name: _as_held(FIELDS[name], value) for name, value in values.items()}
+        if "formats" not in values and values.get("runtime", self.budget.runtime) != self.budget.runtime:
+            values["formats"] = usual_formats(values["runtime"])
+        tables = {
+            table: replace(getattr(self, table), **{k: values[k] for k in names if k in values})
+            for table, names in TABLES.items()
+        }
+        return SearchConfig(**tables)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is weighed against the loss."""
+        return tuple(parse_enum(Objective, name, "objectives") for name in self.budget.objectives)
+
+    @property
+    def trained_vocab_sizes(self) -> tuple[int, ...]:
+        """Rows of the embedding tables of the models that are trained, each size once."""
+        proxy = self.training.proxy_vocab_size
+        return tuple(dict.fromkeys(self.space.vocab_size)) if proxy is None else (proxy,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of all tables as plain JSON values, flat as studies store them."""
+        values = {name: value for table in asdict(self).values() for name, value in table.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def _check_cache_types(self) -> None:
+        """Raise unless heads divide into the blocks of a quantized KV cache, as engines ask."""
+        quantized = [name for name in self.space.cache_types if name in QUANTIZED_CACHE_TYPES]
+        for value in self.space.head_dims if quantized else ():
+            if value % CACHE_BLOCK:
+                raise InvalidQuantity(
+                    f"head_dims: must be multiples of {CACHE_BLOCK} with a {quantized[0]} cache, got {value}"
+                )
+
+    def _check_proxies(self) -> None:
+        if self.training.proxy_width_scale is not None:
+            for value in self.space.head_dims:
+                if value % WIDTH_STEP:
+                    raise InvalidQuantity(
+                        f"head_dims: must be multiples of {WIDTH_STEP} with proxy_width_scale, got {value}"
+                    )
+        proxy, sizes = self.training.proxy_vocab_size, self.space.vocab_size
+        if proxy is not None and proxy > min(sizes):
+            raise InvalidQuantity(
+                f"proxy_vocab_size: must not exceed vocab_size, which is {min(sizes)}, got {proxy}"
+            )
+        if proxy is not None and len(set(sizes)) > 1:
+            raise InvalidQuantity(
+                f"proxy_vocab_size: proxies of one vocabulary do not compare {len(set(sizes))} of them; "
+                "accepted: one vocab_size, or no proxy_vocab_size"
+            )
+
+    def _check_tokenizer(self) -> None:
+        tokenizer = parse_enum(Tokenizer, self.training.tokenizer, "tokenizer")
+        sizes = self.trained_vocab_sizes
+        if tokenizer is Tokenizer.BPE and max(sizes) <= BYTE_VOCABULARY:
+            name = "vocab_size" if self.training.proxy_vocab_size is None else "proxy_vocab_size"
+            raise InvalidQuantity(
+                f"{name}: tokenizer 'bpe' has a token for each of {BYTE_VOCABULARY} bytes and needs more, "
+                f"got {max(sizes)}; accepted: such as 4096"
+            )
+        if tokenizer is Tokenizer.BYTE and len(sizes) > 1:
+            raise InvalidQuantity(
+                f"vocab_size: tokenizer 'byte' has {BYTE_VOCABULARY} tokens in any table, got {len(sizes)} "
+                "sizes; accepted: one size, or tokenizer 'bpe'"
+            )
+
+    def tokenizer_of(self, vocab_size: int) -> Tokenizer:
+        """Return what a token of models with that many rows is: of a BPE's sizes 256 is a byte each."""
+        tokenizer = parse_enum(Tokenizer, self.training.tokenizer, "tokenizer")
+        return Tokenizer.BYTE if vocab_size <= BYTE_VOCABULARY else tokenizer
+
+
+def _as_held(one: Field[Any], value: Any) -> Any:
+    """Return a value as its field holds it: one alone as a tuple of one, cache types in capitals."""
+    if holds_several(one) and not isinstance(value, tuple):
+        value = tuple(value) if isinstance(value, list) else (value,)
+    return tuple(str(name).upper() for name in value) if one.name == "cache_types" else value
+
+
+# Tables of a TOML file, each with its fields by name; at the top level fields are accepted as well.
+TABLES: Mapping[str, Mapping[str, Field[Any]]] = {
+    table: {one.name: one for one in fields(kind)}
+    for table, kind in (("budget", Budget), ("space", Space), ("training", Training))
+}
+FIELDS: Mapping[str, Field[Any]] = {name: one for names in TABLES.values() for name, one in names.items()}

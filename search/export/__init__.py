@@ -1,0 +1,1 @@
+"""From a study's trial to files that engines run: Hugging Face folders, GGUF files, and their proof."""

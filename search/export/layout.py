@@ -1,0 +1,30 @@
+"""Which trained models have a file layout here, and which trained tensor a stored one is."""
+
+from __future__ import annotations
+
+from sizer.architecture import Architecture
+from sizer.errors import InvalidArchitecture
+from sizer.tensors import TensorSpec
+
+
+def check_layout(architecture: Architecture) -> None:
+    """Raise InvalidArchitecture unless the shape is one of llama.cpp's `llama` models."""
+    a = architecture
+    other = [
+        *a.beyond_llama,
+        *(f for f in ("qk_norm", "qkv_bias", "sub_norms", "shared_mlp") if getattr(a, f)),
+    ]
+    if other or a.mlp.value != "swiglu" or a.norm.value != "rmsnorm" or a.position.value != "rope":
+        kinds = ", ".join(other) or f"{a.mlp.value}, {a.norm.value}, {a.position.value}"
+        raise InvalidArchitecture(f"model: {a.name} has {kinds}; accepted: the blocks of Llama")
+
+
+def trained_name(architecture: Architecture, spec: TensorSpec) -> str:
+    """Return the name of the trained tensor that a tensor of the unrolled model holds.
+
+    A file stores a shared block once for each run; it is trained once.
+    """
+    if spec.layer is None:
+        return spec.name
+    block = architecture.sharing.order(architecture.num_layers)[spec.layer]
+    return spec.name.replace(f"layers.{spec.layer}.", f"layers.{block}.", 1)

@@ -1,1 +1,0 @@
-"""What scores mean: the quality law, what it proposes, and which models no other beats."""

@@ -1,1 +1,0 @@
-"""A decoder's training step as a fixed list of matrix products and compiled passes, without autograd."""

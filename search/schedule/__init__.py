@@ -1,0 +1,1 @@
+"""Which models are trained next and for how long: rungs, successive halving, finalists."""

@@ -1,0 +1,1 @@
+"""Leaf mathematics without domain types: Pareto fronts, hypervolume, rank correlation, ridge regression."""

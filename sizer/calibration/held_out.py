@@ -1,0 +1,198 @@
+"""Held-out predictions: every measured speed, predicted without the rows of its model or its device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from math import exp, log
+from typing import NamedTuple
+
+from sizer.calibration.choice import (
+    SIMPLEST,
+    choose_terms,
+    engine_class,
+    few_prompts_factors,
+    fit_few,
+    held_out_models,
+    held_out_prompts,
+    left_out_unit,
+    pool_without,
+)
+from sizer.calibration.measurement_file import read_rows
+from sizer.calibration.pools import row_family
+from sizer.calibration.regression import (
+    Groups,
+    Key,
+    MeasurementRow,
+    conformal,
+    conformal_of_groups,
+    decode_rows,
+    enough,
+    error,
+    grouped,
+    prefill_rows,
+)
+from sizer.calibration.unseen import engine_devices, spread, unseen_devices
+from sizer.devices.catalogue import load_devices
+
+# Basis of a prediction: other models on the same device, one or two of them, or other devices.
+FITTED, FEW, SHEET = "fitted", "fitted, few rows", "specification"
+
+
+class HeldOutPrediction(NamedTuple):
+    """A measured speed, its prediction without the rows of its model, and the range."""
+
+    row: MeasurementRow
+    basis: str
+    error: float  # log(predicted / measured)
+    limit: float  # log of the range's factor: low and high are that far from the prediction
+    of_prompt: bool = False  # of reading a prompt, else of decoding
+
+    @property
+    def inside(self) -> bool:
+        """True if the measured speed lies in the range."""
+        return abs(self.error) <= self.limit + 1e-12
+
+    @property
+    def measured(self) -> float:
+        """Return the published tokens per second."""
+        rate = self.row.prefill_tokens_per_s if self.of_prompt else self.row.decode_tokens_per_s
+        assert rate is not None
+        return rate
+
+    @property
+    def predicted(self) -> float:
+        """Return the predicted tokens per second."""
+        return self.measured * exp(self.error)
+
+    @property
+    def low(self) -> float:
+        """Return the lower end of the range in tokens per second."""
+        return self.predicted / exp(self.limit)
+
+    @property
+    def high(self) -> float:
+        """Return the upper end of the range in tokens per second."""
+        return self.predicted * exp(self.limit)
+
+
+@cache
+def held_out_measurements() -> tuple[tuple[HeldOutPrediction, ...], tuple[HeldOutPrediction, ...]]:
+    """Predict the decode and prefill speeds of data/measurements.csv, once: it takes seconds."""
+    rows = read_rows()
+    return tuple(predict_decode(rows)[0]), tuple(predict_prefill(rows)[0])
+
+
+@cache
+def unseen_measurements() -> tuple[tuple[HeldOutPrediction, ...], tuple[HeldOutPrediction, ...]]:
+    """Predict every device of data/measurements.csv without any of its rows, decode and prefill."""
+    unseen = unseen_devices(read_rows(), load_devices())
+    found: tuple[list[HeldOutPrediction], list[HeldOutPrediction]] = ([], [])
+    for u in unseen:
+        others = [o for o in unseen if o.device != u.device]
+        for prompts, errors in enumerate((u.decode, u.prefill)):
+            limit = log(spread(others, u.family, u.kind, peers=u.peers, sheet=u.sheet, prompts=bool(prompts)))
+            found[prompts].extend(
+                HeldOutPrediction(row, SHEET, e, limit, of_prompt=bool(prompts)) for row, e in errors
+            )
+    return tuple(found[0]), tuple(found[1])
+
+
+def predict_decode(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPrediction], list[MeasurementRow]]:
+    """Predict every decode row without the rows of its model; the rows without a prediction come second.
+
+    Ranges are fitted to other models, or other devices, too.
+    """
+    devices = load_devices()
+    groups = grouped(decode_rows(rows))
+    choice = choose_terms(groups)
+    unseen = unseen_devices(rows, devices)
+    sheet = {id(row): (u, e) for u in unseen for row, e in u.decode}
+    few = _few(groups, rows)
+    found: list[HeldOutPrediction] = []
+    without: list[MeasurementRow] = []
+    for key, group in groups.items():
+        if enough(group):
+            errors = held_out_models(groups, key, choice[group[0].engine])
+            for row, e in zip(group, errors, strict=True):
+                rest = [o for r, o in zip(group, errors, strict=True) if r.model != row.model]
+                found.append(HeldOutPrediction(row, FITTED, e, log(conformal(rest))))
+        elif key in few:
+            limit = log(conformal_of_groups(_others(few, key, rows)))
+            found += [HeldOutPrediction(row, FEW, e, limit) for row, e in few[key]]
+        else:
+            for row in group:
+                if id(row) not in sheet:
+                    without.append(row)
+                    continue
+                u, e = sheet[id(row)]
+                rest_of = [o for o in unseen if o.device != u.device]
+                limit = log(spread(rest_of, u.family, u.kind, peers=u.peers, sheet=u.sheet))
+                found.append(HeldOutPrediction(row, SHEET, e, limit))
+    return found, without
+
+
+# Other devices of a class that it takes for a range of the class alone.
+_LEAST_OF_CLASS = 3
+
+
+def _others(
+    few: Mapping[Key, Sequence[tuple[MeasurementRow, float]]], key: Key, rows: Sequence[MeasurementRow]
+) -> list[list[float]]:
+    """Return the errors of other devices with few rows: those of the same class, or of all if too few."""
+    devices = load_devices()
+    of_class = engine_class(rows, devices, few[key][0][0])
+    others = {other: errors for other, errors in few.items() if other != key}
+    alike = [e for e in others.values() if engine_class(rows, devices, e[0][0]) == of_class]
+    chosen = alike if len(alike) >= _LEAST_OF_CLASS else list(others.values())
+    return [[e for _, e in errors] for errors in chosen]
+
+
+def _few(groups: Groups, rows: Sequence[MeasurementRow]) -> dict[Key, list[tuple[MeasurementRow, float]]]:
+    """Predict the rows of devices with few rows of several models, each from the rows of the others."""
+    devices = load_devices()
+    found: dict[Key, list[tuple[MeasurementRow, float]]] = {}
+    for key, own in groups.items():
+        # rows of one model in several formats are left out by format
+        units = [*map(left_out_unit(own), own)]
+        if enough(own) or len(set(units)) < 2:
+            continue
+        pool = pool_without(rows, devices, own[0])
+        for row, unit in zip(own, units, strict=True):
+            rest = [r for r, u in zip(own, units, strict=True) if u != unit]
+            constants = fit_few(rest, pool, devices)
+            found.setdefault(key, []).append((row, error(constants, row)))
+    return found
+
+
+def predict_prefill(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPrediction], list[MeasurementRow]]:
+    """Predict every prefill row without the rows of its model; the rows without a prediction come second."""
+    devices = load_devices()
+    groups = grouped(decode_rows(rows))
+    choice = choose_terms(groups)
+    unseen = unseen_devices(rows, devices)
+    sheets = {id(row): (u, e) for u in unseen for row, e in u.prefill}
+    few = few_prompts_factors(rows, groups, choice, devices)
+    found: list[HeldOutPrediction] = []
+    without: list[MeasurementRow] = []
+    for key, group in grouped(prefill_rows(rows)).items():
+        chosen = choice.get(group[0].engine, SIMPLEST)
+        errors = held_out_prompts(rows, groups, key, chosen, devices)
+        for row, e in zip(group, errors, strict=True):
+            basis = FITTED if enough(group) else FEW
+            others = [o for o in unseen if o.device != row.device]
+            family = row_family(row, devices)
+            peers = engine_devices([r for r in rows if r.device != row.device], devices, family, row.runtime)
+            unseen_factor = spread(others, family, row.engine[1], peers=peers, prompts=True)
+            factor = few.get(row.engine[1], unseen_factor)
+            if e is None and id(row) in sheets:
+                basis, e = SHEET, sheets[id(row)][1]
+                factor = unseen_factor
+            if e is None:
+                without.append(row)
+                continue
+            unit = left_out_unit(group)
+            rest = [o for r, o in zip(group, errors, strict=True) if o is not None and unit(r) != unit(row)]
+            limit = log(conformal(rest) if basis == FITTED and rest else factor)
+            found.append(HeldOutPrediction(row, basis, e, limit, of_prompt=True))
+    return found, without

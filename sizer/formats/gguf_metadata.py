@@ -1,0 +1,109 @@
+"""Metadata of a GGUF file as bytes: keys, value types and values (ggml docs/gguf.md)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sizer.architecture import Architecture
+
+_STRING, _ARRAY = 8, 9  # gguf_metadata_value_type
+_KINDS = {"UINT32": (4, "<I"), "INT32": (5, "<i"), "FLOAT32": (6, "<f"), "BOOL": (7, "<?")} | {
+    "UINT64": (10, "<Q"),
+    "FLOAT64": (12, "<d"),
+}
+
+# Shape, provenance and padding of an exported file: enough for names of 300 bytes; longer ones take more
+# steps.
+FIXED_ENTRIES_BYTES = 1536
+_PADDING, _PADDING_STEP = "sizer.padding", 512
+
+_NORMAL, _UNUSED = 1, 5  # gguf.TokenType
+# llama.cpp wants merges; this one joins characters that no token doubles
+_NO_MERGE = "þþ þþ"
+
+
+class Entry(NamedTuple):
+    """A key, the type of its value (such as "UINT32", or "STRING[]" for an array of texts), and the value."""
+
+    key: str
+    kind: str
+    value: Any
+
+
+def encoded(entries: Sequence[Entry]) -> bytes:
+    """Return the bytes of all entries, in their order."""
+    return b"".join(_text(e.key) + _value(e.kind, e.value) for e in entries)
+
+
+def llama_entries(
+    a: Architecture, *, context_tokens: int, norm_epsilon: float, rope_base: float
+) -> tuple[Entry, ...]:
+    """Return name and shape of a model with Llama's blocks; a file stores a block for each run."""
+    return (
+        Entry("general.architecture", "STRING", "llama"),
+        Entry("general.name", "STRING", a.name),
+        Entry("llama.block_count", "UINT32", a.executed_layers),
+        Entry("llama.context_length", "UINT32", context_tokens),
+        Entry("llama.embedding_length", "UINT32", a.hidden_size),
+        Entry("llama.feed_forward_length", "UINT32", a.intermediate_size),
+        Entry("llama.attention.head_count", "UINT32", a.num_heads),
+        Entry("llama.attention.head_count_kv", "UINT32", a.num_kv_heads),
+        Entry("llama.attention.layer_norm_rms_epsilon", "FLOAT32", norm_epsilon),
+        Entry("llama.rope.dimension_count", "UINT32", a.head_dim),
+        Entry("llama.rope.freq_base", "FLOAT32", rope_base),
+        Entry("llama.vocab_size", "UINT32", a.vocab_size),
+    )
+
+
+def byte_level_entries(
+    tokens: Sequence[str], merges: Sequence[str], *, end_token: int, vocab_size: int
+) -> tuple[Entry, ...]:
+    """Return the tokenizer of a byte-level BPE (GPT-2's kind), with unused tokens up to `vocab_size` rows.
+
+    `end_token` begins and ends texts: llama.cpp would otherwise end at token 11.
+    """
+    spare = vocab_size - len(tokens)
+    return (
+        Entry("tokenizer.ggml.model", "STRING", "gpt2"),
+        Entry("tokenizer.ggml.pre", "STRING", "gpt-2"),
+        Entry("tokenizer.ggml.tokens", "STRING[]", (*tokens, *(f"[UNUSED{n}]" for n in range(spare)))),
+        Entry("tokenizer.ggml.token_type", "INT32[]", (*(_NORMAL,) * len(tokens), *(_UNUSED,) * spare)),
+        Entry("tokenizer.ggml.merges", "STRING[]", tuple(merges) or (_NO_MERGE,)),
+        Entry("tokenizer.ggml.bos_token_id", "UINT32", end_token),
+        Entry("tokenizer.ggml.eos_token_id", "UINT32", end_token),
+        Entry("tokenizer.ggml.add_bos_token", "BOOL", False),
+        Entry("tokenizer.ggml.add_eos_token", "BOOL", False),
+    )
+
+
+def padding_entry(entries: Sequence[Entry]) -> Entry:
+    """Return an entry that brings these, together with itself, to a whole number of steps of bytes.
+
+    So the size of a file does not depend on the names in it, and is known before they are.
+    """
+    used = len(encoded((*entries, Entry(_PADDING, "STRING", ""))))
+    room = max(FIXED_ENTRIES_BYTES - used, -used % _PADDING_STEP)
+    return Entry(_PADDING, "STRING", " " * room)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(kind: str, value: Any) -> bytes:
+    if not kind.endswith("[]"):
+        return struct.pack("<I", _number(kind)) + _plain(kind, value)
+    item = kind.removesuffix("[]")
+    items = b"".join(_plain(item, one) for one in value)
+    return struct.pack("<IIQ", _ARRAY, _number(item), len(value)) + items
+
+
+def _number(kind: str) -> int:
+    return _STRING if kind == "STRING" else _KINDS[kind][0]
+
+
+def _plain(kind: str, value: Any) -> bytes:
+    return _text(value) if kind == "STRING" else struct.pack(_KINDS[kind][1], value)

@@ -1,0 +1,108 @@
+"""llama.cpp's names of model families: general.architecture by Hugging Face's model_type.
+
+From convert_hf_to_gguf.py of 2026 and gguf-py's table; a family that is not here has no converter there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ARCHITECTURES: Mapping[str, str] = {
+    "arcee": "arcee",
+    "baichuan": "baichuan",
+    "bamba": "granitehybrid",
+    "bitnet": "bitnet",
+    "bloom": "bloom",
+    "chatglm": "chatglm",
+    "cohere": "command-r",
+    "cohere2": "cohere2",
+    "deepseek_v2": "deepseek2",
+    "deepseek_v3": "deepseek2",
+    "dots1": "dots1",
+    "ernie4_5": "ernie4_5",
+    "ernie4_5_moe": "ernie4_5-moe",
+    "exaone": "exaone",
+    "exaone4": "exaone4",
+    "falcon": "falcon",
+    "falcon_h1": "falcon-h1",
+    "falcon_mamba": "mamba",
+    "gemma": "gemma",
+    "gemma2": "gemma2",
+    "gemma3_text": "gemma3",
+    "gemma3n_text": "gemma3n",
+    "gemma4_text": "gemma4",
+    "glm": "chatglm",
+    "glm4": "glm4",
+    "glm4_moe": "glm4moe",
+    "glm4v_text": "glm4",
+    "glm_ocr_text": "glm4",
+    "gpt2": "gpt2",
+    "gpt_bigcode": "starcoder",
+    "gpt_neox": "gptneox",
+    "gpt_oss": "gpt-oss",
+    "granite": "granite",
+    "granitemoe": "granitemoe",
+    "granitemoehybrid": "granitehybrid",
+    "granitemoeshared": "granitemoe",
+    "hunyuan_v1_dense": "hunyuan-dense",
+    "hunyuan_v1_moe": "hunyuan-moe",
+    "hunyuan_vl_text": "hunyuan_vl",
+    "gpt-sw3": "gpt2",
+    "internlm2": "internlm2",
+    "internlm3": "llama",
+    "iquestcoder": "llama",
+    "jais2": "jais2",
+    "jamba": "jamba",
+    "lfm2": "lfm2",
+    "lfm2_moe": "lfm2moe",
+    "llama": "llama",
+    "llama4_text": "llama4",
+    "mamba": "mamba",
+    "mamba2": "mamba2",
+    "minicpm": "minicpm",
+    "minicpm3": "minicpm3",
+    "ministral3": "mistral3",
+    "mistral": "llama",
+    "mixtral": "llama",
+    "mpt": "mpt",
+    "nemotron": "nemotron",
+    "nemotron_h": "nemotron_h",
+    "olmo": "olmo",
+    "olmo2": "olmo2",
+    "olmo3": "olmo2",
+    "olmoe": "olmoe",
+    "openelm": "openelm",
+    "paddleocr_vl_text": "paddleocr",
+    "orion": "orion",
+    "phi": "phi2",
+    "phi3": "phi3",
+    "phimoe": "phimoe",
+    "qwen": "qwen",
+    "qwen2": "qwen2",
+    "qwen2_5_omni_text": "qwen2vl",
+    "qwen2_5_vl_text": "qwen2vl",
+    "qwen2_moe": "qwen2moe",
+    "qwen2_vl_text": "qwen2vl",
+    "qwen3": "qwen3",
+    "qwen3_5_moe_text": "qwen35moe",
+    "qwen3_5_text": "qwen35",
+    "qwen3_moe": "qwen3moe",
+    "qwen3_next": "qwen3next",
+    "qwen3_vl_text": "qwen3vl",
+    "seed_oss": "seed_oss",
+    "smollm3": "smollm3",
+    "stablelm": "stablelm",
+    "starcoder2": "starcoder2",
+    "xverse": "xverse",
+    "Yi": "llama",
+}
+
+
+def converter_note(model_type: str) -> tuple[str, ...]:
+    """Return a note for a family that llama.cpp does not convert, though a layout there holds it."""
+    if model_type in ARCHITECTURES:
+        return ()
+    return (
+        f"llama.cpp has no converter for model_type {model_type}: the file is that of a model there with the "
+        "same tensors",
+    )

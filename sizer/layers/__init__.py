@@ -1,0 +1,1 @@
+"""Layers other than attention and feed-forward blocks: each kind's shape, checks, tensors and state."""

@@ -1,0 +1,125 @@
+"""The law: loss of a decoder in nats a token over its shape, its training tokens and its bits.
+
+    loss = E + (x^q + y^q)^(1/q) + shape + few tokens + bits
+    x = A (N / 200M)^-alpha      N: weights outside the embedding, times repeat^0.2 where blocks are shared
+    y = B (D / 20B)^-beta        D: tokens, those seen again counting less and less
+    shape: a U in each of ln(width / depth), ln(head width), ln(FFN weights / attention weights)
+    few tokens: fewer than two tokens a weight leave a model untrained
+    bits: exp(-0.9 bits), more for small models
+
+With q = 1 that is Chinchilla's law (arXiv 2203.15556). Tables with many lengths per model want q of 2 to 3: a
+small model stops gaining from more tokens sooner than a sum predicts (Gemstones' residual falls from 0.020 to
+0.008 nats, OLMo's ladder's from 0.017 to 0.005), and with it the exponent of N is nearly the same everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Logarithms of the law's constants, in this order in every vector of them.
+PARAMETERS = (
+    "floor",  # E
+    "from_weights",  # A
+    "weights_exponent",
+    "from_tokens",  # B
+    "tokens_exponent",
+    "join",  # q
+    "aspect_curvature",
+    "aspect_best",
+    "head_curvature",
+    "head_best",
+    "ffn_curvature",
+    "ffn_best",
+    "few_tokens",
+    "few_bits",
+)
+# Those that are nats: another tokenizer, or bits a byte, multiplies all of them.
+NATS = np.array(
+    [name in ("floor", "few_tokens", "few_bits") or name.startswith("from_") or name.endswith("_curvature")
+     for name in PARAMETERS]
+)  # fmt: skip
+
+REFERENCE_WEIGHTS, REFERENCE_TOKENS = 2e8, 2e10
+FEW_TOKENS_PER_WEIGHT = 2.0
+# Weights that a block used r times is worth: r^0.2 blocks (MobileLLM, arXiv 2402.14905, tables 6 and 13).
+SHARING_EXPONENT = 0.2
+# The longer the training, the flatter the U in width / depth and the deeper its best: from 4B to 350B tokens
+# Gemstones' curvature falls from 0.016 to 0.011 nats and its best ratio from 58 to 49 (exponents of tokens).
+CURVATURE_TOKENS, ASPECT_TOKENS = 0.08, 0.04
+# Tokens seen again: after 15.4 repetitions nothing is learned from more (arXiv 2305.16264).
+REPETITIONS = 15.4
+BITS_DECAY = 0.9  # as search/data/law_prior.toml
+BITS_SIZE = 0.37  # exponent of the damage over weights: ParetoQ's perplexities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedShapes:
+    """Models and their training as columns; NaN where nothing is known, which leaves out that term."""
+
+    weights: Floats  # outside embedding and head
+    tokens: Floats
+    unique_tokens: Floats
+    aspect: Floats  # hidden size over stored layers
+    head_dim: Floats
+    ffn_ratio: Floats  # FFN weights over attention weights
+    repeat: Floats  # runs of each stored block
+    bits: Floats  # a weight, as trained or stored
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def select(self, some: NDArray[np.bool_] | NDArray[np.int64]) -> TrainedShapes:
+        """Return some of them."""
+        return TrainedShapes(**{f.name: getattr(self, f.name)[some] for f in fields(self)})
+
+
+def shapes(*, weights: Floats, tokens: Floats, **known: Floats) -> TrainedShapes:
+    """Return columns where only those given are known."""
+    columns = {f.name: np.full(len(weights), np.nan) for f in fields(TrainedShapes)}
+    given = {"weights": weights, "tokens": tokens, **known}
+    return TrainedShapes(**columns | {name: np.asarray(v, np.float64) for name, v in given.items()})
+
+
+def useful_tokens(tokens: Floats, unique: Floats) -> Floats:
+    """Return how many fresh tokens are worth as much as these, of which `unique` are distinct.
+
+    >>> useful_tokens(np.array([4e9, 4e9]), np.array([4e9, 1e9])).round(-7) / 1e9
+    array([4.  , 3.73])
+    """
+    distinct = np.where(np.isfinite(unique), np.minimum(unique, tokens), tokens)
+    again = tokens / distinct - 1
+    return np.asarray(distinct * (1 + REPETITIONS * (1 - np.exp(-again / REPETITIONS))))
+
+
+def loss(parameters: Floats, models: TrainedShapes) -> Floats:
+    """Return each model's loss by the law with these constants."""
+    p = dict(zip(PARAMETERS, parameters, strict=True))
+    join = np.exp(p["join"])
+    weights = models.weights * np.where(np.isfinite(models.repeat), models.repeat, 1) ** SHARING_EXPONENT
+    tokens = useful_tokens(models.tokens, models.unique_tokens)
+    x = p["from_weights"] - np.exp(p["weights_exponent"]) * np.log(weights / REFERENCE_WEIGHTS)
+    y = p["from_tokens"] - np.exp(p["tokens_exponent"]) * np.log(tokens / REFERENCE_TOKENS)
+    total = np.exp(p["floor"]) + np.exp(np.logaddexp(join * x, join * y) / join)
+    trained = np.log(tokens / REFERENCE_TOKENS)
+    for name, column in (("aspect", models.aspect), ("head", models.head_dim), ("ffn", models.ffn_ratio)):
+        flatter, deeper = (CURVATURE_TOKENS, ASPECT_TOKENS) if name == "aspect" else (0.0, 0.0)
+        away = np.nan_to_num(np.log(column) - p[f"{name}_best"] + deeper * trained)
+        total += np.exp(p[f"{name}_curvature"] - flatter * trained) * away**2
+    total += np.exp(p["few_tokens"]) * few_tokens(models) ** 2
+    return np.asarray(total + np.exp(p["few_bits"]) * bits_damage(models.bits, models.weights))
+
+
+def few_tokens(models: TrainedShapes) -> Floats:
+    """Return the logarithm of how far tokens fall short of two a weight; 0 where they do not."""
+    return np.maximum(0.0, np.log(FEW_TOKENS_PER_WEIGHT * models.weights / models.tokens))
+
+
+def bits_damage(bits: Floats, weights: Floats) -> Floats:
+    """Return how much few bits a weight hurt, as a share of 1B weights with none; NaN hurts nothing."""
+    damage = np.exp(-BITS_DECAY * bits) * (weights / 1e9) ** -BITS_SIZE
+    return np.asarray(np.where(bits < 16, damage, 0.0))

@@ -1,0 +1,248 @@
+"""The format that a config.json says its weights are stored in, as one of the formats known here.
+
+Methods are those of transformers' `quantization_config` and MLX's `quantization`. A method, width or group
+size that no format here has is still named, so that an estimate in another format says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sizer.errors import shown
+from sizer.families.config_keys import Config
+from sizer.families.nested import text_part
+from sizer.readers.quantization_keys import KEYS, QuantizationKeys
+from sizer.runtimes import runtime
+
+_MLX_MODES = ("mxfp4", "nvfp4", "mxfp8")
+_LETTERS = 40
+_MAX_GROUPS = 64
+
+
+class StoredFormat(NamedTuple):
+    """Storage that a config or name states; `format` of `runtime` is the same, both None if none is."""
+
+    description: str
+    runtime: str | None = None
+    format: str | None = None
+    is_exact: bool = True  # False: the nearest of the formats here
+    source: str = "the config's weights are stored as"
+
+    @property
+    def note(self) -> str:
+        """Return how the weights are stored, where that is stated, and the format here that is the same."""
+        if self.format is None:
+            return f"{self.source} {self.description}, a format that is not known here"
+        alike = "is" if self.is_exact else "is nearest to"
+        same = f"{alike} {self.format} of {self.runtime}"
+        return f"{self.source} {self.description}, which {same}"
+
+    def changes(self, asked_runtime: str | None, *, any_runtime: bool) -> tuple[dict[str, Any], str]:
+        """Return runtime and format that size a model as it is stored, and the note that says so.
+
+        Another runtime that was asked for keeps its own customary format.
+        """
+        if self.runtime is None or self.format is None:
+            return {}, f"{self.note}: sized in the runtime's customary format"
+        if any_runtime:
+            return {"runtime": self.runtime, "format": self.format}, self.note
+        if asked_runtime is not None and runtime(asked_runtime).name == self.runtime:
+            return {"format": self.format}, self.note
+        return {}, f"{self.note}: sized in the customary format of the runtime that was asked for"
+
+
+class _QuantizationBlock(NamedTuple):
+    """A quantization_config: its keys, and method, bits and group size as its tool writes them."""
+
+    keys: Config
+    method: str  # "" if it has none
+    bits: int | None
+    group_size: int | None
+
+
+def stored_format(config: Config) -> StoredFormat | None:
+    """Return how a config's weights are stored; None where it has no quantization, or an empty one."""
+    block = _block(config)
+    if block is None:
+        part = text_part(config, {})
+        block = None if part is None else _block(part.config)
+        if block is None or part is None:
+            return None
+        config = part.config
+    read = QuantizationKeys(config)
+    facts = _QuantizationBlock(block, _method(config, block), read.bits(), read.group_size())
+    found = _METHODS.get(facts.method, _unknown)(facts)
+    is_known = found.runtime is None or found.format in runtime(found.runtime).formats
+    return found if is_known else _unknown(facts)
+
+
+def _block(config: Config) -> Config | None:
+    for key in KEYS:
+        value = config.get(key)
+        if isinstance(value, Mapping) and value:
+            return value
+    return None
+
+
+def _method(config: Config, block: Config) -> str:
+    """Return `quant_method`; MLX writes none."""
+    method = block.get("quant_method", block.get("quant_type") if "quant_algo" in block else None)
+    if isinstance(method, str):
+        return method.lower().replace("_", "-")
+    if "bits" in block and ("group_size" in block or "quantization" in config):
+        return "mlx"
+    if "load_in_4bit" in block or "load_in_8bit" in block:
+        return "bitsandbytes"
+    return "compressed-tensors" if "config_groups" in block else ""
+
+
+def _described(method: str, facts: _QuantizationBlock) -> str:
+    name = shown(method[:_LETTERS])[1:-1] if method else "an unnamed quantization"
+    bits = "" if facts.bits is None else f", {facts.bits} bits"
+    return f"{name}{bits}{_groups(facts.group_size)}"
+
+
+def _groups(group_size: int | None) -> str:
+    return "" if group_size is None else f" in groups of {group_size}"
+
+
+def _unknown(facts: _QuantizationBlock) -> StoredFormat:
+    return StoredFormat(_described(facts.method, facts))
+
+
+def _mlx(facts: _QuantizationBlock) -> StoredFormat:
+    """Read MLX's block: bits and groups (64 if not said), or a mode that has both; tensors may differ."""
+    mode = facts.keys.get("mode")
+    own = sum(isinstance(value, Mapping) for value in facts.keys.values())
+    differ = f" ({own} tensors have their own)" if own else ""
+    if mode in _MLX_MODES:
+        return StoredFormat(f"MLX {mode}{differ}", "mlx", str(mode), not own)
+    groups = "" if facts.group_size in (None, 64) else f"-g{facts.group_size}"
+    return StoredFormat(
+        f"MLX, {facts.bits} bits{_groups(facts.group_size)}{differ}",
+        "mlx",
+        f"{facts.bits}bit{groups}",
+        not own,
+    )
+
+
+def _gptq(facts: _QuantizationBlock) -> StoredFormat:
+    """Read GPTQ's block; a group of -1 is the whole row, nearest to the longest groups here."""
+    name = "GPTQ" if facts.method == "gptq" else facts.method
+    return StoredFormat(
+        _described(name, facts),
+        "transformers",
+        f"gptq-{facts.bits}bit-g{facts.group_size or 128}",
+        facts.group_size is not None,
+    )
+
+
+def _auto_round(facts: _QuantizationBlock) -> StoredFormat:
+    """Read auto-round's block, whose tensors are packed as GPTQ's or AWQ's."""
+    kind = "awq" if "awq" in str(facts.keys.get("packing_format", "")) else "gptq"
+    name = f"{kind}-{facts.bits}bit-g{facts.group_size or 128}"
+    return StoredFormat(_described(facts.method, facts), "transformers", name, facts.group_size is not None)
+
+
+def _awq(facts: _QuantizationBlock) -> StoredFormat:
+    return StoredFormat(_described("AWQ", facts), "transformers", f"awq-{facts.bits}bit-g{facts.group_size}")
+
+
+def _bitsandbytes(facts: _QuantizationBlock) -> StoredFormat:
+    """Read bitsandbytes' block: 8 bits, or 4 as nf4 or (by default) fp4; scales may be quantized too."""
+    if facts.keys.get("load_in_4bit") is not True:
+        return StoredFormat("bitsandbytes, 8 bits", "transformers", "llm.int8")
+    kind = str(facts.keys.get("bnb_4bit_quant_type", "fp4"))
+    twice = facts.keys.get("bnb_4bit_use_double_quant") is True
+    name = "nf4-dq" if kind == "nf4" and twice else kind
+    scales = ", scales quantized too" if twice else ""
+    return StoredFormat(
+        f"bitsandbytes {kind[:_LETTERS]}{scales}", "transformers", name, name.endswith("dq") or not twice
+    )
+
+
+def _compressed_tensors(facts: _QuantizationBlock) -> StoredFormat:
+    """Read compressed-tensors: integers in groups are GPTQ's without its order and zero points."""
+    described = _described(facts.method, facts)
+    weights = _group_weights(facts.keys)
+    if any(block.get("type") == "float" for block in weights):
+        described = f"{described}, floats"
+        if facts.bits == 4 and facts.group_size == 16:
+            return StoredFormat(described, "transformers", "nvfp4")
+        if facts.bits != 8:
+            return StoredFormat(described)
+        strategies = {str(block.get("strategy"))[:_LETTERS] for block in weights}
+        name = next((_FP8[s] for s in strategies if len(strategies) == 1 and s in _FP8), None)
+        return StoredFormat(described, "transformers", name or "fp8", is_exact=name is not None)
+    if facts.bits == 8 and facts.group_size is None:
+        return StoredFormat(described, "transformers", "int8-channel")
+    if facts.bits is None or facts.group_size is None:
+        return StoredFormat(described)
+    return StoredFormat(
+        described, "transformers", f"gptq-{facts.bits}bit-g{facts.group_size}", is_exact=False
+    )
+
+
+_FP8 = {"tensor": "fp8", "channel": "fp8-channel", "block": "fp8-block128"}
+
+
+def _group_weights(block: Config) -> list[Config]:
+    """Return how the weights of each of compressed-tensors' groups are stored."""
+    groups = block.get("config_groups")
+    listed = list(groups.values())[:_MAX_GROUPS] if isinstance(groups, Mapping) else []
+    weights = [group.get("weights") for group in listed if isinstance(group, Mapping)]
+    return [w for w in weights if isinstance(w, Mapping)]
+
+
+def _fp8(facts: _QuantizationBlock) -> StoredFormat:
+    """Read transformers' fp8 (blocks of 128 x 128 unless said) and fbgemm_fp8 (a scale a row)."""
+    if facts.method == "fbgemm-fp8":
+        return StoredFormat("FP8 of fbgemm", "transformers", "fp8-channel")
+    block = facts.keys.get("weight_block_size", [128, 128])
+    if block is None:
+        return StoredFormat("FP8, one scale a tensor", "transformers", "fp8")
+    return StoredFormat("FP8 in blocks", "transformers", "fp8-block128", block == [128, 128])
+
+
+def _modelopt(facts: _QuantizationBlock) -> StoredFormat:
+    """Read NVIDIA ModelOpt's block by the algorithm that it names."""
+    algorithm = str(facts.keys.get("quant_algo", "")).upper()[:_LETTERS]
+    named = {"FP8": "fp8", "NVFP4": "nvfp4"}.get(algorithm)
+    if named is None:
+        return _unknown(facts)
+    return StoredFormat(f"ModelOpt {algorithm}", "transformers", named)
+
+
+def _hqq(facts: _QuantizationBlock) -> StoredFormat:
+    """Read HQQ's block: four bits with a 16-bit scale and zero point a group, as torchao's."""
+    if facts.bits != 4:
+        return _unknown(facts)
+    return StoredFormat(
+        _described("HQQ", facts), "transformers", f"torchao-int4-g{facts.group_size or 64}", is_exact=False
+    )
+
+
+def _torchao(facts: _QuantizationBlock) -> StoredFormat:
+    if facts.bits == 8:
+        return StoredFormat("torchao, 8 bits", "transformers", "torchao-int8")
+    group = facts.group_size or 128
+    return StoredFormat(
+        f"torchao, {facts.bits} bits{_groups(group)}", "transformers", f"torchao-int4-g{group}"
+    )
+
+
+_METHODS: Mapping[str, Callable[[_QuantizationBlock], StoredFormat]] = {
+    "mlx": _mlx,
+    "gptq": _gptq,
+    "awq": _awq,
+    "bitsandbytes": _bitsandbytes,
+    **dict.fromkeys(("auto-round", "intel/auto-round"), _auto_round),
+    "compressed-tensors": _compressed_tensors,
+    **dict.fromkeys(("fp8", "fbgemm-fp8"), _fp8),
+    "eetq": lambda facts: StoredFormat("EETQ, int8", "transformers", "int8-channel"),
+    "hqq": _hqq,
+    "modelopt": _modelopt,
+    "torchao": _torchao,
+    "mxfp4": lambda facts: StoredFormat("mxfp4", "transformers", "mxfp4"),
+}

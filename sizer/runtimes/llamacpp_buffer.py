@@ -1,0 +1,110 @@
+"""llama.cpp's compute buffer: the graph of one micro-batch laid out as ggml's allocator does it.
+
+What the allocator does for each node depends on the kind of graph and not on its sizes, so that it is planned
+once for all widths of a kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from sizer.architecture import Architecture
+from sizer.formats.gguf_layout import windowed_layers
+from sizer.runtimes.ggml_allocator import Buffer, FreeRanges, Plan, aligned, plan
+from sizer.runtimes.llamacpp_graph import Graph, GraphKind, Widths, graph_kind
+from sizer.workload import Workload
+
+
+@lru_cache(maxsize=4096)
+def compute_bytes(architecture: Architecture, workload: Workload) -> int:
+    """Return bytes of the CPU compute buffer that llama.cpp reserves for a whole micro-batch."""
+    return max(allocation_ends(architecture, workload, architecture.executed_layers))
+
+
+@lru_cache(maxsize=4096)
+def touched_compute_bytes(architecture: Architecture, workload: Workload) -> int:
+    """Return bytes of that buffer which reading the workload's prompt writes to."""
+    tokens = min(workload.ubatch_tokens, workload.prompt_tokens * workload.batch_size)
+    smaller = replace(workload, ubatch_tokens=tokens)
+    return max(allocation_ends(architecture, smaller, architecture.executed_layers, workload.batch_size))
+
+
+def allocation_ends(
+    architecture: Architecture, workload: Workload, total: int, outputs: int | None = None
+) -> list[int]:
+    """Return where each allocation of `total` layers ends, in bytes; the buffer holds the largest.
+
+    Middle layers are alike and the allocator sees nothing but the free ranges, so once these recur at the
+    start of a layer, all further layers repeat: a graph of fewer layers that ends at the same place in the
+    cycle has the same size. (One cycle is not always one layer; of two layers
+    the first most often ends as it begins.) sizer.grid.compute_buffer does the same for columns.
+    """
+    # layers with and without a window differ, so all are laid out
+    layers = total if windowed_layers(architecture) else min(total, 2)
+    while True:
+        ends, ranges = reserve(architecture, workload, layers, outputs)
+        if layers == total:
+            return ends
+        seen = [earlier for earlier in range(layers - 1) if ranges[earlier] == ranges[-1]]
+        rest = min((total - layers) % (layers - 1 - earlier) for earlier in seen) if seen else layers
+        if not rest:
+            return ends
+        layers = min(total, layers + rest)
+
+
+def reserve(
+    architecture: Architecture, workload: Workload, layers: int, outputs: int | None = None
+) -> tuple[list[int], list[FreeRanges]]:
+    """Return ends of all allocations for a model of `total` layers, and the free ranges before each of them.
+
+    `outputs` are the tokens that have logits, by default all of the micro-batch.
+    """
+    kind = graph_kind(architecture, workload, layers)
+    # the graphs of a model with thousands of layers are large, and asked for once
+    known = (planned if layers <= _MOST_LAYERS_KEPT else planned.__wrapped__)(kind, workload, outputs)
+    widths = (1, *Widths.of(architecture))
+    different = [sum(factor * widths[at] for at, factor in terms) for terms in known.sizes]
+    padded = [aligned(size) for size in different]
+    buffer = Buffer()
+    ranges = buffer.run(
+        known.plan,
+        [different[number] for number in known.size_of_node],
+        [padded[number] for number in known.size_of_node],
+    )
+    return buffer.free.ends, ranges
+
+
+class _Planned(NamedTuple):
+    """The allocator's steps for a kind of graph, and each node's size as a sum of multiples of widths."""
+
+    plan: Plan
+    sizes: tuple[tuple[tuple[int, int], ...], ...]  # place among 1 and the widths, and factor
+    size_of_node: tuple[int, ...]  # a number of `sizes`
+
+
+# Stands for a width in a graph without sizes: a size is then a number whose digits to this base are the
+# factors of 1 and of each width. 2**31 tokens x 2**31 cells x 4 bytes, a thousand times over, is one digit.
+_BASE = 1 << 128
+_DIGITS = Widths(*(_BASE ** (1 + place) for place in range(len(Widths._fields))))
+_MOST_LAYERS_KEPT = 64
+
+
+@lru_cache(maxsize=64)
+def planned(kind: GraphKind, workload: Workload, outputs: int | None) -> _Planned:
+    """Plan the graph once for all architectures of a kind."""
+    graph = Graph(kind, _DIGITS, workload, outputs)
+    different: dict[int, int] = {}
+    numbers = tuple(different.setdefault(node.num_bytes, len(different)) for node in graph.nodes)
+    return _Planned(plan(graph.nodes, frozenset(graph.layer_starts)), tuple(map(_terms, different)), numbers)
+
+
+def _terms(digits: int) -> tuple[tuple[int, int], ...]:
+    """Return the place and the factor of each digit that is not 0."""
+    found = []
+    for place in range(1 + len(Widths._fields)):
+        digits, factor = divmod(digits, _BASE)
+        if factor:
+            found.append((place, factor))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Architectures of a wanted size: near a parameter count, or within a budget."""

@@ -1,0 +1,70 @@
+"""A finalist's weights in a real browser: exported and verified; a shape's config.json taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.explorer.in_browser import open_results, served, wait_until_at_rest
+from tests.search.export.conftest import MakeStudy, make_study, storage, tiny  # noqa: F401
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("xllamacpp")
+
+
+@pytest.fixture
+def address(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.delenv("SIZER_STORAGE", raising=False)
+    with served(root / "app.py", tmp_path, tmp_path / "server.log") as found:
+        yield found
+
+
+def test_a_finalist_is_exported_and_verified(
+    page: Page,
+    address: str,
+    make_study: MakeStudy,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    make_study(tiny(), learning_rate=1.5e-3)
+    open_results(page, address)
+    page.get_by_role("button", name="Export", exact=True).click()
+    path = tmp_path / "runs" / "s" / "export" / "0-Q4_0.gguf"
+    page.get_by_text("recomputed").wait_for()
+    size = path.stat().st_size
+    page.get_by_text(f"{size:,} bytes").wait_for()
+    wait_until_at_rest(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download", exact=True).click()
+    saved.value.save_as(tmp_path / "taken.gguf")
+    assert (tmp_path / "taken.gguf").read_bytes() == path.read_bytes()
+
+    page.get_by_role("button", name="Verify", exact=True).click()
+    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="file_bytes"))
+    row.wait_for()
+    assert [cell.inner_text() for cell in row.get_by_role("cell").all()] == [
+        f"{size:,}",
+        "",
+        f"{size:,}",
+        "yes",
+    ]
+    score = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="val_bits_per_byte"))
+    assert score.get_by_role("cell").last.inner_text() == "yes"
+
+
+def test_the_size_page_gives_the_shapes_config(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/size")
+    page.locator(".sizer-tiles").first.wait_for()
+    page.get_by_role("tab", name="Link and code").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="config.json", exact=True).click()
+    saved.value.save_as(tmp_path / "config.json")
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert (config["num_hidden_layers"], config["hidden_size"]) == (30, 576)  # SmolLM2-135M
+    assert page.get_by_role("button", name="Training plan (zip)", exact=True).is_visible()

@@ -1,0 +1,107 @@
+"""Every page at the widths that people have, light and dark: no text is cut, covered or off the page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.explorer.in_browser import PATIENCE_MS, served, wait_until_at_rest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+SETTLED_S = 15
+WIDTHS = (390, 640, 768, 1024, 1152, 1280, 1440, 1920)
+
+# Parts of the main column: texts that end outside of what shows them, texts that lie on one another, and
+# headline figures that do not say all of their text.
+FAULTS = """
+() => {
+  const main = document.querySelector('[data-testid=stMain]');
+  const scrolls = '.sizer-scroll, [role=tablist], [data-testid=stDataFrame], [data-testid=stCode], pre,' +
+    ' [data-testid=stTabs] > div:first-child, [data-testid=stSidebar], .hoverlayer';
+  const words = [];
+  const walker = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    const owner = node.parentElement;
+    if (!node.data.trim() || owner.closest('style, script, option, title, [aria-hidden=true] svg')) continue;
+    if (owner.closest(scrolls) || !owner.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+      continue;
+    if (owner.closest('.sizer-curve li')) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects())
+      if (box.width > 1 && box.height > 1) words.push({text: node.data.trim().slice(0, 40), box, owner});
+  }
+  const found = [];
+  const right = Math.min(innerWidth, main.getBoundingClientRect().right) + 1;
+  for (const {text, box} of words)
+    if (box.right > right || box.left < -1) found.push(`off the page: ${text}`);
+  for (const value of document.querySelectorAll('.sizer-tiles dd, .sizer-tiles dt, .sizer-bars, h1, h2, h3'))
+    if (value.scrollWidth > value.clientWidth + 1) found.push(`cut: ${value.innerText.slice(0, 60)}`);
+  for (let i = 0; i < words.length; i++)
+    for (let j = i + 1; j < words.length; j++) {
+      const [a, b] = [words[i], words[j]];
+      if (a.owner === b.owner || a.owner.contains(b.owner) || b.owner.contains(a.owner)) continue;
+      const width = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
+      const height = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
+      if (width > 2 && height > 4) found.push(`on one another: ${a.text} | ${b.text}`);
+    }
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth) found.push('page too wide');
+  return [...new Set(found)].slice(0, 8);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One server for all pages, started where the example study is."""
+    folder = tmp_path_factory.mktemp("explorer")
+    (folder / "studies.db").write_bytes((ROOT / "docs" / "studies.db").read_bytes())
+    with served(ROOT / "app.py", folder, folder / "server.log") as found:
+        yield found
+
+
+PAGES = {
+    "start": "",
+    "users": "users?start=a+parameter+count&count=350M",
+    "size": "size?start=a+parameter+count&count=350M&device=galaxy-s24&context=4096",
+    "design": "design?device=galaxy-s24&max_size=20MB&min_decode=100&context=1024&formats=Q4_K_M",
+    "compare": "compare",
+    "search": "search",
+    "results": "study?storage=sqlite:///studies.db",
+    "evidence": "evidence",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_cut_or_covered(page: Page, address: str, name: str) -> None:
+    page.set_viewport_size({"width": WIDTHS[-1], "height": 1000})
+    page.goto(f"{address}/{PAGES[name]}", wait_until="commit")
+    page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first.wait_for(timeout=PATIENCE_MS)
+    wait_until_at_rest(page)
+    faults = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for width in WIDTHS if scheme == "light" else WIDTHS[:4]:
+            page.set_viewport_size({"width": width, "height": 1000})
+            if found := faults_at_rest(page):
+                faults[f"{width} {scheme}"] = found
+    assert faults == {}
+
+
+def faults_at_rest(page: Page) -> list[str]:
+    """Faults that stay: figures follow the window's width a moment after it."""
+    end = time.monotonic() + SETTLED_S
+    while found := page.evaluate(FAULTS):
+        if time.monotonic() > end:
+            return list(found)
+        page.wait_for_timeout(200)
+    return []

@@ -1,0 +1,59 @@
+"""Decisions in words and as JSON, of decisions set by hand."""
+
+from __future__ import annotations
+
+from reports.text.decisions import decision_lines, decisions_document
+from search.analysis.decisions.decisions import Decision, DecisionBasis, Decisions
+
+
+def _decision(choice: str, probability: float, cost_s: float | None, most: float = 4e5) -> Decision:
+    return Decision(
+        axis="format",
+        choice=choice,
+        other="F16",
+        smallest_bytes=2e5,
+        largest_bytes=most,
+        probability=probability,
+        prior_probability=0.8,
+        runs_probability=0.7,
+        basis=DecisionBasis.BOTH,
+        cost_to_settle_s=cost_s,
+    )
+
+
+FOUND = Decisions(
+    decisions=(
+        _decision("Q4_0", 0.999, None, 2e5),
+        _decision("Q5_0", 0.7, 2280.0),
+        _decision("Q8_0", 0.6, None),
+    ),
+    runs=12,
+    target_tokens=1e7,
+    seed_sd=0.007,
+    paired_sd=0.01,
+)
+
+
+def test_lines_begin_with_what_is_settled_and_end_with_what_it_would_cost() -> None:
+    assert decision_lines(FOUND) == (
+        "1 of 3 decisions settled at 0.95 by 12 runs",
+        "  format: Q4_0 over F16, files of 200 KB: > 0.99",
+        "  format: Q5_0 or F16, files of 200 KB to 400 KB: not settled (Q5_0 0.70, published models 0.80); "
+        "about 38m 00s of more seeds would settle it",
+        "  format: Q8_0 or F16, files of 200 KB to 400 KB: not settled (Q8_0 0.60, published models 0.80); "
+        "runs of this length do not settle it",
+    )
+
+
+def test_the_document_has_the_contracts_keys() -> None:
+    document = decisions_document(FOUND)
+    assert document["schema"] == "sizer.decisions/1"
+    contract = {
+        "question": "format: Q4_0 or F16?",
+        "choice": "Q4_0",
+        "probability": 0.999,
+        "settled": True,
+        "basis": "both",
+        "cost_to_settle_s": None,
+    }
+    assert contract.items() <= document["decisions"][0].items()

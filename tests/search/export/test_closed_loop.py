@@ -1,0 +1,41 @@
+"""From a search to a file that llama.cpp runs: of the bytes that the search counted, with its score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.search_runs import TEXT
+
+pytest.importorskip("xllamacpp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [("b", ("byte",)), ("a-long-name-of-a-study.for-32-bpe-tokens", ("bpe", "--vocab-size", "320"))],
+)
+def test_a_search_its_file_and_their_agreement(
+    sizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, tokens: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.py").write_text(TEXT, encoding="utf-8")
+    settings = 'val_chunks = 64\nseq_len = 64\nbatch_size = 4\nformats = ["Q4_0", "Q8_0"]\n'
+    (tmp_path / "small.toml").write_text(settings, encoding="utf-8")
+    done = sizer(
+        *("search", "run", "--config", "small.toml", "--corpus", "text.py", "--study", name, "--tokenizer"),
+        *(*tokens, "--trials", "2", "--steps", "24", "--max-size", "120KB"),
+    )
+    assert done.code == 0, done.err
+    for point in sizer("search", "frontier", name, "--json").json["points"]:
+        made = sizer("export", name, str(point["trial"]), "--json")
+        assert made.code == 0, made.err
+        assert made.json["file_bytes"] == made.json["predicted_bytes"] == point["file_bytes"]
+        assert made.json["val_bits_per_byte"] == pytest.approx(point["val_bits_per_byte"], abs=1e-6)
+        verified = sizer("verify", made.json["path"])
+        assert verified.code == 0, verified.out
+        text = sizer("generate", made.json["path"], "def ", "--tokens", "5", "--temperature", "0")
+        assert text.code == 0
+        assert text.out.startswith("def ")

@@ -1,0 +1,218 @@
+"""llama.cpp loads an exported file, of exactly the predicted bytes, and scores it as the search did."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from search.export import gguf_file, layout
+from search.export.export import export_gguf
+from search.export.finalist import TrainedFinalist, load_finalist
+from search.export.generate import generate
+from search.export.llamacpp_scores import ask, validation_bits_per_byte
+from search.export.outcome import Exported
+from search.export.verify import EXACT_SCORE_TOLERANCE, SCORE_TOLERANCE
+from search.run.places import corpus_of
+from search.store.study import load_result
+from search.text.corpus import ValidationChunks
+from sizer.architecture import SharingStrategy
+from sizer.errors import InvalidArchitecture, InvalidFile, MeasurementError
+from sizer.readers.gguf_header import read_gguf
+from sizer.runtimes import runtime
+from tests.search.export.conftest import MakeStudy, tiny
+
+pytest.importorskip("xllamacpp")
+gguf = pytest.importorskip("gguf")
+
+FORMATS = runtime("llama.cpp").searchable_formats
+# rows of 256, so that every format has its own types
+WIDE = tiny(layers=1, width=256, heads=4, kv_heads=2, ffn=256)
+
+
+def chunks_of(storage: str) -> ValidationChunks:
+    """The study's validation text."""
+    config = load_result("s", storage).config
+    assert config is not None
+    return corpus_of(config, storage)().first.val_chunks(64, 64)
+
+
+def exported(storage: str, path: Path, format_name: str | None = None) -> Exported:
+    """The study's model as a file."""
+    return export_gguf(load_finalist("s", 0, storage, format_name=format_name), path)
+
+
+@pytest.mark.slow
+def test_every_format_has_its_predicted_bytes_and_score(
+    make_study: MakeStudy, storage: str, tmp_path: Path
+) -> None:
+    make_study(WIDE, "Q4_0", learning_rate=1.5e-3)
+    chunks = chunks_of(storage)
+    far = {}
+    for name in (name for name in FORMATS if not name.startswith("TQ")):
+        done = exported(storage, tmp_path / f"{name}.gguf", name)
+        header = read_gguf(done.path)
+        assert done.file_bytes == done.predicted_bytes == done.path.stat().st_size, name
+        assert header.file_type == name
+        stored = runtime("llama.cpp").store(WIDE, name)
+        assert [t.type for t in header.tensors] == [t.type.name for t in stored], name
+        # ggml's k-quants and IQ types search for their scales in another order, which one layer shows in full
+        searched = 2 * SCORE_TOLERANCE if "K" in name or name.startswith("IQ") else SCORE_TOLERANCE
+        tolerance = EXACT_SCORE_TOLERANCE if name == "F32" else searched
+        difference = validation_bits_per_byte(done.path, chunks) - done.bits_per_byte
+        if not abs(difference) <= tolerance:
+            far[name] = difference
+    assert far == {}
+
+
+def test_a_ternary_model_keeps_its_values(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:
+    make_study(WIDE, "TQ1_0", learning_rate=1.5e-3)
+    done = exported(storage, tmp_path / "model.gguf")
+    assert done.file_bytes == done.predicted_bytes
+    score = validation_bits_per_byte(done.path, chunks_of(storage))
+    assert score == pytest.approx(done.bits_per_byte, abs=SCORE_TOLERANCE)
+
+
+def test_a_model_that_is_not_made_ternary_first_scores_worse(
+    make_study: MakeStudy, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(WIDE, "TQ1_0", steps=40)
+    monkeypatch.setattr("search.export.finalist.few_bit_types", lambda *args: {})
+    done = exported(storage, tmp_path / "model.gguf")
+    (run,) = load_result("s", storage).records[0].runs
+    assert run.val_bits_per_byte is not None
+    assert validation_bits_per_byte(done.path, chunks_of(storage)) > run.val_bits_per_byte + SCORE_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("sharing", "tokenizer"),
+    [*((sharing, "byte") for sharing in SharingStrategy), (SharingStrategy.REVERSE, "bpe")],
+)
+def test_sharing_and_tokenizers(
+    make_study: MakeStudy, storage: str, tmp_path: Path, sharing: SharingStrategy, tokenizer: str
+) -> None:
+    vocab = 256 if tokenizer == "byte" else 400
+    make_study(tiny(vocab=vocab, sharing=sharing, tied=tokenizer == "bpe"), "Q8_0", tokenizer=tokenizer)
+    done = exported(storage, tmp_path / "model.gguf")
+    (record,) = load_result("s", storage).records
+    assert done.file_bytes == done.predicted_bytes == record.file_bytes
+    assert validation_bits_per_byte(done.path, chunks_of(storage)) == pytest.approx(
+        done.bits_per_byte, abs=SCORE_TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
+def test_llama_cpp_has_the_corpus_tokens(
+    make_study: MakeStudy, storage: str, tmp_path: Path, tokenizer: str
+) -> None:
+    make_study(tiny(vocab=256 if tokenizer == "byte" else 400), tokenizer=tokenizer)
+    done = exported(storage, tmp_path / "model.gguf")
+    text = (tmp_path / "text.py").read_text(encoding="utf-8")[:100_000]
+    (ids,) = ask(done.path, "texts", [text], context_tokens=256)
+    if tokenizer == "byte":
+        assert ids == list(text.encode())
+    else:
+        tokenizers = pytest.importorskip("tokenizers")
+        vocabulary = load_finalist("s", 0, storage).vocabulary
+        assert ids == tokenizers.Tokenizer.from_str(vocabulary.tokenizer_json).encode(text).ids
+
+
+_GENERATE = """
+import json, sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.n_ctx, params.n_gpu_layers, params.verbosity = sys.argv[1], 256, 0, 1
+params.cpuparams.n_threads = 1
+server = xllamacpp.Server(params)
+answer = server.handle_completions({"prompt": [102, 111, 114], "n_predict": 50, "temperature": 0})
+print(json.dumps([answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]]))
+"""
+
+
+def always(found: TrainedFinalist, token: int) -> TrainedFinalist:
+    """The model with weights that give every text the same next token."""
+    weights = {name: torch.zeros_like(tensor) for name, tensor in found.weights.items()}
+    weights["model.embed_tokens.weight"] += 1
+    weights["model.norm.weight"] += 1
+    weights["lm_head.weight"][token] += 1
+    return replace(found, weights=weights)
+
+
+def test_generation_ends_with_its_length(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:
+    """Also where the model writes token 11, which llama.cpp takes for the end unless a file names another."""
+    make_study(tiny(tied=False))
+    found = always(load_finalist("s", 0, storage), 11)
+    path = export_gguf(found, tmp_path / "model.gguf").path
+    answer = subprocess.run(
+        [sys.executable, "-c", _GENERATE, str(path)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(answer.stdout.splitlines()[-1]) == ["length", 50]
+    written = generate(path, "for", tokens=50, temperature=0.0)
+    assert (written.text, written.finish) == ("\x0b" * 50, "length")
+    never = export_gguf(always(found, 255), tmp_path / "end.gguf").path  # no text has byte 0xFF
+    assert generate(never, "for", tokens=50, temperature=0.0).finish == "stop"
+
+
+def test_blocks_are_those_of_another_reader(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:
+    make_study(WIDE)
+    done = exported(storage, tmp_path / "model.gguf", "Q8_0")
+    found = load_finalist("s", 0, storage)
+    reader = gguf.GGUFReader(done.path)
+    by_name = {tensor.name: tensor for tensor in reader.tensors}
+    up = by_name["blk.0.ffn_up.weight"]
+    values = found.weights["model.layers.0.mlp.up_proj.weight"].numpy()
+    expected = gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0)
+    assert numpy.array_equal(numpy.asarray(up.data).reshape(expected.shape), expected)
+    assert reader.fields["sizer.trial"].contents() == 0
+
+
+def test_without_the_order_of_pairs_the_score_is_another(
+    make_study: MakeStudy, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(tiny(), steps=60)
+    monkeypatch.setattr(gguf_file, "in_pairs", lambda values, heads: values)
+    done = exported(storage, tmp_path / "model.gguf", "F32")
+    score = validation_bits_per_byte(done.path, chunks_of(storage))
+    assert abs(score - done.bits_per_byte) > EXACT_SCORE_TOLERANCE
+
+
+def test_only_blocks_of_llama(make_study: MakeStudy) -> None:
+    with pytest.raises(InvalidArchitecture, match="qk_norm; accepted: the blocks of Llama"):
+        layout.check_layout(replace(tiny(), qk_norm=True))
+
+
+def test_a_file_of_somebody_else_is_left_alone(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:
+    make_study(tiny())
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"mine")
+    with pytest.raises(InvalidFile, match="exists and is not an export of this model"):
+        exported(storage, path)
+    assert path.read_bytes() == b"mine"
+    notes = tmp_path / "model.md"  # where the card would be
+    notes.write_text("notes", encoding="utf-8")
+    with pytest.raises(InvalidFile, match="model.md', the card's name, exists"):
+        exported(storage, tmp_path / "model.gguf")
+    assert notes.read_text(encoding="utf-8") == "notes"
+    assert not (tmp_path / "model.gguf").exists()
+    notes.unlink()
+    again = exported(storage, tmp_path / "model.gguf").path
+    assert exported(storage, again).path == again
+
+
+def test_an_unwritable_folder_leaves_nothing(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:
+    make_study(tiny())
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InvalidFile, match="out: cannot write"):
+        exported(storage, tmp_path / "file" / "model.gguf")
+
+
+def test_a_file_that_the_engine_cannot_load_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF" + b"\xff" * 400)
+    with pytest.raises(MeasurementError, match=r"broken\.gguf' cannot be scored: "):
+        ask(path, "texts", ["a"], context_tokens=64)

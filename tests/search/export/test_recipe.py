@@ -1,0 +1,72 @@
+"""A plan is a folder that transformers loads, of the exact weights, and whose script learns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+
+from search.export.recipe import write_recipe
+from sizer.architecture import Architecture, SharingStrategy
+from sizer.errors import InvalidFile, InvalidQuantity
+from sizer.tensors import count_parameters, tensor_specs
+from tests.search.export.conftest import tiny
+from tests.search_runs import TEXT
+
+transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("architecture", [tiny(), tiny(sharing=SharingStrategy.REVERSE, tied=False)])
+def test_twenty_steps_lower_the_loss(tmp_path: Path, architecture: Architecture) -> None:
+    recipe = write_recipe(architecture, tmp_path / "plan", tokens=1_000_000)
+    assert recipe.parameters == count_parameters(tensor_specs(architecture)).total
+    tokens = tmp_path / "tokens.npy"
+    numpy.save(tokens, numpy.frombuffer(TEXT.encode(), numpy.uint8).astype(numpy.uint16))
+    options = ["--steps", "20", "--batch-tokens", "256", "--seq-len", "32", "--rate", "0.01"]
+    done = subprocess.run(
+        [
+            *(sys.executable, str(recipe.path / "train.py"), "--data", str(tokens)),
+            *("--out", str(tmp_path / "run"), "--device", "cpu", *options),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = [float(line.split("loss ")[1].split()[0]) for line in done.stdout.splitlines() if "loss" in line]
+    assert losses[-1] < losses[0] - 0.5
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "run")
+    assert loaded.config.num_hidden_layers == architecture.executed_layers
+
+
+def test_numbers_of_the_plan_by_hand(tmp_path: Path) -> None:
+    recipe = write_recipe(tiny(), tmp_path / "plan", tokens=10**12)
+    plan = json.loads((recipe.path / "plan.json").read_text(encoding="utf-8"))
+    assert plan["steps"] == -(-(10**12) // 524_288) == 1_907_349
+    # 6 FLOPs a weight of the matrices (the tied head is one), 12 x layers x width x 2,048 for attention
+    matrices = 256 * 64 + 2 * (64 * (64 + 2 * 32) + 64 * 64 + 3 * 64 * 128)
+    a100 = recipe.lengths[0].costs[0]
+    assert (a100.card, a100.flops) == ("A100", 1e12 * (6 * matrices + 12 * 2 * 64 * 2048))
+    assert a100.hours == pytest.approx(a100.flops / (312e12 * 0.445) / 3600)
+    assert [length.quality.tokens for length in recipe.lengths[:2]] == [10**12, 20 * recipe.parameters]
+    assert plan["tensors"]["model.embed_tokens.weight"]["rate"] == pytest.approx(4 * (160 / 64) ** 0.5)
+    assert "plan.json" in (recipe.path / "plan.md").read_text(encoding="utf-8")
+    assert "n_query_groups: 1" in (recipe.path / "litgpt.yaml").read_text(encoding="utf-8")
+
+
+def test_twenty_tokens_a_weight_by_default(tmp_path: Path) -> None:
+    recipe = write_recipe(tiny(), tmp_path / "plan")
+    assert recipe.tokens == 20 * recipe.parameters
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InvalidQuantity, match="tokens: must be from 1"):
+        write_recipe(tiny(), tmp_path / "plan", tokens=0)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InvalidFile, match="exists and is not a plan of ours"):
+        write_recipe(tiny(), tmp_path / "mine")

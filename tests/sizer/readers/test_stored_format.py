@@ -1,0 +1,180 @@
+"""Quantized checkpoints: the format that a config says, by the blocks that each tool writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sizer.readers.config_json import may_be_quantized
+from sizer.readers.stored_format import stored_format
+from sizer.request import EstimateRequest
+from sizer.runtimes import runtime
+
+LLAMA_1B: dict[str, Any] = {
+    "model_type": "llama",
+    "attention_bias": False,
+    "head_dim": 64,
+    "hidden_act": "silu",
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 16,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": True,
+    "vocab_size": 128256,
+}
+# As AutoGPTQ, AutoAWQ, bitsandbytes, MLX and torchao write them.
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True}
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True, "version": "gemm"}
+NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+INT8 = {"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}
+COMPRESSED = {
+    "quant_method": "compressed-tensors",
+    "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": 128}}},
+}
+
+
+def compressed(**weights: Any) -> dict[str, Any]:
+    """Return a block of compressed-tensors (llm-compressor) with one group of weights."""
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
+
+
+@pytest.mark.parametrize(
+    ("block", "name", "form"),
+    [
+        (GPTQ, "transformers", "gptq-4bit-g128"),
+        ({**GPTQ, "bits": 8, "group_size": 32}, "transformers", "gptq-8bit-g32"),
+        (AWQ, "transformers", "awq-4bit-g64"),
+        (NF4, "transformers", "nf4"),
+        ({**NF4, "bnb_4bit_use_double_quant": True}, "transformers", "nf4-dq"),
+        ({"load_in_4bit": True}, "transformers", "fp4"),
+        (INT8, "transformers", "llm.int8"),
+        (COMPRESSED, "transformers", "gptq-4bit-g128"),
+        ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, "transformers", "torchao-int4-g128"),
+        ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "transformers", "torchao-int8"),
+        ({"bits": 4, "group_size": 64}, "mlx", "4bit"),
+        ({"bits": 6, "group_size": 32}, "mlx", "6bit-g32"),
+        ({"bits": 4, "group_size": 32, "mode": "mxfp4"}, "mlx", "mxfp4"),
+        ({**GPTQ, "group_size": -1}, "transformers", "gptq-4bit-g128"),
+        ({"bits": 1, "group_size": 128}, None, None),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "transformers", "fp8-block128"),
+        ({"quant_method": "fp8", "weight_block_size": None}, "transformers", "fp8"),
+        ({"quant_method": "fbgemm_fp8"}, "transformers", "fp8-channel"),
+        (compressed(num_bits=8, type="float", strategy="tensor"), "transformers", "fp8"),
+        (compressed(num_bits=8, type="float", strategy="channel"), "transformers", "fp8-channel"),
+        (compressed(num_bits=8, type="float", strategy=["x"]), "transformers", "fp8"),
+        (compressed(num_bits=8, type="int", strategy="channel"), "transformers", "int8-channel"),
+        (compressed(num_bits=4, type="float", group_size=16), "transformers", "nvfp4"),
+        (compressed(num_bits=4, type="float", group_size=64), None, None),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "transformers", "nvfp4"),
+        ({"quant_method": "modelopt", "quant_algo": ["FP8"]}, None, None),
+        ({"quant_method": "auto-round", "bits": 4, "group_size": 128}, "transformers", "gptq-4bit-g128"),
+        ({"quant_method": "eetq", "weights": "int8"}, "transformers", "int8-channel"),
+        ({"quant_method": "mxfp4"}, "transformers", "mxfp4"),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
+            "transformers",
+            "torchao-int4-g64",
+        ),
+        ({"quant_method": "quark"}, None, None),
+        ({"quant_method": "a" * 99_000, "bits": 10**40}, None, None),
+    ],
+    ids=str,
+)
+def test_a_block_is_one_of_our_formats_or_named(
+    block: dict[str, Any], name: str | None, form: str | None
+) -> None:
+    found = stored_format({**LLAMA_1B, "quantization_config": block})
+    assert found is not None
+    assert (found.runtime, found.format) == (name, form)
+    assert len(found.note) < 300
+    assert found.note.isprintable()
+
+
+def test_every_mapped_format_is_one_of_its_runtime() -> None:
+    for block in (GPTQ, AWQ, NF4, INT8, COMPRESSED):
+        found = stored_format({"quantization_config": block})
+        assert found is not None
+        assert found.runtime is not None
+        assert found.format in runtime(found.runtime).formats
+
+
+@pytest.mark.parametrize("block", [None, {}, [], "4bit"])
+def test_an_empty_block_is_none(block: object) -> None:
+    config = {**LLAMA_1B, "quantization_config": block, "quantization": block}
+    assert stored_format(config) is None
+    assert EstimateRequest(config=config).run().estimate.runtime == "llama.cpp"
+
+
+def test_a_vision_models_text_decoder_may_hold_the_block() -> None:
+    config = {"model_type": "llava", "text_config": {**LLAMA_1B, "quantization_config": GPTQ}}
+    assert may_be_quantized(config)
+    estimate = EstimateRequest(config=config).run().estimate
+    assert (estimate.runtime, estimate.format) == ("transformers", "gptq-4bit-g128")
+
+
+def test_a_published_mlx_file_has_the_bytes_of_its_config() -> None:
+    # mlx-community/Llama-3.2-1B-Instruct-4bit: model.safetensors of 695,283,921 bytes
+    block = {"group_size": 64, "bits": 4}
+    for keys in ({"quantization": block, "quantization_config": block}, {"quantization": block}):
+        estimate = EstimateRequest(config={**LLAMA_1B, **keys}).run().estimate
+        assert (estimate.runtime, estimate.format) == ("mlx", "4bit")
+        assert estimate.parameters.total == 1_235_814_400
+        assert estimate.file.total == pytest.approx(695_283_921, rel=1e-5)
+
+
+def test_what_is_asked_for_wins_and_the_note_says_what_is_stored() -> None:
+    config = {**LLAMA_1B, "quantization_config": GPTQ}
+    asked = EstimateRequest(config=config, format="Q8_0").run().estimate
+    assert (asked.runtime, asked.format) == ("llama.cpp", "Q8_0")
+    other = EstimateRequest(config=config, runtime="llama.cpp").run().estimate
+    assert (other.runtime, other.format) == ("llama.cpp", "Q4_K_M")
+    assert other.assumptions[0] == (
+        "the config's weights are stored as GPTQ, 4 bits in groups of 128, which is gptq-4bit-g128 of "
+        "transformers: sized in the customary format of the runtime that was asked for"
+    )
+    same = EstimateRequest(config=config, runtime="transformers").run().estimate
+    assert (same.runtime, same.format) == ("transformers", "gptq-4bit-g128")
+    unknown = (
+        EstimateRequest(config={**LLAMA_1B, "quantization": {"bits": 1, "group_size": 128}}).run().estimate
+    )
+    assert unknown.assumptions[0] == (
+        "the config's weights are stored as mlx, 1 bits in groups of 128, a format that is not known here: "
+        "sized in the runtime's customary format"
+    )
+
+
+_VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.integers()))
+_KEYS = st.sampled_from(
+    ["quant_method", "bits", "group_size", "mode", "load_in_4bit", "bnb_4bit_quant_type", "config_groups"]
+)
+
+
+@given(st.dictionaries(_KEYS, st.one_of(_VALUES, st.dictionaries(st.text(), _VALUES))))
+def test_any_block_is_read(block: dict[str, Any]) -> None:
+    found = stored_format({"quantization_config": block})
+    assert (found is None) == (not block)
+    if found is not None and found.runtime is not None:
+        assert found.format in runtime(found.runtime).formats
+
+
+def test_bytes_of_eight_bit_floats_are_those_of_the_matrices_and_their_scales() -> None:
+    """Worked by hand from the tensors that transformers and compressed-tensors write for Llama-3.2-1B.
+
+    973,078,528 weights of the blocks a byte each, 262,668,288 of the embedding and 67,584 norms two bytes.
+    Scales a layer: 2,048 x 2,048 in 16 x 16 blocks twice, 512 x 2,048 in 4 x 16 twice, 8,192 x 2,048 in
+    64 x 16 thrice (2 x 256 + 2 x 64 + 3 x 1,024 = 3,712), of 4 bytes; or of each row (2 x 2,048 + 2 x 512 +
+    2 x 8,192 + 2,048 = 23,552), or of 7 matrices, of 2 bytes.
+    """
+    matrices, rest = 973_078_528, 2 * (262_668_288 + 67_584)
+    scales = {"fp8-block128": 16 * 3_712 * 4, "fp8-channel": 16 * 23_552 * 2, "fp8": 16 * 7 * 2}
+    for form, held in scales.items():
+        found = EstimateRequest(config=LLAMA_1B, runtime="transformers", format=form).run().estimate
+        assert found.file.tensor_bytes == matrices + rest + held
+    nvfp4 = EstimateRequest(config=LLAMA_1B, runtime="transformers", format="nvfp4").run().estimate
+    assert nvfp4.file.tensor_bytes == matrices // 2 + matrices // 16 + 16 * 7 * 8 + rest

@@ -1,0 +1,198 @@
+"""Names that people type for models: found, listed where several are meant, refused where nobody knows."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cli
+import sizer.registry
+from sizer.errors import UnknownName
+from sizer.model_names import keys
+from sizer.readers import read_model
+from sizer.registry import Catalogue, model, models
+from sizer.tensors import count_parameters, tensor_specs
+
+CATALOGUE = Path(sizer.registry.__file__).parent / "data" / "architectures.toml"
+
+MEANT = {
+    # case, publisher, separators
+    "smollm2-135m": "SmolLM2-135M",
+    "HuggingFaceTB/SmolLM2-135M": "SmolLM2-135M",
+    "llama 3.2 1b": "Llama-3.2-1B",
+    "Llama_3.2_1B": "Llama-3.2-1B",
+    "phi-1.5": "phi-1_5",
+    "opt_125m": "opt-125m",
+    # variants and quantizations
+    "SmolLM2-135M-Instruct": "SmolLM2-135M",
+    "gemma-3-1b-it": "gemma-3-1b",
+    "gemma-3-1b-pt": "gemma-3-1b",
+    "OLMo-1B": "OLMo-1B-hf",
+    "qwen2.5-coder:1.5b": "Qwen2.5-1.5B",
+    "stablelm-2-zephyr-1_6b": "stablelm-2-1_6b",
+    "Llama-3.2-1B-Instruct-q4f16_1-MLC": "Llama-3.2-1B",
+    "Qwen2.5-0.5B-Instruct-q0f32-MLC": "Qwen2.5-0.5B",
+    # the version or month, where only one is known
+    "mixtral:8x7b": "Mixtral-8x7B-v0.1",
+    "OLMoE-1B-7B": "OLMoE-1B-7B-0924",
+    "gemma-3-4b-it": "gemma-3-4b-text",
+    "meta-llama/Llama-3.2-1B-Instruct-FP8-dynamic": "Llama-3.2-1B",
+    "mistralai/Mistral-7B-Instruct-v0.3": "Mistral-7B-v0.3",
+    "bartowski/google_gemma-3-1b-it-GGUF": "gemma-3-1b",
+    "Meta-Llama-3-8B-Instruct-Q4_K_M.gguf": "Llama-3-8B",
+    "unsloth/Qwen3-0.6B-UD-Q4_K_XL": "Qwen3-0.6B",
+    "Qwen2.5-0.5B-Instruct-GPTQ-Int4": "Qwen2.5-0.5B",
+    "mlx-community/Qwen3-1.7B-4bit": "Qwen3-1.7B",
+    "Phi-3-mini-4k": "Phi-3-mini-4k-instruct",
+    # ollama's tags
+    "llama3.2:1b": "Llama-3.2-1B",
+    "qwen2.5:0.5b": "Qwen2.5-0.5B",
+    "qwen2.5:0.5b-instruct-q4_K_M": "Qwen2.5-0.5B",
+    "gemma3:1b": "gemma-3-1b",
+    "smollm2:135m": "SmolLM2-135M",
+    "stablelm2:1.6b": "stablelm-2-1_6b",
+    "deepseek-r1:1.5b": "DeepSeek-R1-Distill-Qwen-1.5B",
+    "tinyllama": "TinyLlama-1.1B",
+    # as tables call them
+    "BLOOM-1.7B": "bloom-1b7",
+    "Falcon-1B": "falcon-rw-1b",
+    "BitNet-b1.58-700M": "bitnet_b1_58-large",
+    "MobileLLM-LS-125M": "MobileLLM-LS-125M",
+    # vision models, by their text decoders
+    "HuggingFaceTB/SmolVLM-256M-Instruct": "SmolVLM-256M-text",
+    "SmolVLM2-500M-Video-Instruct": "SmolVLM-500M-text",
+    "Qwen/Qwen2.5-VL-3B-Instruct": "Qwen2.5-VL-3B-text",
+    "google/gemma-4-E2B-it": "gemma-4-E2B-text",
+    "gemma4:e4b": "gemma-4-E4B-text",
+    # large ones that small ones are compared with
+    "gpt-oss:120b": "gpt-oss-120b",
+    "deepseek-ai/DeepSeek-R1": "DeepSeek-V3",
+    "Qwen3-Next-80B-A3B-Instruct": "Qwen3-Next-80B-A3B",
+    "Zyphra/Zamba2-1.2B-instruct": "Zamba2-1.2B",
+    "ibm-fms/Bamba-9B": "Bamba-9B",
+}
+
+
+@pytest.mark.parametrize(("typed", "meant"), MEANT.items(), ids=MEANT)
+def test_names_are_found_as_people_type_them(typed: str, meant: str) -> None:
+    assert model(typed).architecture.name == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("llama-3.2", "Llama-3.2-1B, Llama-3.2-3B"),
+        ("mistral:7b", "Mistral-7B-v0.1, Mistral-7B-v0.2, Mistral-7B-v0.3"),
+        ("qwen2.5", "Qwen2.5-0.5B, Qwen2.5-1.5B"),
+        ("smollm-instruct", "SmolLM-1.7B, SmolLM-135M, SmolLM-360M"),
+        ("Falcon-H1", "Falcon-H1-0.5B, Falcon-H1-3B, Falcon-H1-7B; accepted: one of these"),
+        ("OLMoE", "OLMoE-1B-7B-0924; accepted: one of these"),
+        ("helium", "helium-1-2b; accepted: one of these"),  # another size may be what is meant
+    ],
+)
+def test_a_name_without_its_size_lists_the_sizes(typed: str, names: str) -> None:
+    with pytest.raises(UnknownName, match=rf"model: '{typed}' may be .*{names}"):
+        model(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [("llama-3.2-2b", "Llama-3.2-1B"), ("smolm2-135m", "SmolLM2-135M"), ("gemma-3-2b", "gemma-2-2b")],
+)
+def test_a_size_that_does_not_exist_is_never_another(typed: str, near: str) -> None:
+    with pytest.raises(
+        UnknownName, match=rf"unknown model '{typed}'; did you mean .*{near}.*\? known: \d+ mod"
+    ):
+        model(typed)
+
+
+@pytest.mark.parametrize("typed", ["opt-13b", "qwen2.5-72b", "pythia-1.5b", "gemma-31b", "gpt4all", "phi-15"])
+def test_numbers_that_look_alike_are_told_apart(typed: str) -> None:
+    with pytest.raises(UnknownName, match="unknown model"):
+        model(typed)
+
+
+UNPUBLISHED = [
+    *("HyperCLOVA X DASH", "gpt-4", "GPT-4o", "gpt-4o-mini", "gpt-4-turbo", "openai/gpt-3.5-turbo"),
+    *("Gemini", "gemini-1.5-pro", "gemini 2.5 flash", "claude-3-opus", "claude-sonnet-4", "PaLM 2", "Grok-3"),
+]
+
+
+@pytest.mark.parametrize("typed", UNPUBLISHED)
+def test_models_of_unpublished_shape_are_answered_with_that(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["estimate", typed]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "its shape is not published (" in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_a_name_is_looked_for_as_a_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_model("llama3.2:1b").name == "Llama-3.2-1B"
+    with pytest.raises(UnknownName, match=r"unknown model \(nor is it a config.json"):
+        read_model("no such model")
+
+
+def test_no_two_rows_go_by_one_name() -> None:
+    catalogue = models()
+    spelled: dict[str, str] = {}
+    for name, own in [*((name, name) for name in catalogue), *catalogue.aliases().items()]:
+        for key in keys(name):
+            assert spelled.setdefault(key, own) == own, f"{name}: {spelled[key]} goes by that name"
+    text = CATALOGUE.read_text(encoding="utf-8")
+    rows = tomllib.loads(text)["model"]
+    assert [row["name"] for row in rows] == list(catalogue)
+    assert list(catalogue) == sorted(catalogue, key=str.lower)
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("name", models())
+def test_every_row_has_its_source_and_its_published_count(name: str) -> None:
+    row = models()[name]
+    assert row.source
+    assert (row.params_published is None) == (row.params_source is None)
+    if row.params_published is not None:
+        assert count_parameters(tensor_specs(row.architecture)).total == row.params_published
+
+
+def test_one_name_reads_one_row() -> None:
+    read: list[str] = []
+
+    class Watched(Catalogue):
+        def __getitem__(self, name: str) -> sizer.registry.CatalogueModel:
+            read.append(name)
+            return super().__getitem__(name)
+
+    catalogue = Watched(CATALOGUE.read_text(encoding="utf-8"))
+    assert catalogue["opt-125m"].config["ffn_dim"] == 3072
+    assert read == ["opt-125m"]
+    assert len(catalogue._rows) == 1
+
+
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"[a-zA-Z]{2,8}[-_ :.]?[0-9.]{0,4}[-_ :]?[0-9.]{0,4}[bm]?", fullmatch=True)
+)
+def test_any_text_means_one_model_or_is_refused_in_one_line(text: str) -> None:
+    try:
+        found: str | UnknownName = model(text).architecture.name
+    except UnknownName as error:
+        found = error
+    assert str(found).isprintable()
+    assert len(str(found)) < 500
+
+
+def test_a_long_name_is_refused_in_time() -> None:
+    start = time.process_time()
+    for text in ("a" * 100_000, "-instruct" * 10_000, "1_" * 50_000, "q4_k" + "_a" * 50_000):
+        with pytest.raises(UnknownName):
+            model(text)
+    assert time.process_time() - start < 1
