@@ -224,7 +224,7 @@ def density_figure(info: DensityInfo) -> go.Figure:
     figure.update_layout(
         height=500,
         margin={"l": 80, "r": 20, "t": 50, "b": 120},
-        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

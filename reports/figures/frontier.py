@@ -143,8 +143,16 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
     figure.update_layout(
         height=540,
         margin={"l": 80, "r": 30, "t": 95, "b": 70},
-        # below the axis: above it would lie over the subtitle of a narrow figure
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.24, "yanchor": "top"},
+        # at the foot of the figure, whose room below the axis grows with the legend's lines: placed in shares
+        # of the plot's height, it would lie on the axis title of a narrow figure
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+        },
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

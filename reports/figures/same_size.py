@@ -114,7 +114,7 @@ def same_size_figure(info: SameSizeInfo) -> go.Figure:
     figure.update_layout(
         height=680 if speeds else 560,
         margin={"l": 80, "r": 20, "t": 50, "b": 100},
-        legend={"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

@@ -167,7 +167,14 @@ def _finish(figure: go.Figure, title: str, subtitle: str, notice: str) -> None:
     figure.update_layout(
         margin={"l": 70, "r": 20, "t": 80, "b": 60},
         # below the axis: above it would lie over the title of a narrow figure
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+        },
         dragmode="pan",
         hovermode="closest",
     )

@@ -122,11 +122,11 @@ def test_ties_are_joined_by_dots(result: SearchResult) -> None:
     assert (dots.line.dash, list(dots.y)[:2]) == ("dot", [2.1472, 2.1460])
 
 
-def test_the_legend_stands_below_the_axis(result: SearchResult) -> None:
-    """Above the plot its lines would lie over the subtitle of a narrow figure."""
+def test_the_legend_stands_at_the_foot_of_the_figure(result: SearchResult) -> None:
+    """Above the plot its lines would lie over the subtitle, in shares of the plot's height over the axis title."""
     legend = frontier_figure(frontier_info(result)).layout.legend
-    assert (legend.yanchor, legend.orientation) == ("top", "h")
-    assert legend.y < 0
+    assert (legend.yanchor, legend.orientation) == ("bottom", "h")
+    assert (legend.yref, legend.y) == ("container", 0)
 
 
 def test_models_stopped_earlier_are_hidden_and_count_for_nothing(in_rungs: SearchResult) -> None:
