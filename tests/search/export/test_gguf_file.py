@@ -22,7 +22,7 @@ from search.export.verify import EXACT_SCORE_TOLERANCE, SCORE_TOLERANCE
 from search.run.places import corpus_of
 from search.store.study import load_result
 from search.text.corpus import ValidationChunks
-from sizer.architecture import SharingStrategy
+from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture, InvalidFile, MeasurementError
 from sizer.readers.gguf_header import read_gguf
 from sizer.runtimes import runtime
@@ -105,6 +105,18 @@ def test_sharing_and_tokenizers(
     assert validation_bits_per_byte(done.path, chunks_of(storage)) == pytest.approx(
         done.bits_per_byte, abs=SCORE_TOLERANCE
     )
+
+
+def test_runs_of_a_shared_block_in_different_types(
+    make_study: MakeStudy, storage: str, tmp_path: Path
+) -> None:
+    """Q4_K_M gives the second run of the block's value and down matrices more bits than the first."""
+    make_study(replace(WIDE, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)), "Q4_K_M")
+    done = exported(storage, tmp_path / "model.gguf")
+    (run,) = load_result("s", storage).records[0].runs
+    assert done.bits_per_byte == pytest.approx(run.val_bits_per_byte, abs=1e-9)
+    score = validation_bits_per_byte(done.path, chunks_of(storage))
+    assert score == pytest.approx(done.bits_per_byte, abs=SCORE_TOLERANCE)
 
 
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
