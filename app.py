@@ -1,41 +1,18 @@
-"""The explorer's entry, for `streamlit run app.py`: navigation only; its pages are in explorer/."""
+"""The explorer's server, for `sizer app` and `streamlit run app.py`: its pages behind a guard."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import streamlit as st
+from starlette.middleware import Middleware
+from streamlit import App
 
-_PAGES = Path(__file__).parent / "explorer" / "pages"
+from explorer.served.guard import TOKEN_VARIABLE, Guard
+from explorer.served.opening import opened
 
-# no icons, of the site or of a page: Streamlit would fetch the browser tab's icon from the network
-st.set_page_config(page_title="sizer", layout="wide")
-st.html(
-    "<style>.stMainBlockContainer { padding: 4rem 3rem; }"
-    # Streamlit's captions are too faint to read for many: less than 4.5 to 1
-    "[data-testid=stCaptionContainer] { color: inherit; opacity: 0.85; }"
-    # figures side by side, but below one another where each would have less room than its axis needs
-    "[class*=st-key-wide_] [data-testid=stColumn] { min-width: min(300px, 100%); }"
-    "[data-testid=stMain] [data-testid=stPageLink] a { border: 1px solid rgba(138, 145, 156, .6);"
-    " padding: .35rem .8rem; }"
-    # plotly's buttons would lie over a figure's title, grey on grey
-    ".js-plotly-plot .modebar { display: none !important; }"
-    ".sizer-narrow { display: none; opacity: .8; font-size: .875rem; margin: 0; }"
-    "@media (max-width: 767px) { .sizer-narrow { display: block; } }"
-    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; } }</style>"
+app = App(
+    Path(__file__).parent / "explorer" / "served" / "navigation.py",
+    middleware=[Middleware(Guard, token=os.environ.get(TOKEN_VARIABLE) or None)],
+    lifespan=opened,
 )
-chosen = st.navigation(
-    [
-        st.Page(_PAGES / "start" / "page.py", title="Start", url_path="start", default=True),
-        st.Page(_PAGES / "size" / "page.py", title="Size a model", url_path="size"),
-        st.Page(_PAGES / "users" / "page.py", title="Users", url_path="users"),
-        st.Page(_PAGES / "compare" / "page.py", title="Compare", url_path="compare"),
-        st.Page(_PAGES / "design" / "page.py", title="Design", url_path="design"),
-        st.Page(_PAGES / "search" / "page.py", title="Search", url_path="search"),
-        st.Page(_PAGES / "study" / "page.py", title="Results", url_path="study"),
-        st.Page(_PAGES / "evidence" / "page.py", title="Evidence", url_path="evidence"),
-    ],
-    position="top",
-)
-st.html('<p class="sizer-narrow">Pages and controls are behind » at the top left.</p>')
-chosen.run()

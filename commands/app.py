@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import sys
 from ipaddress import ip_address
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from sizer.errors import InvalidQuantity, SizerError
 
 LOCALHOST = "127.0.0.1"
+TOKEN_VARIABLE = "SIZER_APP_TOKEN"  # as explorer.served.guard has it
 
 
 def app_command(
@@ -24,6 +26,8 @@ def app_command(
     storage: Annotated[str | None, typer.Option(help="Optuna storage URL. [sqlite:///runs/sizer.db]")] = None,
 ) -> None:
     """Open the explorer in a browser: size a model, compare, search. Only this machine can reach it.
+
+    Its address has a token, new at every start unless SIZER_APP_TOKEN holds one; without it nothing answers.
 
     \b
     Examples:
@@ -39,11 +43,13 @@ def app_command(
     if not is_local(address):
         print(
             f"warning: listening on {address}: everyone who can reach that address can use the explorer, "
-            "start searches and read studies; there is no password",
+            "start searches and read studies, if they know its token; the connection is not encrypted",
             file=sys.stderr,
         )
     command = [sys.executable, "-m", "streamlit", "run", spec.origin, *server_flags(address, port, headless)]
     environment = dict(os.environ)
+    if not environment.get(TOKEN_VARIABLE):
+        environment[TOKEN_VARIABLE] = secrets.token_urlsafe(24)  # not an option: `ps` shows those to everyone
     if storage is not None:
         environment["SIZER_STORAGE"] = storage  # search.store.folders.STORAGE_VARIABLE
     # this process becomes the server: ending `sizer app` then ends it and frees the port
@@ -62,6 +68,10 @@ def server_flags(address: str, port: int, headless: bool) -> list[str]:
         *("--server.fileWatcherType", "none"),
         # next to an error Streamlit offers to send it to search engines
         *("--client.showErrorLinks", "false"),
+        # on by default; said here so that a user's own configuration file does not switch them off
+        *("--server.enableXsrfProtection", "true", "--server.enableCORS", "true"),
+        # it would print the address without the token
+        *("--logger.hideWelcomeMessage", "true"),
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import cli
+from explorer.served.guard import TOKEN_VARIABLE
 from search.store.folders import STORAGE_VARIABLE
 from sizer import __version__
 from sizer.readers.model_bytes import MAX_UPLOAD_MB
@@ -329,12 +330,19 @@ def test_the_explorer_is_started_on_the_storage_asked_for(
         started.append((command, env))
 
     monkeypatch.setattr("commands.app.os.execve", become)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     assert sizer("app", "--port", "8600", "--headless", "--storage", "sqlite:///x.db").code == 0
     ((command, env),) = started
     assert command[1:4] == ["-m", "streamlit", "run"]
     assert Path(command[4]).name == "app.py"
     assert "8600" in command
     assert env[STORAGE_VARIABLE] == "sqlite:///x.db"
+    # the token goes by the environment: `ps` shows a command line to every user
+    assert len(env[TOKEN_VARIABLE]) == 32
+    assert env[TOKEN_VARIABLE] not in command
+    monkeypatch.setenv(TOKEN_VARIABLE, "of-my-own")
+    assert sizer("app").code == 0
+    assert started[1][1][TOKEN_VARIABLE] == "of-my-own"
 
 
 @pytest.mark.parametrize(
@@ -358,6 +366,7 @@ def test_the_explorer_listens_to_this_machine_unless_told_otherwise(
     config = tomllib.loads((root / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     assert config["server"] == {"address": "127.0.0.1", "maxUploadSize": MAX_UPLOAD_MB}
     assert config["browser"]["gatherUsageStats"] is False
+    assert (options["--server.enableXsrfProtection"], options["--server.enableCORS"]) == ("true", "true")
 
 
 def test_by_default_the_explorer_listens_to_this_machine(sizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ STAIRCASES = {
         "export",
         "reproductions",
     ),
-    "explorer": ("state", "widgets", "pages"),
+    "explorer": ("state", "widgets", "pages", "served"),
     "reports": ("palette", "deployment", "text", "tables", "figures", "export", "html"),
 }
 
@@ -68,6 +68,7 @@ HOMES = {
     "plotly": ("reports/",),
     "jinja2": ("reports/html/render.py",),
     "streamlit": ("explorer/", "app.py"),
+    "starlette": ("app.py",),
     "typer": ("commands/", "cli.py"),
     "rich": ("commands/", "reports/"),
     "numpy": ("search/", "reports/", "sizer/grid/", "sizer/calibration/", "sizer/quality/"),

@@ -118,7 +118,7 @@ def fresh_page(browser: Browser) -> Iterator[Page]:
     yield opened
     opened.close()
     assert outside == []
-    assert errors == []
+    assert errors == [], errors
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""axe-core, the checker that browsers' audits use, on every page of app.py; and every page on a phone."""
+"""axe-core, the checker that browsers' audits use, on every page of the explorer; every page on a phone."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ async () => {
 
 
 def pages() -> dict[str, str]:
-    """Address of every page by its title, as app.py's navigation lists them."""
+    """Address of every page by its title, as the navigation lists them."""
     found = {}
-    for node in ast.walk(ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))):
+    navigation = (ROOT / "explorer" / "served" / "navigation.py").read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(navigation)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Page":
             words = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
             found[str(words["title"])] = "" if words.get("default") else str(words["url_path"])

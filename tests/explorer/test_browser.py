@@ -46,7 +46,7 @@ studies = ModuleType("search.store.study")
 studies.list_studies = lambda storage: ("pi5-6mb",)
 studies.load_result = lambda name, storage: pickle.loads(pickled.read_bytes())
 sys.modules["search.store.study"] = studies
-runpy.run_path(str(Path(root) / "app.py"), run_name="__main__")
+runpy.run_path(str(Path(root) / "explorer" / "served" / "navigation.py"), run_name="__main__")
 """
 
 

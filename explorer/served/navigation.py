@@ -1,0 +1,41 @@
+"""Navigation of the explorer: the script that the server in app.py runs; its pages are in explorer/pages/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+_PAGES = Path(__file__).parents[1] / "pages"
+
+# no icons, of the site or of a page: Streamlit would fetch the browser tab's icon from the network
+st.set_page_config(page_title="sizer", layout="wide")
+st.html(
+    "<style>.stMainBlockContainer { padding: 4rem 3rem; }"
+    # Streamlit's captions are too faint to read for many: less than 4.5 to 1
+    "[data-testid=stCaptionContainer] { color: inherit; opacity: 0.85; }"
+    # figures side by side, but below one another where each would have less room than its axis needs
+    "[class*=st-key-wide_] [data-testid=stColumn] { min-width: min(300px, 100%); }"
+    "[data-testid=stMain] [data-testid=stPageLink] a { border: 1px solid rgba(138, 145, 156, .6);"
+    " padding: .35rem .8rem; }"
+    # plotly's buttons would lie over a figure's title, grey on grey
+    ".js-plotly-plot .modebar { display: none !important; }"
+    ".sizer-narrow { display: none; opacity: .8; font-size: .875rem; margin: 0; }"
+    "@media (max-width: 767px) { .sizer-narrow { display: block; } }"
+    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; } }</style>"
+)
+chosen = st.navigation(
+    [
+        st.Page(_PAGES / "start" / "page.py", title="Start", url_path="start", default=True),
+        st.Page(_PAGES / "size" / "page.py", title="Size a model", url_path="size"),
+        st.Page(_PAGES / "users" / "page.py", title="Users", url_path="users"),
+        st.Page(_PAGES / "compare" / "page.py", title="Compare", url_path="compare"),
+        st.Page(_PAGES / "design" / "page.py", title="Design", url_path="design"),
+        st.Page(_PAGES / "search" / "page.py", title="Search", url_path="search"),
+        st.Page(_PAGES / "study" / "page.py", title="Results", url_path="study"),
+        st.Page(_PAGES / "evidence" / "page.py", title="Evidence", url_path="evidence"),
+    ],
+    position="top",
+)
+st.html('<p class="sizer-narrow">Pages and controls are behind » at the top left.</p>')
+chosen.run()
