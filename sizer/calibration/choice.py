@@ -218,10 +218,14 @@ def few_prompts_errors(
     choice: Mapping[tuple[str, str], SpeedModelTerms],
     devices: Devices,
 ) -> dict[Key, tuple[EngineClass, list[float]]]:
-    """Return the errors of devices with few prompts, from one model to another, with their class."""
+    """Return the errors of devices with few prompts, from one model to another, with their class.
+
+    CPUs with one model in several formats are left out: kernels and caches of other models are not in them.
+    """
     found: dict[Key, tuple[EngineClass, list[float]]] = {}
     for key, own in grouped(prefill_rows(rows)).items():
-        if enough(own):
+        one_model = len({r.model for r in own}) < 2
+        if enough(own) or (one_model and own[0].engine[1] == "cpu"):
             continue
         chosen = choice.get(own[0].engine, SIMPLEST)
         errors = [e for e in held_out_prompts(rows, groups, key, chosen, devices) if e is not None]
