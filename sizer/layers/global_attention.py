@@ -19,7 +19,7 @@ class GlobalAttention:
     in_file: bool = False  # GGUF files: with rotation factors of these layers, and a scale for every layer
 
     def file_tensors(self, layers: Iterable[int]) -> Iterator[TensorSpec]:
-        """List what a GGUF file has besides for these layers: transformers computes it or has it in buffers."""
+        """List what a GGUF file has besides for these layers: buffers of transformers, or computed there."""
         if not self.in_file:
             return
         yield vector(Role.ROPE_FACTORS, "rope_freqs.weight", (self.head_dim // 2,), None)
