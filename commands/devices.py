@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_json, out_rows
 from sizer.devices.catalogue import device, load_devices
 from sizer.devices.device import Device, DeviceKind, Fact
 from sizer.devices.profile import Profile
@@ -23,6 +23,7 @@ def devices_command(
         str | None, typer.Option("--runtime", help="Only devices whose speed is known with this runtime.")
     ] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """List devices; with NAME, show every number of a device and its source.
 
@@ -33,6 +34,7 @@ def devices_command(
       sizer devices --kind phone --runtime executorch
       sizer devices host --json
     """
+    form = chosen_form(json_output, output)
     kinds = tuple(one.value for one in DeviceKind)
     if kind is not None and kind not in kinds:
         raise UnknownName.of("kind", kind, kinds)
@@ -40,8 +42,10 @@ def devices_command(
         runtime_name = runtime(runtime_name).name
     if name is not None:
         found = device(name)
-        if json_output:
+        if form is Form.JSON:
             out_json(_device_document(found))
+        elif form is not Form.TABLE:
+            out_rows({"devices": [_device_document(found)]}, "devices", form)
         else:
             out(_device_table(found))
         return
@@ -50,24 +54,26 @@ def devices_command(
         for d in load_devices().values()
         if (kind is None or d.kind.value == kind) and (runtime_name is None or _is_timed(d, runtime_name))
     ]
-    if json_output:
-        out_json({"devices": [_device_document(d) for d in known]})
+    if form is not Form.TABLE:
+        out_rows({"devices": [_device_document(d) for d in known]}, "devices", form)
         return
     out(_list(known))
 
 
 def _list(known: Sequence[Device]) -> Any:
     from reports.text.text_table import Column, TextTable
+    from sizer.devices.usable_memory import usable_memory
 
     rows = []
     for d in known:
         bandwidth = d.bandwidth_bytes_per_s
+        usable = usable_memory(d.variants()[0], d.backends[0]).num_bytes
         rows.append(
             (
                 d.name,
                 d.kind.value,
                 _bytes_of(d.ram_bytes),
-                _bytes_of(d.app_memory_bytes),
+                format_bytes_binary(usable) if usable is not None else "unknown",
                 f"{bandwidth.value / 1e9:.3g} GB/s" if bandwidth else "unknown",
                 d.title,
             )
@@ -143,6 +149,13 @@ def _device_table(found: Device) -> Any:
     for key, fact in found.facts.items():
         shown = format_bytes(fact.value) if key.endswith("_bytes") else f"{fact.value:,.6g}"
         table.add_row(key, shown, fact.source, fact.date)
+    for name in found.backends:
+        backend = _backend_document(found, name)
+        limit = backend["memory_budget_bytes"]
+        facts = [f"{format_bytes_binary(limit)} for one program" if limit else "memory limit unknown"]
+        if backend["timed_runtimes"]:
+            facts.append("timed with " + ", ".join(backend["timed_runtimes"]))
+        table.add_row(f"on {name}", "; ".join(facts), backend["memory_rule"], "")
     for profile in found.profiles:
         state = f"measured; not to be trusted: {profile.doubt}" if profile.doubt else "measured"
         table.add_row(f"{profile.runtime} on {profile.backend}", state, "the device file", "")
