@@ -83,8 +83,8 @@ large part of the weights, since what counts are the weights outside it.
 
 Decoders of one number of weights, a tied vocabulary of 32,000 included, heads of 64: the best layers x hidden
 size by the law, the depths within 0.005 nats of it, and what half and twice as many layers cost in nats.
-Deep and thin wins with training length: from 4B to 1T tokens the best depth of small models grows by half.
-It does not win without end: twice the best depth costs as much as half of it.
+Deep and thin wins with training length: the best depth grows with tokens, of small models most, whose table
+takes the width. It does not win without end: twice the best depth costs about as much as half of it.
 
 {depths}
 
