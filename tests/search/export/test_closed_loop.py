@@ -40,6 +40,8 @@ def test_a_search_its_file_and_their_agreement(
             for trial, seed in (folder.split("-") for folder in seeds)
             if trial == str(point["trial"])
         ]
+        assert len(scores) > 1
+        assert made.json["checks"][0].endswith(f"(of seed 0; a frontier shows the mean of {len(scores)})")
         assert scores[0]["val_bits_per_byte"] == made.json["val_bits_per_byte"]
         # a point's score is the mean over its seeds
         mean = fmean(score["val_bits_per_byte"] for score in scores)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy
 import pytest
@@ -245,8 +247,25 @@ def test_an_unwritable_folder_leaves_nothing(make_study: MakeStudy, storage: str
         exported(storage, tmp_path / "file" / "model.gguf")
 
 
+def test_a_disk_that_is_full_at_the_card_leaves_nothing(
+    make_study: MakeStudy, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(tiny())
+    path, refused = tmp_path / "out" / "model.gguf", OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("search.export.export.write_text", Mock(side_effect=refused))
+    with pytest.raises(InvalidFile, match="out: cannot write .*model.gguf': No space left on device"):
+        exported(storage, path)
+    assert list(path.parent.iterdir()) == []
+    monkeypatch.undo()
+    whole = exported(storage, path).path.read_bytes()
+    monkeypatch.setattr("search.export.export.write_text", Mock(side_effect=refused))
+    with pytest.raises(InvalidFile, match="cannot write"):
+        exported(storage, path)
+    assert path.read_bytes() == whole  # of an earlier export
+
+
 def test_a_file_that_the_engine_cannot_load_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF" + b"\xff" * 400)
-    with pytest.raises(MeasurementError, match=r"broken\.gguf' cannot be scored: "):
+    with pytest.raises(MeasurementError, match=r"broken\.gguf' cannot be run: "):
         ask(path, "texts", ["a"], context_tokens=64)
