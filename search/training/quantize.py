@@ -212,7 +212,7 @@ def types_differ_by_run(architecture: Architecture, format_name: str, runtime: s
 
 
 def unrolled_decoder(model: Decoder) -> Decoder:
-    """Return the same computation with a block of its own for each run of a shared one."""
+    """Return the same computation with a separate block for each run of a shared one."""
     found = Decoder(model.architecture.unrolled()).to(next(model.parameters()).device)
     found.compute_dtype = model.compute_dtype
     state = model.state_dict()
