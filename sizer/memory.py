@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sizer.architecture import Architecture
@@ -129,6 +130,7 @@ def kv_row_bytes(architecture: Architecture, cache_type: str) -> int:
     return block.row_bytes(architecture.kv_width)
 
 
+@lru_cache(maxsize=64)
 def kv_bytes_per_token(architecture: Architecture, cache_type: str) -> int:
     """Return the bytes of keys and values stored per token, all executed layers with attention."""
     of_global = _global_layers(architecture) * global_row_bytes(architecture, cache_type)

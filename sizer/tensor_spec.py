@@ -293,21 +293,19 @@ def matrix(
     role: Role, name: str, rows: int, columns: int, layer: int | None, *, bias: bool = False
 ) -> Iterator[TensorSpec]:
     """List a weight matrix and, with `bias`, its bias."""
-    yield TensorSpec(
-        name=f"{name}.weight", shape=(rows, columns), role=role, layer=layer, access=Access.MATMUL
-    )
+    yield TensorSpec(f"{name}.weight", (rows, columns), role, layer, Access.MATMUL)
     if bias:
         yield bias_of(role, name, rows, layer)
 
 
 def bias_of(role: Role, name: str, rows: int, layer: int | None) -> TensorSpec:
     """Return the bias of a matrix, or of a head whose matrix is tied."""
-    return TensorSpec(name=f"{name}.bias", shape=(rows,), role=role, layer=layer, access=Access.VECTOR)
+    return TensorSpec(f"{name}.bias", (rows,), role, layer, Access.VECTOR)
 
 
 def vector(role: Role, name: str, shape: tuple[int, ...], layer: int | None) -> TensorSpec:
     """Return a tensor that is used element by element, such as the weight of a norm."""
-    return TensorSpec(name=name, shape=shape, role=role, layer=layer, access=Access.VECTOR)
+    return TensorSpec(name, shape, role, layer, Access.VECTOR)
 
 
 def depthwise_convolution(

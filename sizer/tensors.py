@@ -346,7 +346,7 @@ def _norm(a: Architecture, role: Role, name: str, width: int, layer: int | None)
         return
     parts = ("weight", "bias") if a.norm is NormKind.LAYERNORM else ("weight",)
     for part in parts:
-        yield TensorSpec(name=f"{name}.{part}", shape=(width,), role=role, layer=layer, access=Access.VECTOR)
+        yield TensorSpec(f"{name}.{part}", (width,), role, layer, Access.VECTOR)
 
 
 def mtp_parameters(a: Architecture) -> int:

@@ -91,8 +91,9 @@ _REGRET = """\
 ## Proposals find the front sooner
 
 LTS again: {start} models at random, then one at a time by expected hypervolume improvement under the law
-fitted to those seen, against going on at random from the same start; {seeds} seeds. Regret is the share of
-the hypervolume (log bytes by loss) of all 200 that is missing.
+fitted to those seen, with constants freer than elsewhere (`PROPOSALS` in `search/quality/law.py`), against
+going on at random from the same start; {seeds} seeds. Regret is the share of the hypervolume (log bytes by
+loss) of all 200 that is missing.
 
 ![Regret by trial](images/replay-regret.svg)"""
 

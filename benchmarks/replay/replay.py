@@ -19,7 +19,7 @@ from search.analysis.reliability import TrustReport, trust
 from search.quality.acquisition import propose
 from search.quality.baselines import by_size_law
 from search.quality.features import LawRow
-from search.quality.law import LawSettings, fit_law
+from search.quality.law import PROPOSALS, LawSettings, fit_law
 from search.schedule.rungs import RungEntry, RungSettings, survivors
 from search.stats.hypervolume import reference_point, regret
 from search.stats.pareto import front
@@ -207,7 +207,8 @@ def regret_curve(seed: int, *, trials: int = TRIALS) -> Curve:
     chosen = order[:START]
     while len(chosen) < trials:
         pool = [i for i in range(len(rows)) if i not in chosen]
-        law = fit_law([rows[i] for i in chosen], prior=stored_prior_without("LTS"))
+        taught = [rows[i] for i in chosen]
+        law = fit_law(taught, prior=stored_prior_without("LTS"), settings=PROPOSALS)
         (best,) = propose([rows[i].features for i in pool], [rows[i].size_bytes for i in pool], law)
         chosen.append(pool[best])
 

@@ -23,9 +23,9 @@ from search.export.layout import check_layout
 from search.export.outcome import (
     Exported,
     Target,
-    cannot_write,
     check_ours,
     checked_card,
+    complete_or_absent,
     context_note,
     context_of,
     exported,
@@ -87,7 +87,7 @@ def export_executorch(
     predicted = executorch.file_bytes(f.architecture, stored, context).total
     card, text = checked_card(f, path, context_tokens=context, file_bytes=predicted)
     chunk = min(CHUNK_TOKENS, context)
-    try:
+    with complete_or_absent(path, promised):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".executorch.") as name:
             folder = Path(name).resolve()
@@ -107,8 +107,6 @@ def export_executorch(
             write_text(promised, json.dumps(promises, indent=1) + "\n")
             made.replace(path)
         write_text(card, text)
-    except OSError as error:
-        raise cannot_write(path, error) from None
     notes = [score_check(f)]
     if f.architecture.sharing.repeat > 1:
         notes.append(

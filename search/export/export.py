@@ -23,6 +23,7 @@ from search.export.outcome import (
     cannot_write,
     check_ours,
     checked_card,
+    complete_or_absent,
     context_note,
     context_of,
     exported,
@@ -96,11 +97,9 @@ def export_gguf(finalist: TrainedFinalist, path: Path, *, context_tokens: int | 
 
     predicted = predicted_file_bytes(entries(0), stored)  # a size is stored in as many bytes as any other
     card, text = checked_card(f, path, context_tokens=context, file_bytes=predicted)
-    try:
+    with complete_or_absent(path):
         write_gguf(path, f, f.format, entries(predicted))
         write_text(card, text)
-    except OSError as error:
-        raise cannot_write(path, error) from None
     return exported(
         f,
         path,

@@ -151,7 +151,7 @@ def _model(path: Path, record: TrialRecord) -> Decoder:
     try:
         model.load_state_dict(dict(kept.weights))
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]  # the first line names no tensor
         raise InvalidFile(f"weights: {str(path)!r} holds no trained model: {reason}") from None
     return model
 

@@ -193,7 +193,10 @@ class Engine:
 
     def next_logits(self, tokens: Sequence[int], position: int) -> numpy.ndarray:
         """Return the logits, float64 `[vocabulary]`, after tokens at a position; at 0 a new text begins."""
-        return next(self._logits(tokens, len(tokens) - 1, position))
+        logits = next(self._logits(tokens, len(tokens) - 1, position))
+        if not numpy.isfinite(logits).all():
+            raise MeasurementError("its probabilities are no numbers (NaN)")
+        return logits
 
     def _logits(self, tokens: Sequence[int], first: int, position: int = 0) -> Iterator[numpy.ndarray]:
         """Yield the logits, float64 `[vocabulary]`, after each token from index `first`."""

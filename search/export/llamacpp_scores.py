@@ -93,7 +93,7 @@ def ask(
         if answers is None or process.returncode:
             errors.seek(0)
             said = _reason(process.returncode, errors.read().decode(errors="replace"))
-            raise MeasurementError(f"llama.cpp: {str(path)!r} cannot be scored: {said}")
+            raise MeasurementError(f"llama.cpp: {str(path)!r} cannot be run: {said}")
     return answers
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from pathlib import Path
@@ -118,6 +120,19 @@ def checked_card(f: TrainedFinalist, path: Path, *, context_tokens: int, file_by
     return card, text
 
 
+@contextmanager
+def complete_or_absent(*paths: Path) -> Iterator[None]:
+    """Turn an error of the disk into one line; of files that belong together none is left that is new."""
+    new = [path for path in paths if not path.exists()]
+    try:
+        yield
+    except OSError as error:
+        for path in new:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise cannot_write(paths[0], error) from None
+
+
 def _first_line(path: Path) -> str | None:
     try:
         with path.open(encoding="utf-8") as file:
@@ -128,10 +143,12 @@ def _first_line(path: Path) -> str | None:
 
 def score_check(f: TrainedFinalist) -> str:
     """Return the note on the score that was made again."""
-    return (
+    found = (
         f"recomputed {f.recomputed:.5f} bits per byte from the weights, the study stored "
         f"{f.run.val_bits_per_byte_full:.5f}"
     )
+    seeds = sum(run.rung == f.run.rung for run in f.record.runs)
+    return found if seeds == 1 else f"{found} (of seed {f.seed}; a frontier shows the mean of {seeds})"
 
 
 def context_note(f: TrainedFinalist, context: int) -> str:

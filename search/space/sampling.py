@@ -22,7 +22,7 @@ from search.config.config import SearchConfig
 from search.config.objectives import Objective
 from search.quality.acquisition import propose
 from search.quality.features import LawRow, ShapeFeatures, features_of, stored_bits_per_weight
-from search.quality.law import MIN_ROWS, fit_law
+from search.quality.law import MIN_ROWS, PROPOSALS, fit_law
 from search.space.deployment import deployments, trial_record
 from search.space.formats import file_bytes
 from search.space.initial_points import initial_points
@@ -147,7 +147,7 @@ def _by_law(
             costs = _costs(resolved.candidate, config)
             if costs is not None:
                 pool.append(_Pooled(params, resolved.candidate, costs))
-    trained_costs, law = [t.costs for t in scored], fit_law(rows)
+    trained_costs, law = [t.costs for t in scored], fit_law(rows, settings=PROPOSALS)
     while pool:
         features = [_features(one.candidate, config) for one in pool]
         (best,) = propose(features, [one.costs for one in pool], law, trained_costs=trained_costs)

@@ -53,7 +53,7 @@ class ExecuTorchModel(NamedTuple):
         """Return how long its export takes, in layers."""
         return self.architecture.num_layers + _EXPORT_BASE
 
-    def store(self) -> tuple[StoredTensor, ...]:
+    def store(self) -> Sequence[StoredTensor]:
         """Return every tensor of the file."""
         return ExecuTorch().store(self.architecture, FORMAT)
 

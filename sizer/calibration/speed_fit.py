@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, log
+from statistics import median_high
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +82,7 @@ def fit_speed(
         found = conformal(list(errors.values()))
         return max(found, default) if doubted else found
 
-    constants, few = _constants(samples, runtime, backend), _few_rows_factors(kind_of(backend))
+    constants, few = _constants(samples, runtime, backend), _few_rows_factors(runtime, kind_of(backend))
     return SpeedFit(
         constants=constants._replace(
             decode_factor=factor(decode_errors, few["decode_factor"]),
@@ -96,13 +97,18 @@ def fit_speed(
     )
 
 
-def _few_rows_factors(kind: str) -> dict[str, float]:
-    """Return the factors of the ranges of devices of a kind with few rows; the widest where none has any."""
+def _few_rows_factors(runtime: str, kind: str) -> dict[str, float]:
+    """Return the factors of the ranges of devices with few rows under an engine: the middle of its devices.
+
+    The widest of other engines of the kind where it has none, and of other kinds where those have none.
+    """
     rows = [tomllib.loads(block) for *_, block in profiles().blocks if "few = true" in block]
     found = {}
     for name in ("decode_factor", "prefill_factor"):
-        known = [(kind_of(row["backend"]), row[name]) for row in rows if row.get(name)]
-        found[name] = max([value for of, value in known if of == kind] or [value for _, value in known])
+        known = [(row["runtime"], kind_of(row["backend"]), row[name]) for row in rows if row.get(name)]
+        own = [value for of, on, value in known if (of, on) == (runtime, kind)]
+        others = [value for _, on, value in known if on == kind] or [value for *_, value in known]
+        found[name] = median_high(own) if own else max(others)
     return found
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sizer.architecture import MAX_LAYERS, Architecture, BlockNorms, NormKind
-from sizer.errors import InvalidArchitecture
+from sizer.errors import InvalidArchitecture, shown
 from sizer.families.config_keys import (
     Config,
     Reader,
@@ -300,7 +300,7 @@ def _helium(config: Config, layers: int, shape: Shape) -> dict[str, Any]:
     """Refuse heads that do not fill the residual stream: Helium's output projection is square."""
     if shape["num_heads"] * shape["head_dim"] != shape["hidden_size"]:
         raise InvalidArchitecture(
-            f"head_dim: {shape['head_dim']} x {shape['num_heads']} heads is not hidden_size "
+            f"head_dim: {shown(shape['head_dim'])} x {shape['num_heads']} heads is not hidden_size "
             f"{shape['hidden_size']}, as model_type 'helium' needs"
         )
     return {}

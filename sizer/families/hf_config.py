@@ -167,7 +167,7 @@ _PLAIN = ("bloom", "distilbert", "falcon", "gpt-sw3", "gpt2", "gpt_neo", "gpt_ne
 _MAMBA = ("falcon_mamba", "mamba", "mamba2")
 _HYBRIDS = ("bamba", "falcon_h1", "granitemoehybrid", "jamba", "nemotron_h")
 _LINEAR = ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")
-_LATENT = ("deepseek_v2", "deepseek_v3", "minicpm3")
+_LATENT = ("deepseek", "deepseek_v2", "deepseek_v3", "minicpm3")
 _SHARED_EXPERTS = (
     *("dots1", "ernie4_5_moe", "glm4_moe", "gpt_oss", "hunyuan_v1_moe", "lfm2_moe", "llama4_text"),
 )

@@ -17,7 +17,7 @@ from sizer.errors import InvalidArchitecture
 from sizer.formats.groups import F32, Plain, RowGroups
 from sizer.formats.levels import Activations, Levels, StepFrom
 from sizer.formats.recipe import Recipe, by_name
-from sizer.formats.stored import FileBytes, StorageType, StoredTensor
+from sizer.formats.stored import FileBytes, StorageType, StoredTensor, sum_bytes
 from sizer.tensors import Access, Role
 
 SEGMENT_ALIGNMENT = 128  # serialize_pte_binary: segment_alignment
@@ -175,7 +175,7 @@ def file_pieces(a: Architecture, stored: Sequence[StoredTensor], context_tokens:
 def file_bytes(a: Architecture, stored: Sequence[StoredTensor], context_tokens: int) -> FileBytes:
     """Return bytes of the .pte file by part; the directory holds the program, graphs and position tables."""
     pieces = file_pieces(a, stored, context_tokens)
-    tensor_bytes = sum(tensor.num_bytes for tensor in stored)
+    tensor_bytes = sum_bytes(stored)
     directory = pieces.program + sum(pieces.graphs) + rotary_bytes(a, context_tokens) + _FLOAT_BYTES
     return FileBytes(
         tensor_bytes=tensor_bytes,

@@ -16,6 +16,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "chatglm": "chatglm",
     "cohere": "command-r",
     "cohere2": "cohere2",
+    "deepseek": "deepseek",
     "deepseek_v2": "deepseek2",
     "deepseek_v3": "deepseek2",
     "dots1": "dots1",

@@ -15,7 +15,7 @@ from sizer.formats.gguf import tokenizer_bytes
 from sizer.formats.groups import F16, F32, RowGroups
 from sizer.formats.levels import NotModelled
 from sizer.formats.recipe import Recipe, by_name
-from sizer.formats.stored import FileBytes, StoredTensor, TokenizerBytes
+from sizer.formats.stored import FileBytes, StoredTensor, TokenizerBytes, sum_bytes
 
 _LEVELS = NotModelled("the rounding of ai-edge-quantizer has not been compared with its tool")
 
@@ -87,7 +87,7 @@ def file_bytes(a: Architecture, stored: Sequence[StoredTensor]) -> FileBytes:
         if tensor.type in (_INT8, _INT4)
     )
     tokenizer = tokenizer_bytes(a.vocab_size).value
-    tensor_bytes = sum(tensor.num_bytes for tensor in stored)
+    tensor_bytes = sum_bytes(stored)
     more = _MOST_MORE - _MORE_SIGNATURES
     return FileBytes(
         tensor_bytes=tensor_bytes,

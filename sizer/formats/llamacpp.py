@@ -248,7 +248,9 @@ class LlamaCppMix(NamedTuple):
                 continue
             of = attention if _COUNTED_AS.get(spec.role) is Role.VALUE else a.num_layers
             place = _Place(0, of, gqa >= 4, is_70b, a.num_experts)
-            numbered = numbers.of(spec.role, layers)
+            # of Llama's kind no two matrices of a layer are counted together
+            is_alone = not a.num_experts and len(layers) == a.num_layers
+            numbered = range(len(layers)) if is_alone else numbers.of(spec.role, layers)
             for name, some in _types_of_layers(self, spec.role, place, layers, numbered, is_falcon):
                 stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), some))
         return tuple(stored)
@@ -336,26 +338,27 @@ class _Numbers:
 
     def __init__(self, groups: Sequence[TensorGroup], *, by_layer: bool) -> None:
         self._by_layer = by_layer  # with experts, feed-forward matrices go by the layer in their names
-        self._groups: dict[Role, list[tuple[Role, Layers]]] = {}
-        for spec, layers in groups:
-            if len(spec.shape) > 1 and not spec.is_bias:
-                counted = _COUNTED_AS.get(spec.role, spec.role)
-                self._groups.setdefault(counted, []).append((spec.role, layers))
-        self._places: dict[Role, dict[tuple[int, Role], int]] = {}
+        self._groups = groups
+        self._places: dict[Role, Mapping[tuple[int, Role], int]] = {}
 
     def of(self, role: Role, layers: Layers) -> Sequence[int]:
         """Return the number of a matrix of that role in each of these layers."""
         counted = _COUNTED_AS.get(role, role)
         if self._by_layer and layers[0] is not None and counted in (Role.DOWN, Role.GATE, Role.UP):
             return tuple(layer for layer in layers if layer is not None)
-        alike = self._groups[counted]
-        if len(alike) == 1:
-            return range(len(layers))
         if counted not in self._places:
-            # of two in a layer the one that is listed first there comes first
-            held = [(layer or 0, at, own) for at, (own, some) in enumerate(alike) for layer in some]
-            self._places[counted] = {(layer, own): n for n, (layer, _, own) in enumerate(sorted(held))}
+            self._places[counted] = self._numbered(counted)
         return tuple(self._places[counted][layer or 0, role] for layer in layers)
+
+    def _numbered(self, counted: Role) -> Mapping[tuple[int, Role], int]:
+        """Number the matrices of a kind; of two in a layer the one that is listed first there comes first."""
+        held = [
+            (layer or 0, at, spec.role)
+            for at, (spec, layers) in enumerate(self._groups)
+            if len(spec.shape) > 1 and not spec.is_bias and _COUNTED_AS.get(spec.role, spec.role) is counted
+            for layer in layers
+        ]
+        return {(layer, role): number for number, (layer, _, role) in enumerate(sorted(held))}
 
 
 @lru_cache(maxsize=65_536)

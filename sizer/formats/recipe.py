@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.formats.groups import BF16, F16, F32
-from sizer.formats.stored import StorageType, StoredTensor, stored_tensor
-from sizer.tensors import Access, Role, TensorSpec, tensor_specs
+from sizer.formats.stored import StorageType, StoredGroup, StoredModel, StoredTensor, stored_tensor
+from sizer.tensors import Access, Role, TensorSpec, tensor_groups, tensor_specs
 
 
 class Recipe(NamedTuple):
@@ -33,10 +34,17 @@ class Recipe(NamedTuple):
         kinds = (self.matrix, self.embedding, self.head, self.rest)
         return kinds if self.misfit is None else (*kinds, self.misfit)
 
-    def assign(self, architecture: Architecture) -> tuple[StoredTensor, ...]:
+    def assign(self, architecture: Architecture) -> Sequence[StoredTensor]:
         """Return every stored tensor of an architecture with its type."""
         if self.unties and architecture.tie_embeddings:
             architecture = replace(architecture, tie_embeddings=False)
+        groups = tuple(
+            StoredGroup(stored_tensor(spec, self.type_of(spec)), layers)
+            for spec, layers in tensor_groups(architecture)
+        )
+        return StoredModel(groups, partial(self._listed, architecture))
+
+    def _listed(self, architecture: Architecture) -> tuple[StoredTensor, ...]:
         return tuple(stored_tensor(spec, self.type_of(spec)) for spec in tensor_specs(architecture))
 
     def type_of(self, spec: TensorSpec) -> StorageType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol, overload
 
 from sizer.formats.levels import Rounding
@@ -67,7 +68,7 @@ class StoredModel(Sequence[StoredTensor]):
         self, groups: tuple[StoredGroup, ...], list_tensors: Callable[[], tuple[StoredTensor, ...]]
     ) -> None:
         self.groups = groups
-        self._list_tensors = list_tensors
+        self._list_tensors = cache(list_tensors)
 
     def __len__(self) -> int:
         return sum(len(group.layers) for group in self.groups)

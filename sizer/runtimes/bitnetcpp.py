@@ -33,7 +33,7 @@ class BitnetCpp(RecipeRuntime):
         """Return the architecture unrolled, as llama.cpp's files are."""
         return architecture.unrolled()
 
-    def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
+    def store(self, architecture: Architecture, format_name: str) -> Sequence[StoredTensor]:
         """Return every tensor of the GGUF file; a layout llama.cpp's calculator does not know is refused."""
         if unknown := unknown_layout(architecture):
             raise InvalidArchitecture(

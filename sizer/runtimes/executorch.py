@@ -43,7 +43,7 @@ class ExecuTorch(RecipeRuntime):
         """Return the bytes of the library as an app's package has it."""
         return _LIBRARY_BYTES
 
-    def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
+    def store(self, architecture: Architecture, format_name: str) -> Sequence[StoredTensor]:
         """Return every tensor of the .pte file: shared blocks once, a tied table twice."""
         executorch.check_layout(architecture)
         stored = super().store(architecture, format_name)

@@ -29,12 +29,13 @@ class FreeBlocks:
     def take(self, size: int) -> int:
         """Start of a range of that size, from the smallest block it fits in (the last of equals)."""
         ranges = self.ranges
-        best, best_room = len(ranges) - 1, None
-        for i, (start, end) in enumerate(ranges):
-            if end is not None:
-                room = end - start
-                if room >= size and (best_room is None or room <= best_room):
-                    best, best_room = i, room
+        best = last = len(ranges) - 1
+        best_room = None
+        for i in range(last):
+            start, end = ranges[i]
+            room = (end or 0) - start  # the last alone has no end
+            if room >= size and (best_room is None or room <= best_room):
+                best, best_room = i, room
         start, end = ranges[best]
         taken = start + size
         if end == taken:
@@ -46,16 +47,22 @@ class FreeBlocks:
 
     def give(self, start: int, size: int) -> None:
         """Free a range, joining it with free neighbours."""
+        ranges = self.ranges
         end: int | None = start + size
         at = 0
-        while self.ranges[at][0] < start:
+        while ranges[at][0] < start:
             at += 1
-        if self.ranges[at][0] == end:
-            end = self.ranges.pop(at)[1]
-        if at and self.ranges[at - 1][1] == start:
-            at -= 1
-            start = self.ranges.pop(at)[0]
-        self.ranges.insert(at, (start, end))
+        joins_next = ranges[at][0] == end
+        if joins_next:
+            end = ranges[at][1]
+        if at and ranges[at - 1][1] == start:
+            ranges[at - 1] = (ranges[at - 1][0], end)
+            if joins_next:
+                del ranges[at]
+        elif joins_next:
+            ranges[at] = (start, end)
+        else:
+            ranges.insert(at, (start, end))
 
 
 def aligned(num_bytes: int) -> int:
@@ -143,8 +150,9 @@ class Buffer:
         `padded` are the sizes of the nodes rounded up to the alignment.
         """
         starts, free = self.starts, self.free
+        take, give = free.take, free.give
         for i in planned.inputs:
-            starts[i] = free.take(padded[i])
+            starts[i] = take(padded[i])
         found: list[FreeRanges] = []
         for part in planned.parts:
             if part is not planned.parts[0]:
@@ -156,8 +164,8 @@ class Buffer:
                             starts[i] = starts.pop(source)
                             break
                     else:
-                        starts[i] = free.take(padded[i])
+                        starts[i] = take(padded[i])
                 for held in no_longer_used:
                     if held in starts:
-                        free.give(starts.pop(held), padded[held])
+                        give(starts.pop(held), padded[held])
         return found

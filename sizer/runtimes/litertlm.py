@@ -48,7 +48,7 @@ class LiteRtLm(RecipeRuntime):
         """Return the bytes of the library as an app's package has it."""
         return _LIBRARY_BYTES
 
-    def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
+    def store(self, architecture: Architecture, format_name: str) -> Sequence[StoredTensor]:
         """Return every tensor of the file; refuse kinds of models that are not exported for it."""
         a = architecture
         kinds = {

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sizer.architecture import Architecture
-from sizer.formats.stored import StoredTensor
+from sizer.formats.stored import StoredTensor, sum_bytes
 from sizer.memory import PeakBytes
 from sizer.workload import Workload
 
@@ -73,7 +73,7 @@ def peak_bytes(
     weights, cache and activations alone.
     """
     a, load = architecture, workload
-    weights = sum(tensor.num_bytes for tensor in stored)
+    weights = sum_bytes(stored)
     tokens = load.prompt_tokens + load.generated_tokens
     sizes = cache_sizes(load.prompt_tokens, tokens)
 

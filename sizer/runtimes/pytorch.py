@@ -8,7 +8,7 @@ from sizer.architecture import Architecture
 from sizer.formats import bitsandbytes, gptq, mxfp4, safetensors, served, torchao
 from sizer.formats.groups import Plain
 from sizer.formats.recipe import PLAIN, by_name
-from sizer.formats.stored import FileBytes, StoredTensor, sum_bytes
+from sizer.formats.stored import FileBytes, StoredTensor, stored_groups, sum_bytes
 from sizer.memory import MemoryBreakdown
 from sizer.runtimes.recipes import (
     RecipeRuntime,
@@ -48,7 +48,7 @@ class Transformers(RecipeRuntime):
 
     def file_bytes(self, architecture: Architecture, stored: Sequence[StoredTensor]) -> FileBytes:
         """Bytes of model.safetensors; of torchao's formats, which are not written so, the tensors alone."""
-        if all(hasattr(tensor.type, "parts") for tensor in stored):
+        if all(hasattr(tensor.type, "parts") for tensor, _ in stored_groups(stored)):
             return safetensors.file_bytes(stored, "pt")
         return FileBytes(tensor_bytes=sum_bytes(stored), padding_bytes=0, directory_bytes=0)
 
@@ -63,7 +63,7 @@ class Transformers(RecipeRuntime):
         tokens = workload.batch_size * workload.prompt_tokens
         dequantized = [
             2 * tensor.spec.num_elements
-            for tensor in stored
+            for tensor, _ in stored_groups(stored)
             if tensor.spec.access is Access.MATMUL and not isinstance(tensor.type, Plain)
         ]
         return MemoryBreakdown(

@@ -72,7 +72,7 @@ class RecipeRuntime(Searchable):
         """Return the architecture as it is: a block that runs twice is one module, stored once."""
         return architecture
 
-    def store(self, architecture: Architecture, format_name: str) -> tuple[StoredTensor, ...]:
+    def store(self, architecture: Architecture, format_name: str) -> Sequence[StoredTensor]:
         """Return every tensor of the file with the type its recipe gives it; refuse unknown kinds."""
         a = architecture
         gpt2 = a.position is PositionKind.LEARNED and a.fused_qkv

@@ -14,6 +14,7 @@ from sizer.errors import InvalidQuantity, UnknownName
 from sizer.families.hf_config import architecture_from_config
 from sizer.formats import bitnetcpp, bitsandbytes, gptq, mlc, mlx, onnx, safetensors, torchao
 from sizer.formats.recipe import Recipe, canonical_name, for_bits
+from sizer.formats.stored import stored_groups
 from sizer.registry import model
 from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.tensors import Access, Role, TensorSpec, tensor_specs
@@ -155,3 +156,14 @@ def test_every_customary_format_exists(name: str) -> None:
         except InvalidQuantity:
             continue
         assert chosen in engine.formats
+
+
+@pytest.mark.parametrize("engine", ["mlx", "transformers"])
+@pytest.mark.parametrize("name", ["SmolLM2-135M", "LFM2-350M", "gemma-3n-E2B-text", "DeepSeek-V2-Lite"])
+def test_groups_of_alike_layers_are_stored_as_each_layer_is(engine: str, name: str) -> None:
+    known = runtime(engine)
+    stored = known.store(model(name).architecture, known.format_for_bits(4.0))
+    grouped = [(t.spec.role, t.spec.shape, t.num_bytes) for t, some in stored_groups(stored) for _ in some]
+    listed = [(t.spec.role, t.spec.shape, t.num_bytes) for t in stored]
+    assert sorted(grouped) == sorted(listed)
+    assert len(stored) == len(listed)

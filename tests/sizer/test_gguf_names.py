@@ -39,6 +39,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gpt_neox": {"tie_word_embeddings": False},
     "openelm": {"model_dim": 64, "num_transformer_layers": 8, "num_gqa_groups": 2, "head_dim": 16},
 }
+OWN["deepseek"] = {"first_k_dense_replace": 1, "n_routed_experts": 4, "n_shared_experts": 1}
 OWN["openelm"] |= {"normalize_qk_projections": True, "share_input_output_layers": True}
 # Names in gguf-py's table for tensors that no file of these models needs: rotations computed on reading,
 # a head that is the table, alternatives to separate query, key and value, and next-token layers.

@@ -20,6 +20,7 @@ from search.export.choices import (
 )
 from search.export.export import export_gguf, export_huggingface
 from search.export.finalist import load_finalist
+from search.export.generate import generate
 from sizer.errors import MeasurementError, SizerError
 from tests.search.export.conftest import MakeStudy, tiny
 
@@ -75,14 +76,17 @@ def test_a_file_that_aborts_the_engine_or_gives_no_numbers_is_one_line(
     whole, items = file.read_bytes(), read_task("builtin:words")[:2]
     place = whole.index(b"llama.block_count") + len(b"llama.block_count") + 4
     file.write_bytes(whole[:place] + bytes(4) + whole[place + 4 :])
-    with pytest.raises(MeasurementError, match="model.gguf' cannot be scored: GGML_ASSERT"):
+    with pytest.raises(MeasurementError, match="model.gguf' cannot be run: GGML_ASSERT"):
         score_task(file, items)
     file.write_bytes(whole.replace(b"blk.0.attn_q.weight", b"blk.0.attn_z.weight"))
-    with pytest.raises(MeasurementError, match="cannot be scored: .*'blk.0.attn_q.weight' not found"):
+    with pytest.raises(MeasurementError, match="cannot be run: .*'blk.0.attn_q.weight' not found"):
         score_task(file, items)
     file.write_bytes(whole[:-2000] + b"\xff" * 2000)  # NaN in float32
     with pytest.raises(MeasurementError, match="no numbers"):
         score_task(file, items)
+    for temperature in (0.0, 0.8):
+        with pytest.raises(MeasurementError, match=r"cannot be run: .*its probabilities are no numbers"):
+            generate(file, "def", tokens=5, temperature=temperature)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,23 +89,25 @@ def test_a_law_needs_some_trials_first() -> None:
 
 def test_the_law_proposes_what_is_new_and_fits() -> None:
     told = _told(CONFIG, 12)
+
+    def proposed(fits: Callable[[Candidate], bool]) -> Candidate:
+        point = next_params(CONFIG, 12, told, fits)
+        return resolve(suggest(optuna.trial.FixedTrial(point), CONFIG), CONFIG).candidate
+
+    first = proposed(_fits)
+    assert first not in {t.candidate for t in told}
     refused: list[Candidate] = []
 
-    def shallow(candidate: Candidate) -> bool:
-        if candidate.architecture.executed_layers > 3:
+    def of_other_depth(candidate: Candidate) -> bool:
+        if candidate.architecture.executed_layers == first.architecture.executed_layers:
             refused.append(candidate)
             return False
         return True
 
-    point = next_params(CONFIG, 12, told, shallow)
-    chosen = resolve(suggest(optuna.trial.FixedTrial(point), CONFIG), CONFIG).candidate
-    assert chosen.architecture.executed_layers <= 3
-    assert chosen not in {t.candidate for t in told}
-    assert refused  # deeper ones promised more
-    free = resolve(
-        suggest(optuna.trial.FixedTrial(next_params(CONFIG, 12, told, _fits)), CONFIG), CONFIG
-    ).candidate
-    assert free.architecture.executed_layers > 3
+    second = proposed(of_other_depth)
+    assert refused[0] == first
+    assert second.architecture.executed_layers != first.architecture.executed_layers
+    assert second not in {t.candidate for t in told}
 
 
 def test_candidates_are_judged_by_what_would_be_trained_for_them() -> None:

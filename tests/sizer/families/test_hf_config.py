@@ -144,3 +144,9 @@ def test_llama_shapes_survive_the_way_there_and_back(architecture: Architecture)
         attention_output_bias=architecture.qkv_bias,
     )
     assert architecture_from_config(config_from_architecture(plain)) == plain
+
+
+def test_a_huge_head_dim_is_shown_by_its_digits() -> None:
+    config = {"model_type": "helium", "hidden_size": 2560, "num_attention_heads": 20, "head_dim": 10**5000}
+    with pytest.raises(InvalidArchitecture, match="head_dim: a number of about .* digits x 20 heads"):
+        architecture_from_config(config)

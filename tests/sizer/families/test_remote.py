@@ -53,6 +53,18 @@ CHATGLM: dict[str, Any] = {
 }
 
 
+DEEPSEEK_MOE: dict[str, Any] = {
+    "model_type": "deepseek",
+    **_sizes(2048, 10944, 28, 16, 102400),
+    "num_key_value_heads": 16,
+    "moe_intermediate_size": 1408,
+    "n_routed_experts": 64,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 6,
+    "first_k_dense_replace": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("config", "published"),
     [
@@ -64,6 +76,7 @@ CHATGLM: dict[str, Any] = {
             {"model_type": "baichuan", **_sizes(5120, 13696, 40, 40, 64000)}, 13_264_901_120, id="13B"
         ),
         pytest.param(EXAONE, 2_405_327_360, id="EXAONE-3.5-2.4B"),
+        pytest.param(DEEPSEEK_MOE, 16_375_728_128, id="DeepSeekMoE-16B"),
         pytest.param(CHATGLM, 6_243_584_000, id="chatglm3-6b"),
         pytest.param(
             {"model_type": "internlm2", **_sizes(2048, 8192, 24, 16, 92544), "num_key_value_heads": 8},
@@ -114,3 +127,15 @@ def test_sizes_have_no_default_where_no_class_states_one() -> None:
         architecture_from_config({"model_type": "xverse"})
     with pytest.raises(InvalidArchitecture, match="intermediate_size: expected an even number, got 7"):
         architecture_from_config({"model_type": "qwen", **_sizes(64, 7, 2, 2, 100)})
+
+
+def test_deepseek_without_latent_attention_has_llamas() -> None:
+    latent = {"kv_lora_rank": None, "q_lora_rank": None, "qk_nope_head_dim": 0, "v_head_dim": 0}
+    config = {**DEEPSEEK_MOE, "model_type": "deepseek_v2", "use_mla": False, **latent}
+    a = architecture_from_config(config)
+    assert a.latent_attention is None
+    assert a.head_dim == 128
+    assert _total(config) == _total(DEEPSEEK_MOE)
+    reading = read_config({"model_type": "deepseek_vl_v2", "language_config": config})
+    assert reading.architecture == a
+    assert not any("use_mla" in note or "lora" in note for note in reading.notes)

@@ -22,6 +22,7 @@ from sizer.readers import read_model
 from sizer.readers.inspection import inspect_file
 from sizer.registry import models
 from sizer.request import EstimateRequest
+from sizer.requests.companions import projector_memory
 from tests.published_facts import json_lines
 from tests.sizer.readers import mutation
 from tests.sizer.readers.handmade import (
@@ -192,6 +193,20 @@ def _split(folder: Path) -> tuple[Files, str]:
     return files, names[0]
 
 
+def _projector(folder: Path) -> tuple[Files, str]:
+    """A projector, alone and as --mmproj adds one to a model's memory."""
+    numbers = {
+        **{"block_count": 2, "embedding_length": 64, "feed_forward_length": 128, "image_size": 56},
+        **{"patch_size": 14, "projection_dim": 64, "attention.head_count": 4},
+    }
+    texts = {"general.architecture": "clip", "general.type": "mmproj", "clip.projector_type": "mlp"}
+    pairs = [pair(key, STRING, text(value)) for key, value in texts.items()]
+    pairs += [pair(f"clip.vision.{key}", UINT32, n.to_bytes(4, "little")) for key, n in numbers.items()]
+    tensors = [entry("mm.0.weight", [64, 64], 1, 0), entry("v.blk.0.attn_q.weight", [64, 64], 1, 8192)]
+    valid = gguf_bytes(pairs, tensors, 2 * 8192)
+    return lambda random: {"x.gguf": mutation.broken_gguf(random, valid)}, "x.gguf"
+
+
 _BLOCKS: tuple[dict[str, Any], ...] = (
     {"quant_method": "gptq", "bits": 4, "group_size": 128},
     {"bits": 4, "group_size": 64, "mode": "mxfp4"},
@@ -221,6 +236,7 @@ KINDS: dict[str, Callable[[Path], tuple[Files, str]]] = {
     "adapter config": _adapter_config,
     "split": _split,
     "unread": _unread,
+    "projector": _projector,
 }
 
 
@@ -275,6 +291,8 @@ def fuzz(kind: str, count: int, seed: int) -> dict[str, Any]:
                 problems += _read(lambda path: read_model(str(path)), folder / to_read)[1]
             if kind in ("gguf", "split", "unread"):
                 problems += _read(_estimate, folder / to_read)[1]
+            if kind == "projector":
+                problems += _read(projector_memory, folder / to_read)[1]
             refused += was_refused
             if problems and len(wrong) < 20:
                 wrong.append({"number": number, "problems": problems, "bytes": files[to_read][:4000].hex()})

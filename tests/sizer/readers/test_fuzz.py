@@ -15,7 +15,10 @@ from tests.sizer.readers.mutation import gguf_fields
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "kind",
-    ["config", "safetensors", "index", "gguf", "packed", "adapter", "adapter config", "split", "unread"],
+    [
+        *("config", "safetensors", "index", "gguf", "packed", "adapter", "adapter config", "split", "unread"),
+        "projector",
+    ],
 )
 def test_broken_files_are_refused_or_read(kind: str, count: int, root: Path) -> None:
     done = subprocess.run(
