@@ -123,7 +123,7 @@ def test_ties_are_joined_by_dots(result: SearchResult) -> None:
 
 
 def test_the_legend_stands_at_the_foot_of_the_figure(result: SearchResult) -> None:
-    """Above the plot its lines would lie over the subtitle, in shares of the plot's height over the axis title."""
+    """Above the plot it would lie over the subtitle; in shares of a low plot, over the axis title."""
     legend = frontier_figure(frontier_info(result)).layout.legend
     assert (legend.yanchor, legend.orientation) == ("bottom", "h")
     assert (legend.yref, legend.y) == ("container", 0)
