@@ -116,7 +116,7 @@ def test_biases_have_their_own_names() -> None:
 )
 def test_the_range_holds_files_of_a_known_tokenizer(name: str, published: int) -> None:
     a = model(name).architecture
-    engine = runtime("llama.cpp")
+    engine = LlamaCpp()
     file = engine.file_bytes(a, engine.store(a, "Q4_K_M"))
     assert file.low <= published <= file.high
     assert file.total == pytest.approx(published, rel=2e-4)
