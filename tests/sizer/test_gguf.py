@@ -100,3 +100,23 @@ def test_biases_have_their_own_names() -> None:
         access=tensor_specs(model("SmolLM2-135M").architecture)[1].access,
     )
     assert gguf.gguf_name(spec) == "blk.7.attn_k.bias"
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        # file sizes pinned in public Android catalogues, Q4_K_M
+        ("gemma-3-270m", 253_115_424),
+        ("gemma-3-1b", 806_058_272),
+        ("SmolLM3-3B", 1_915_305_312),
+        ("Llama-3.2-3B", 2_019_377_696),
+        ("Qwen3-4B", 2_497_280_256),
+        ("granite-3.3-2b", 1_545_303_328),
+    ],
+)
+def test_the_range_holds_files_of_a_known_tokenizer(name: str, published: int) -> None:
+    a = model(name).architecture
+    engine = LlamaCpp()
+    file = engine.file_bytes(a, engine.store(a, "Q4_K_M"))
+    assert file.low <= published <= file.high
+    assert file.total == pytest.approx(published, rel=2e-4)
