@@ -1,10 +1,12 @@
 """Predicted against measured for exported models: search, export, verify in llama.cpp, and the page of it.
 
     python benchmarks/export/closed_loop.py FOLDER [--out docs/closed_loop.md] [--device this.toml] [--again]
+    python benchmarks/export/closed_loop.py FOLDER --without-speeds [--out docs/closed_loop.md]
 
 Twelve searches of one small model each, two in each of six formats, with byte and BPE tokenizers and every
 kind of sharing. Everything stays in FOLDER: stopped or killed, the same command continues. Without --device
-this machine is calibrated first, once. --again measures all files once more, as on a quieter machine.
+this machine is calibrated first, once. --again measures all files once more, as on a quieter machine. On a
+machine that other programs use, --without-speeds compares bytes, score and memory alone.
 """
 
 from __future__ import annotations
@@ -106,12 +108,13 @@ def trained(folder: Path, model: Model) -> None:
     subprocess.run([sys.executable, str(ROOT / "cli.py"), "search", *given], cwd=folder, check=True)
 
 
-def measured(folder: Path, model: Model, device: Path) -> dict[str, Any]:
+def measured(folder: Path, model: Model, device: Path | None) -> dict[str, Any]:
     """Export the model and verify its file; return both documents, with the load of the machine."""
     (point,) = sizer(folder, "search", "frontier", model.name)["points"]
     done = sizer(folder, "export", model.name, str(point["trial"]))
     load = os.getloadavg()[0]
-    found = sizer(folder, "verify", done["path"], "--device", str(device), accepted=(0, 1))
+    profile = () if device is None else ("--device", str(device))
+    found = sizer(folder, "verify", done["path"], *profile, accepted=(0, 1))
     return {
         "model": model._asdict(),
         "architecture": point["architecture"],
@@ -139,20 +142,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="page to write, such as docs/closed_loop.md")
     parser.add_argument("--device", type=Path, help="profile of this machine, from sizer calibrate")
     parser.add_argument("--again", action="store_true", help="measure all files once more")
+    parser.add_argument(
+        "--without-speeds", action="store_true", help="compare no speeds; no profile is needed"
+    )
     given = parser.parse_args()
     folder = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for model in models():
         trained(folder, model)
-    device = given.device.resolve() if given.device is not None else calibrated(folder)
+    device: Path | None = None
+    if not given.without_speeds:
+        device = given.device.resolve() if given.device is not None else calibrated(folder)
     results: list[Mapping[str, Any]] = []
     for model in models():
-        kept = folder / f"{model.name}.json"
+        kept = folder / f"{model.name}{'' if device is not None else '-without-speeds'}.json"
         if given.again or not kept.exists():
             found = measured(folder, model, device)
             kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         results.append(json.loads(kept.read_text(encoding="utf-8")))
-    text = page(results, profile=device.read_text(encoding="utf-8"))
+    text = page(results, profile=None if device is None else device.read_text(encoding="utf-8"))
     if given.out is None:
         print(text)
     else:

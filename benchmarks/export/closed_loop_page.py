@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _HEAD = """# The closed loop: predicted against measured
 
-Made by `python benchmarks/export/closed_loop.py FOLDER --out docs/closed_loop.md`. Twelve models, two in
-each of six formats, were searched for, exported by `sizer export` and verified by `sizer verify` in
-llama.cpp, one thread, on {machine}, {cores}. Meanwhile {low:.1f} to {high:.1f} processes of this and other
-programs were running or waiting (load average): bytes, score and memory do not depend on that, speeds do.
-Speeds are predicted from a profile that `sizer calibrate` measured here{doubt}.
+Made by `python benchmarks/export/closed_loop.py FOLDER{options} --out docs/closed_loop.md`.
+Twelve models, two in each of six formats, were searched for, exported by `sizer export` and verified by
+`sizer verify` in llama.cpp, one thread, on {machine}, {cores} cores.
+Meanwhile {low:.1f} to {high:.1f} processes of this and other programs were running or waiting (load average):
+bytes, score and memory do not depend on that, speeds do.
+{speeds}
 """
+_SPEEDS = "Speeds are predicted from a profile that `sizer calibrate` measured here{doubt}."
+_NO_SPEEDS = (
+    "So no speeds are compared here: without `--without-speeds` the same command does, on a quiet machine."
+)
 
 # Quantity: title, unit, the number by which both are divided, digits
-_SHOWN = {
+_SHOWN: Mapping[str, tuple[str, float, int]] = {
     "memory_bytes": ("memory, MB", 1e6, 2),
     "load_s": ("load, ms", 1e-3, 1),
     "prefill_tokens_per_s": ("prompt, tokens/s", 1, 0),
     "decode_tokens_per_s": ("decode, tokens/s", 1, 0),
 }
-_COUNTED = {
+_EXACT = {
     "file_bytes": "file bytes equal to those the search predicted",
     "val_bits_per_byte": "score within 0.0005 bits per byte of the search's",
-    "memory_bytes": "memory within 5 % or 5 MiB",
+}
+_MEMORY = {"memory_bytes": "memory within 5 % or 5 MiB"}
+_SPEED = {
     "load_s": "load inside its 80 % range",
     "prefill_tokens_per_s": "prompt speed inside its 80 % range",
     "decode_tokens_per_s": "decoding speed inside its 80 % range",
 }
 
 
-def page(results: Sequence[Mapping[str, Any]], *, profile: str, cores: str = "two cores") -> str:
-    """Return the page as Markdown."""
-    table = tomllib.loads(profile)
-    doubt = table["profile"][0].get("doubt")
+def page(results: Sequence[Mapping[str, Any]], *, profile: str | None, cores: int | None = None) -> str:
+    """Return the page as Markdown; without a profile of the machine its speeds are left out."""
+    machine, options, speeds = f"a processor of type {platform.machine()}", " --without-speeds", _NO_SPEEDS
+    counted = _EXACT | _MEMORY
+    shown: Mapping[str, tuple[str, float, int]] = {name: _SHOWN[name] for name in _MEMORY}
+    if profile is not None:
+        table = tomllib.loads(profile)
+        doubt = table["profile"][0].get("doubt")
+        machine, options = table["device"]["title"], ""
+        speeds = _SPEEDS.format(
+            doubt=f", which it marks as not to be trusted ({doubt})" if doubt else "",
+        )
+        counted, shown = _EXACT | _MEMORY | _SPEED, _SHOWN
     loads = [result["load"] for result in results]
     lines = [
         _HEAD.format(
-            machine=table["device"]["title"],
+            machine=machine,
+            options=options,
+            speeds=speeds,
             low=min(loads),
             high=max(loads),
-            cores=cores,
-            doubt=f", which it marks as not to be trusted ({doubt})" if doubt else "",
+            cores=cores or os.cpu_count(),
         ),
         "| quantity | agrees |",
         "|---|---|",
-        *(f"| {text} | {_count(results, quantity)} |" for quantity, text in _COUNTED.items()),
+        *(f"| {text} | {_count(results, quantity)} |" for quantity, text in counted.items()),
         "",
         "## Bytes and score",
         "",
@@ -56,13 +75,13 @@ def page(results: Sequence[Mapping[str, Any]], *, profile: str, cores: str = "tw
         "|---|---|---|---|---|---|---|---|",
         *(_exact_line(result) for result in results),
         "",
-        "## Memory and speed",
+        "## Memory" if profile is None else "## Memory and speed",
         "",
         "Measured, and in brackets predicted with its range (80 %; memory: 5 % or 5 MiB); bold if outside.",
         "",
-        f"| model | format | {' | '.join(title for title, *_ in _SHOWN.values())} |",
-        "|---|---|---|---|---|---|",
-        *(_speed_line(result) for result in results),
+        f"| model | format | {' | '.join(title for title, *_ in shown.values())} |",
+        f"|---|---|{'---|' * len(shown)}",
+        *(_measured_line(result, shown) for result in results),
         "",
     ]
     return "\n".join(lines)
@@ -101,15 +120,15 @@ def _exact_line(result: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _speed_line(result: Mapping[str, Any]) -> str:
+def _measured_line(result: Mapping[str, Any], shown: Mapping[str, tuple[str, float, int]]) -> str:
     rows = _rows(result)
     cells = [result["architecture"]["name"], result["model"]["format"]]
-    for quantity, (_, unit, digits) in _SHOWN.items():
+    for quantity, (_, unit, digits) in shown.items():
         row = rows[quantity]
         measured, predicted, low, high = (
             "-" if row[key] is None else f"{row[key] / unit:,.{digits}f}"
             for key in ("measured", "predicted", "low", "high")
         )
-        shown = f"**{measured}**" if row["agrees"] is False else measured
-        cells.append(f"{shown} ({predicted}, {low} to {high})")
+        marked = f"**{measured}**" if row["agrees"] is False else measured
+        cells.append(f"{marked} ({predicted}, {low} to {high})")
     return f"| {' | '.join(cells)} |"

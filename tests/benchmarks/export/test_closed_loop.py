@@ -48,9 +48,17 @@ def test_twelve_models_in_six_formats_with_every_sharing() -> None:
         assert config.training.trials == 1
 
 
+def test_without_a_profile_the_page_has_no_speeds() -> None:
+    text = page([result()], profile=None)
+    assert "closed_loop.py FOLDER --without-speeds --out" in text
+    assert "| memory within 5 % or 5 MiB | 1 of 1 |" in text
+    assert "| 2x128 | Q4_0 | 6.50 (7.00, 2.00 to 12.00) |" in text
+    assert "tokens/s" not in text
+
+
 def test_the_page_counts_what_agrees_and_marks_what_does_not() -> None:
-    text = page([result(), result(study_file_bytes=1032, load=3.25)], profile=PROFILE)
-    assert "on a processor, two cores. Meanwhile 1.5 to 3.2 processes" in text.replace("\n", " ")
+    text = page([result(), result(study_file_bytes=1032, load=3.25)], profile=PROFILE, cores=2)
+    assert "on a processor, 2 cores. Meanwhile 1.5 to 3.2 processes" in text.replace("\n", " ")
     assert "| file bytes equal to those the search predicted | 1 of 2 |" in text
     assert "| prompt speed inside its 80 % range | 0 of 2 |" in text
     assert "| 2x128 | byte, none | Q4_0 | 1,032 | 1,000 | 3.000000 | 3.000100 | +0.000100 |" in text
