@@ -23,7 +23,7 @@ from benchmarks.cluster.small_search import RUN, search_folder, start_search  # 
 from search.store.study import load_result  # noqa: E402
 from tests.postgres import Server, programs  # noqa: E402  tests and benchmarks start one the same way
 
-STEPS, WORKERS = 1500, 2
+STEPS, WORKERS = 800, 2
 Scores = list[tuple[int, int, int, float | None]]
 
 

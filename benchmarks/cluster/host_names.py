@@ -26,7 +26,7 @@ from benchmarks.cluster.measured import add  # noqa: E402
 from benchmarks.cluster.small_search import RUN, scores, search_folder, start_search  # noqa: E402
 from tests.search_runs import finished_runs  # noqa: E402
 
-STEPS = 1500
+STEPS = 800
 STATUS_LIMIT_S = 90.0
 
 

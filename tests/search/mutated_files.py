@@ -137,9 +137,20 @@ def _stored(folder: Path) -> Case:
     """A database of a study with attributes changed: its settings, its records, its runs."""
     from search.store.study import list_studies, load_result
 
-    whole = (ROOT / "docs" / "studies.db").read_bytes()
-    (folder / "whole.db").write_bytes(whole)
-    studies = list_studies(f"sqlite:///{folder}/whole.db")
+    (folder / "whole.db").write_bytes((ROOT / "docs" / "studies.db").read_bytes())
+    with closing(sqlite3.connect(folder / "whole.db")) as database:  # its smallest study
+        small = "SELECT study_id FROM trials GROUP BY study_id ORDER BY COUNT(*) LIMIT 1"
+        kept = database.execute(small).fetchone()[0]
+        trials = "SELECT trial_id FROM trials"
+        database.execute(f"DELETE FROM studies WHERE study_id != {kept}")
+        database.execute(f"DELETE FROM study_user_attributes WHERE study_id != {kept}")
+        database.execute(f"DELETE FROM trials WHERE study_id != {kept}")
+        database.execute(f"DELETE FROM trial_user_attributes WHERE trial_id NOT IN ({trials})")
+        database.execute(f"DELETE FROM trial_params WHERE trial_id NOT IN ({trials})")
+        database.commit()
+        database.execute("VACUUM")
+    whole = (folder / "whole.db").read_bytes()
+    (study,) = list_studies(f"sqlite:///{folder}/whole.db")
     query = "SELECT '{0}', rowid, value_json FROM {0}"
     tables = ("study_user_attributes", "trial_user_attributes")
     with closing(sqlite3.connect(folder / "whole.db")) as database:
@@ -156,11 +167,7 @@ def _stored(folder: Path) -> Case:
             database.commit()
         return path.read_bytes()
 
-    def load(path: Path) -> None:
-        for study in studies:
-            load_result(study, f"sqlite:///{path}")
-
-    return broken, load
+    return broken, lambda path: load_result(study, f"sqlite:///{path}")
 
 
 def _broken_attribute(dice: Random, value: Any) -> bytes:
