@@ -135,9 +135,9 @@ class OpenStudy:
                 user_attrs={_OWNER: this_process()},
                 system_attrs={"fixed_params": params},
             )
-            return optuna.Trial(
-                study, self._storage.create_new_trial(study._study_id, template_trial=template)
-            )
+            # not through Optuna's cache, which keeps it for ever: it is needed to ask for parameters only
+            storage = getattr(self._storage, "_backend", self._storage) if distributions else self._storage
+            return optuna.Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
         if stored.state is TrialState.WAITING:  # queued by an earlier version of this program
             self._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
         return self._take_over(stored._trial_id)
