@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STUDY ?= demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help run test quick lint type golden accuracy replay screenshots install browser database clean
+.PHONY: help run test quick lint type golden accuracy replay screenshots site install browser database clean
 
 help:
 	@echo "make run    install, size a 125M model, run a short search, print its frontier and report"
@@ -12,6 +12,7 @@ help:
 	@echo "make quick  the fast tests only"
 	@echo "make accuracy  write docs/accuracy.md anew: predicted against published"
 	@echo "make replay  write docs/replay.md and docs/proxies.md anew: the search on tables of trained models"
+	@echo "make site   build the documentation site into build/site"
 	@echo "make screenshots  take the README's pictures anew from the example study"
 	@echo "make lint | type | golden | clean"
 
@@ -24,7 +25,7 @@ $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,lint,site]'
 	@touch $@
 
 install: $(VENV)/.installed
@@ -63,6 +64,11 @@ accuracy: $(VENV)/.installed-test
 replay: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/replay/replay.py
 	$(BIN)/python benchmarks/replay/scaled.py
+
+# mkdocs 1.6 prints two notices of its makers' quarrel, which these switch off
+site: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html (its search needs a server: cd build/site && python -m http.server --bind 127.0.0.1)"
 
 screenshots: $(VENV)/.installed-test browser
 	$(BIN)/python benchmarks/explorer/screenshots.py

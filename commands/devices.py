@@ -58,16 +58,18 @@ def devices_command(
 
 def _list(known: Sequence[Device]) -> Any:
     from reports.text.text_table import Column, TextTable
+    from sizer.devices.usable_memory import usable_memory
 
     rows = []
     for d in known:
         bandwidth = d.bandwidth_bytes_per_s
+        usable = usable_memory(d.variants()[0], d.backends[0]).num_bytes
         rows.append(
             (
                 d.name,
                 d.kind.value,
                 _bytes_of(d.ram_bytes),
-                _bytes_of(d.app_memory_bytes),
+                format_bytes_binary(usable) if usable is not None else "unknown",
                 f"{bandwidth.value / 1e9:.3g} GB/s" if bandwidth else "unknown",
                 d.title,
             )
@@ -143,6 +145,13 @@ def _device_table(found: Device) -> Any:
     for key, fact in found.facts.items():
         shown = format_bytes(fact.value) if key.endswith("_bytes") else f"{fact.value:,.6g}"
         table.add_row(key, shown, fact.source, fact.date)
+    for name in found.backends:
+        backend = _backend_document(found, name)
+        limit = backend["memory_budget_bytes"]
+        facts = [f"{format_bytes_binary(limit)} for one program" if limit else "memory limit unknown"]
+        if backend["timed_runtimes"]:
+            facts.append("timed with " + ", ".join(backend["timed_runtimes"]))
+        table.add_row(f"on {name}", "; ".join(facts), backend["memory_rule"], "")
     for profile in found.profiles:
         state = f"measured; not to be trusted: {profile.doubt}" if profile.doubt else "measured"
         table.add_row(f"{profile.runtime} on {profile.backend}", state, "the device file", "")

@@ -74,8 +74,9 @@ def estimate(model: Model | None = None, **options: Unpack[EstimateOptions]) -> 
     `unsupported` has the reason. Raises SizerError with the command's line. A training step's memory and the
     expected quality are no part of an Estimate: `sizer.EstimateRequest(...).run()` has them.
 
-    >>> estimate("MobileLLM-125M", bits=4).parameters.total
-    124635456
+    Examples:
+        >>> estimate("MobileLLM-125M", bits=4).parameters.total
+        124635456
     """
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for name in given:

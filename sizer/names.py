@@ -54,7 +54,22 @@ _MIXES: Mapping[str, str] = {
     "q2": "Q2_K",
     "q2_k_m": "Q2_K",
 }
-_BITS = re.compile(r"(?:int|uint|w)?(\d+(?:\.\d+)?)[-_ ]?(?:bits?)?|(?:bits?)[-_ ]?(\d+(?:\.\d+)?)")
+# Methods without bits and group, and names of one engine: the formats that are meant, of those an engine has.
+_MEANT: Mapping[str, str] = {
+    **dict.fromkeys(("awq", "awq-4bit", "awq-int4"), "awq-4bit-g128"),
+    **dict.fromkeys(("gptq", "gptq-4bit", "gptq-int4", "w4a16", "autoround", "auto-round"), "gptq-4bit-g128"),
+    **dict.fromkeys(("gptq-8bit", "gptq-int8"), "gptq-8bit-g128"),
+    **dict.fromkeys(("bnb", "bnb-4bit", "bnb-nf4", "bitsandbytes", "bitsandbytes-4bit", "qlora"), "nf4"),
+    **dict.fromkeys(("bnb-8bit", "bitsandbytes-8bit"), "llm.int8"),
+    "w8a8": "int8-channel",
+    # export_llama's -qmode of ExecuTorch, with the groups and the embedding that its 4 and 8 bits have here
+    "8da4w": "8da4w-g32-e8",
+    "8da8w": "8da8w-e8",
+    "mxfp4": "MXFP4_MOE",
+    # llama.cpp packs Q4_0 for a processor while it loads; files of these types are no longer read
+    **dict.fromkeys(("q4_0_4_4", "q4_0_4_8", "q4_0_8_8"), "Q4_0"),
+}
+_BITS = re.compile(r"(?:int|uint|w|q)?(\d+(?:\.\d+)?)[-_ ]?(?:bits?)?|(?:bits?)[-_ ]?(\d+(?:\.\d+)?)")
 
 # Mixes by bits per weight: those of k-quants and those of i-quants.
 _LADDERS = (
@@ -110,6 +125,9 @@ def format_alias(text: str, formats: Iterable[str], customary: Mapping[float, st
     mixed = _MIXES.get(wanted.replace("-", "_"))
     if mixed is not None and mixed.lower() in by_lower:
         return mixed
+    meant = _MEANT.get(wanted.replace("_", "-"), _MEANT.get(wanted))
+    if meant is not None and meant.lower() in by_lower:
+        return by_lower[meant.lower()]
     bits = _BITS.fullmatch(wanted)
     if bits is not None:
         return customary.get(float(bits[1] or bits[2]))

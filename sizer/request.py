@@ -359,7 +359,12 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         if name is not None:
             if self.bits is not None:
                 raise InvalidQuantity(f"bits: give --bits or --format, got {self.bits:g} and {name}")
-            chosen = engine.format_name(name)
+            try:
+                chosen = engine.format_name(name)
+            except UnknownName as error:
+                from sizer.runtimes.other_formats import with_other_runtimes
+
+                raise with_other_runtimes(error, name) from None
             if name.strip().lower() == chosen.lower():
                 return chosen, ()
             return chosen, (f"{name.strip()} is taken for {engine.name}'s {chosen}",)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import count
+from itertools import count, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from sizer.architecture import Architecture, BlockNorms, NormKind, PositionKind
+from sizer.parameter_counts import ParameterCounts
 from sizer.tensor_spec import (
     Access,
     Group,
+    Layers,
     Role,
     TensorGroup,
     TensorSpec,
@@ -58,17 +60,49 @@ def tensor_specs(architecture: Architecture) -> tuple[TensorSpec, ...]:
     return _kept_specs(architecture)
 
 
-def tensor_groups(architecture: Architecture) -> tuple[TensorGroup, ...]:
-    """List the tensors of `tensor_specs` in groups: one layer stands for all where all are alike."""
-    if architecture.layers_differ or architecture.shared_mlp:
-        return each_by_itself(tensor_specs(architecture))
-    return _groups_of_layers(architecture)
-
-
 @lru_cache(maxsize=256)
-def _groups_of_layers(a: Architecture) -> tuple[TensorGroup, ...]:
-    layers = range(a.num_layers)
-    return tuple(TensorGroup(spec, (None,) if spec.layer is None else layers) for spec in _specs(a, range(1)))
+def tensor_groups(architecture: Architecture) -> tuple[TensorGroup, ...]:
+    """List the tensors of `tensor_specs` in groups: the first layer of a kind stands for all of that kind."""
+    alike = _layers_alike(architecture)
+    return tuple(
+        TensorGroup(spec, (None,) if spec.layer is None else alike[spec.layer])
+        for spec in _specs(architecture, alike)
+    )
+
+
+def _layers_alike(a: Architecture) -> Mapping[int, Layers]:
+    """Return the layers that have the same tensors, by the first of them."""
+    if not (a.layers_differ or a.shared_mlp):
+        return {0: range(a.num_layers)}
+    kinds: dict[object, list[int]] = {}
+    for layer, kind in enumerate(_layer_kinds(a)):
+        kinds.setdefault(kind, []).append(layer)
+    return {layers[0]: tuple(layers) for layers in kinds.values()}
+
+
+def _layer_kinds(a: Architecture) -> Iterator[object]:
+    """Return for each layer what decides on its tensors: `_blocks` asks for nothing else."""
+    mixers = _Mixers.of(a)
+    members = (
+        *(mixers.without_attention, mixers.convolutions, mixers.wide_attention, frozenset(mixers.recurrent)),
+        *map(frozenset, (a.layers_without_mixer, a.layers_without_mlp, a.dense_layers)),
+    )
+    recurrent = {layer: tuple(name for name, _ in kinds) for layer, kinds in mixers.recurrent.items()}
+    uses = _uses(a)
+    sizes = dict(enumerate(zip_longest(a.layer_num_heads, a.layer_intermediate_sizes)))
+    sharing_from = a.num_layers - a.shared_kv_layers
+    for layer in range(a.num_layers):
+        yield (
+            *(layer in some for some in members),
+            *(recurrent.get(layer), uses.get(layer), sizes.get(layer), layer >= sharing_from),
+            a.shared_mlp and layer == 0,
+        )
+
+
+def _uses(a: Architecture) -> Mapping[int, int]:
+    """Return how many layers before a layer use a shared block, of each layer that uses one."""
+    shared = a.shared_transformer
+    return dict(zip(shared.layers, count(), strict=False)) if shared is not None else {}
 
 
 def _specs(a: Architecture, layers: Iterable[int]) -> Iterator[TensorSpec]:
@@ -132,7 +166,7 @@ def _blocks(a: Architecture, layers: Iterable[int]) -> Iterator[TensorSpec]:
     mixers = _Mixers.of(a)
     without_mixer, without_mlp = frozenset(a.layers_without_mixer), frozenset(a.layers_without_mlp)
     dense = frozenset(a.dense_layers)
-    uses = dict(zip(a.shared_transformer.layers, count(), strict=False)) if a.shared_transformer else {}
+    uses = _uses(a)
     for layer in layers:
         if a.shared_transformer is not None and layer in uses:
             yield from a.shared_transformer.tensors(layer, uses[layer], a)
@@ -144,7 +178,7 @@ def _blocks(a: Architecture, layers: Iterable[int]) -> Iterator[TensorSpec]:
         if a.per_layer_inputs is not None:
             yield from a.per_layer_inputs.block_tensors(a.hidden_size, f"model.layers.{layer}", layer)
     if a.global_attention is not None:
-        yield from a.global_attention.file_tensors(a.num_layers)
+        yield from a.global_attention.file_tensors(layers)
 
 
 def _mixer(a: Architecture, layer: int, mixers: _Mixers) -> Iterator[TensorSpec]:
@@ -335,48 +369,6 @@ def mtp_note(a: Architecture) -> str:
         f"{layers} for multi-token prediction ({mtp_parameters(a):,} parameters) not counted: files that "
         "keep them are larger by as many weights"
     )
-
-
-class ParameterCounts(NamedTuple):
-    """Number of weights by part of the model; parts sum to `total`.
-
-    `active` counts tables and head whole, as published counts do.
-    """
-
-    embedding: int
-    attention: int
-    mlp: int
-    norm: int
-    head: int
-    inactive: int = 0  # weights of experts that a token does not use
-
-    @property
-    def total(self) -> int:
-        """All weights, shared blocks and tied tables once."""
-        return self.embedding + self.attention + self.mlp + self.norm + self.head
-
-    @property
-    def active(self) -> int:
-        """Weights one token uses: all but those of experts that are not chosen for it."""
-        return self.total - self.inactive
-
-    @property
-    def non_embedding(self) -> int:
-        """Weights outside embedding tables and head (Kaplan et al., arXiv 2001.08361, section 2.1)."""
-        return self.attention + self.mlp + self.norm
-
-    def to_dict(self) -> dict[str, int]:
-        """Return the counts as plain JSON values, with their sums."""
-        return {
-            "total": self.total,
-            "active": self.active,
-            "embedding": self.embedding,
-            "attention": self.attention,
-            "mlp": self.mlp,
-            "norm": self.norm,
-            "head": self.head,
-            "non_embedding": self.non_embedding,
-        }
 
 
 def parameters_of(architecture: Architecture) -> ParameterCounts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -17,12 +18,22 @@ from sizer.families.hf_config import FAMILIES
 from sizer.registry import models
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Documents for first-time readers. Blocks marked `console` are run; others no two machines print alike.
+READ_FIRST = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs" / "start").glob("*.md")),
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+]
+EXAMPLES = [
+    (document, command, shown)
+    for document in READ_FIRST
+    for command, shown in re.findall(
+        r"```console\n\$ (.+?)\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+]
 
-# Blocks marked `console` are run; others are outputs that no two machines share.
-EXAMPLES = re.findall(r"```console\n\$ (.+?)\n(.*?)```", README, flags=re.DOTALL)
 
-
+@functools.cache  # documents show some commands twice
 def run_example(command: str) -> str:
     """What a shell prints for a README command, standard error included."""
     sizer = f'sizer() {{ {shlex.quote(sys.executable)} {shlex.quote(str(ROOT / "cli.py"))} "$@"; }}'
@@ -43,17 +54,20 @@ def test_there_are_examples_to_run() -> None:
     assert len(EXAMPLES) >= 4
 
 
-@pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command[:50] for command, _ in EXAMPLES])
-def test_readme_examples_print_what_they_show(
-    command: str, shown: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    ("document", "command", "shown"),
+    EXAMPLES,
+    ids=[f"{path.stem}: {command[:50]}" for path, command, _ in EXAMPLES],
+)
+def test_examples_print_what_they_show(
+    document: Path, command: str, shown: str, request: pytest.FixtureRequest
 ) -> None:
     printed = run_example(command)
     if request.config.getoption("--overwrite-golden"):
-        readme = ROOT / "README.md"
         before = f"```console\n$ {command}\n{shown}```"
-        text = readme.read_text(encoding="utf-8")
+        text = document.read_text(encoding="utf-8")
         assert before in text
-        readme.write_text(text.replace(before, f"```console\n$ {command}\n{printed}```"), encoding="utf-8")
+        document.write_text(text.replace(before, f"```console\n$ {command}\n{printed}```"), encoding="utf-8")
         return
     assert shown == printed
 

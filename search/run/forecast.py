@@ -51,8 +51,9 @@ class Forecast:
         from sizer.units import format_count, format_seconds
 
         ladder = " then ".join(f"{steps:,}" for steps in self.rungs)
+        models = f"{self.trials} {'model' if self.trials == 1 else 'models'}"
         return (
-            f"{self.trials} models for {ladder} steps, {format_count(self.tokens)} tokens, "
+            f"{models} for {ladder} steps, {format_count(self.tokens)} tokens, "
             f"about {format_seconds(self.seconds)}"
         )
 

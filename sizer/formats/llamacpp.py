@@ -223,7 +223,6 @@ class LlamaCppMix(NamedTuple):
     ) -> tuple[StoredGroup, ...]:
         """Return block types of the tensors of every group; a group of several types becomes several.
 
-        Layers must be grouped all together or not at all, and not at all where they have experts.
         Raises InvalidArchitecture for a shape whose layout in a GGUF file has not been checked.
         """
         layout = _checked_layout(architecture)
@@ -237,24 +236,20 @@ class LlamaCppMix(NamedTuple):
         attention = sum(len(g.layers) for g in groups if g.spec.role in _VALUE_ROLES and not g.spec.is_bias)
         by_name = a.num_experts > 1 and self.name not in _LOW_IQ
         is_falcon = layout == "falcon"
-        seen: dict[Role, int] = {}
+        numbers = _Numbers(groups, by_layer=by_name)
         stored = []
         for spec, layers in groups:
             if len(spec.shape) == 1 or spec.is_bias:
                 stored.append(StoredGroup(stored_tensor(spec, TYPES["F32"]), layers))
                 continue
-            counted = _COUNTED_AS.get(spec.role, spec.role)
-            index = seen.get(counted, 0)
-            seen[counted] = index + len(layers)
-            of = attention if counted is Role.VALUE else a.num_layers
-            if by_name and spec.layer is not None and counted in (Role.DOWN, Role.GATE, Role.UP):
-                index = spec.layer
-            place = _Place(index, of, gqa >= 4, is_70b, a.num_experts)
             if spec.role in _TABLES:
                 name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=is_falcon)
                 stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), layers))
                 continue
-            for name, some in _types_of_layers(self, spec.role, place, layers, is_falcon):
+            of = attention if _COUNTED_AS.get(spec.role) is Role.VALUE else a.num_layers
+            place = _Place(0, of, gqa >= 4, is_70b, a.num_experts)
+            numbered = numbers.of(spec.role, layers)
+            for name, some in _types_of_layers(self, spec.role, place, layers, numbered, is_falcon):
                 stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), some))
         return tuple(stored)
 
@@ -336,9 +331,36 @@ def _checked_layout(architecture: Architecture) -> str:
     return layout
 
 
+class _Numbers:
+    """Numbers of matrices among those that llama-quantize counts together, in the order of the layers."""
+
+    def __init__(self, groups: Sequence[TensorGroup], *, by_layer: bool) -> None:
+        self._by_layer = by_layer  # with experts, feed-forward matrices go by the layer in their names
+        self._groups: dict[Role, list[tuple[Role, Layers]]] = {}
+        for spec, layers in groups:
+            if len(spec.shape) > 1 and not spec.is_bias:
+                counted = _COUNTED_AS.get(spec.role, spec.role)
+                self._groups.setdefault(counted, []).append((spec.role, layers))
+        self._places: dict[Role, dict[tuple[int, Role], int]] = {}
+
+    def of(self, role: Role, layers: Layers) -> Sequence[int]:
+        """Return the number of a matrix of that role in each of these layers."""
+        counted = _COUNTED_AS.get(role, role)
+        if self._by_layer and layers[0] is not None and counted in (Role.DOWN, Role.GATE, Role.UP):
+            return tuple(layer for layer in layers if layer is not None)
+        alike = self._groups[counted]
+        if len(alike) == 1:
+            return range(len(layers))
+        if counted not in self._places:
+            # of two in a layer the one that is listed first there comes first
+            held = [(layer or 0, at, own) for at, (own, some) in enumerate(alike) for layer in some]
+            self._places[counted] = {(layer, own): n for n, (layer, _, own) in enumerate(sorted(held))}
+        return tuple(self._places[counted][layer or 0, role] for layer in layers)
+
+
 @lru_cache(maxsize=65_536)
 def _types_of_layers(
-    by: LlamaCppMix, role: Role, first: _Place, layers: Layers, falcon: bool
+    by: LlamaCppMix, role: Role, first: _Place, layers: Layers, numbers: Sequence[int], falcon: bool
 ) -> tuple[tuple[str, Layers], ...]:
     """Return the types of a matrix in these layers, each with its layers, before a fallback for its rows."""
     if role in _UNQUANTIZED:
@@ -347,7 +369,7 @@ def _types_of_layers(
         base = BASE_TYPES[by.name]
         return ((base if base in _FLOATS else "F16", layers),)
     found: dict[str, list[int | None]] = {}
-    for number, layer in enumerate(layers, first.number):
+    for number, layer in zip(numbers, layers, strict=True):
         found.setdefault(by.matrix_type(role, first._replace(number=number), falcon=falcon), []).append(layer)
     return tuple((name, layers if len(found) == 1 else tuple(some)) for name, some in found.items())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sizer.tensor_spec import Role, TensorSpec, vector
@@ -18,10 +18,10 @@ class GlobalAttention:
     keys_are_values: bool = False  # one matrix for both
     in_file: bool = False  # GGUF files: with rotation factors of these layers, and a scale for every layer
 
-    def file_tensors(self, num_layers: int) -> Iterator[TensorSpec]:
-        """List what a GGUF file has besides, which transformers computes or keeps in buffers."""
+    def file_tensors(self, layers: Iterable[int]) -> Iterator[TensorSpec]:
+        """List what a GGUF file has besides for these layers: buffers of transformers, or computed there."""
         if not self.in_file:
             return
         yield vector(Role.ROPE_FACTORS, "rope_freqs.weight", (self.head_dim // 2,), None)
-        for layer in range(num_layers):
+        for layer in layers:
             yield vector(Role.LAYER_SCALE, f"model.layers.{layer}.layer_scalar.weight", (1,), layer)

@@ -34,6 +34,8 @@ class _Family(NamedTuple):
 
 _GELU = _Family(mlp=MlpKind.GELU)
 _GEGLU = _Family(mlp=MlpKind.GEGLU)
+_RELU2 = _Family(mlp=MlpKind.RELU2)
+_COHERE = _Family(norm=NormKind.LAYERNORM_WITHOUT_BIAS)
 
 # By the value of general.architecture. All else they have is read from names and shapes of the tensors.
 FAMILIES: Mapping[str, _Family] = {
@@ -41,24 +43,40 @@ FAMILIES: Mapping[str, _Family] = {
     "minicpm": _Family(lenient=True),
     "qwen2": _Family(lenient=True),
     "qwen3": _Family(lenient=True),
+    "arcee": _RELU2,
     "bloom": _GELU._replace(position=PositionKind.ALIBI),
+    "cohere2": _COHERE,
+    "command-r": _COHERE,
+    "ernie4_5": _Family(),
+    "exaone": _Family(),
+    "exaone4": _Family(),
     "falcon": _GELU,
     "gemma": _GEGLU,
     "gemma2": _GEGLU,
     "gemma3": _GEGLU,
+    "glm4": _Family(),
     "gpt2": _GELU._replace(position=PositionKind.LEARNED),
     "gptneox": _GELU,
     "granite": _Family(),
     "granitemoe": _Family(experts=True),
+    "hunyuan-dense": _Family(),
+    "internlm2": _Family(),
     "lfm2": _Family(),
+    "mistral3": _Family(),
+    "nemotron": _RELU2,
     "olmo": _Family(norm=NormKind.NONE),
     "olmo2": _Family(qk_norm_all_heads=True),
     "olmoe": _Family(qk_norm_all_heads=True, experts=True),
     "phi2": _GELU,
     "phi3": _Family(),
     "qwen2moe": _Family(experts=True),
+    "qwen2vl": _Family(),
     "qwen3moe": _Family(experts=True),
+    "qwen3vl": _Family(),
+    "smollm3": _Family(),
     "stablelm": _Family(),
+    "starcoder2": _GELU,
+    "xverse": _Family(),
 }
 
 # Layers in a cycle of windows, the last without one, of architectures whose files do not state it

@@ -29,7 +29,7 @@ from sizer.readers.projector import Projector, read_projector
 from sizer.readers.quantization_keys import KEYS as QUANTIZATION_KEYS
 from sizer.readers.regular_file import exists, is_directory
 from sizer.readers.safetensors_header import SafetensorsHeader, read_safetensors
-from sizer.tensors import count_parameters, tensor_specs
+from sizer.tensors import parameters_of
 
 SCHEMA = "sizer.inspect/1"
 
@@ -95,7 +95,7 @@ class Inspection:
         if self.header is not None and self.role is not FileRole.INDEX:
             return sum(total.parameters for total in self.totals)
         if self.architecture is not None:
-            return count_parameters(tensor_specs(self.architecture)).total
+            return parameters_of(self.architecture).total
         return self.header.stated_parameters if isinstance(self.header, SafetensorsHeader) else None
 
     @property

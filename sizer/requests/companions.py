@@ -67,12 +67,19 @@ def with_projector(sized: Estimate, path: str) -> Estimate:
 
 def projector_memory(path: Path) -> ProjectorMemory:
     """Read the header of a projector in a GGUF or .safetensors file; InvalidFile for other files."""
+    try:
+        return _projector_memory(path)
+    except InvalidFile as error:
+        raise InvalidFile(f"mmproj: {str(error).removeprefix('model: ')}") from None
+
+
+def _projector_memory(path: Path) -> ProjectorMemory:
     kind = kind_of(path)
     if kind is FileKind.GGUF:
         header = read_gguf(path)
         if header.architecture_name != "clip" and header.text("general.type") != "mmproj":
             raise InvalidFile(
-                f"mmproj: {str(path)!r} is a file of {header.architecture_name!r}; accepted: a projector "
+                f"{str(path)!r} is a file of {header.architecture_name!r}; accepted: a projector "
                 "(general.type mmproj)"
             )
         low, high = _compute_range(read_projector(header))
@@ -81,9 +88,9 @@ def projector_memory(path: Path) -> ProjectorMemory:
         tensors = read_safetensors(path).tensors
         parts = [t for t in tensors if any(word in t.name for word in _PROJECTOR_NAMES)]
         if not parts:
-            raise InvalidFile(f"mmproj: {str(path)!r} has no tensors of a vision encoder or a projector")
+            raise InvalidFile(f"{str(path)!r} has no tensors of a vision encoder or a projector")
         return ProjectorMemory(_bytes(parts), 0, 0)
-    raise InvalidFile(f"mmproj: {str(path)!r} is no projector; accepted: a .gguf or .safetensors file")
+    raise InvalidFile(f"{str(path)!r} is no projector; accepted: a .gguf or .safetensors file")
 
 
 def _bytes(tensors: Sequence[FileTensor]) -> int:

@@ -211,8 +211,6 @@ def _window_notes(a: Architecture) -> tuple[str, ...]:
 # One model is asked for with many workloads and devices.
 @lru_cache(maxsize=64)
 def _stored(unrolled: Architecture, format_name: str) -> Sequence[StoredTensor]:
-    if unrolled.num_experts:  # whose types go by more than the number of the layer
-        return _listed(unrolled, format_name)
     groups = mix(format_name).assign_groups(unrolled, tensor_groups(unrolled))
     return StoredModel(groups, partial(_listed, unrolled, format_name))
 

@@ -36,22 +36,44 @@ def allocation_ends(
 ) -> list[int]:
     """Return where each allocation of `total` layers ends, in bytes; the buffer holds the largest.
 
-    Middle layers are alike and the allocator sees nothing but the free ranges, so once these recur at the
-    start of a layer, all further layers repeat: a graph of fewer layers that ends at the same place in the
-    cycle has the same size. (One cycle is not always one layer; of two layers
+    Layers with and without a window take turns, and the allocator sees nothing but the free ranges: once
+    these recur after whole turns, all further layers repeat, and a graph of fewer layers that ends at the
+    same place in the cycle has the same size. (One cycle is not always one turn; of two layers
     the first most often ends as it begins.) sizer.grid.compute_buffer does the same for columns.
     """
-    # layers with and without a window differ, so all are laid out
-    layers = total if windowed_layers(architecture) else min(total, 2)
+    turn = _turn(architecture, total)
+    layers = min(total, 2 * turn + total % turn)
     while True:
         ends, ranges = reserve(architecture, workload, layers, outputs)
         if layers == total:
             return ends
-        seen = [earlier for earlier in range(layers - 1) if ranges[earlier] == ranges[-1]]
-        rest = min((total - layers) % (layers - 1 - earlier) for earlier in seen) if seen else layers
+        cycles = {
+            later - earlier
+            for earlier in range(layers)
+            for later in range(earlier + turn, layers, turn)
+            if ranges[earlier] == ranges[later]
+        }
+        rest = min(((total - layers) % cycle for cycle in cycles), default=layers)
         if not rest:
             return ends
         layers = min(total, layers + rest)
+
+
+def _turn(architecture: Architecture, total: int) -> int:
+    """Return after how many layers windows recur: 1 without any, all layers where they do not recur."""
+    windowed = frozenset(windowed_layers(architecture))
+    if not windowed:
+        return 1
+    is_windowed = [layer in windowed for layer in range(total)]
+    first = is_windowed.index(not is_windowed[0]) if len(windowed) < total else 0
+    # a turn is no shorter than its first run of equal layers; longer ones than this are laid out whole
+    for turn in range(1 + first, min(total, _LONGEST_TURN + 1)):
+        if is_windowed[turn:] == is_windowed[:-turn]:
+            return turn
+    return total
+
+
+_LONGEST_TURN = 64
 
 
 def reserve(

@@ -13,12 +13,13 @@ from sizer.devices.speed_model import stored_costs
 from sizer.errors import UnknownName
 from sizer.formats.ggml import TYPES
 from sizer.formats.gguf import gguf_name
+from sizer.formats.gguf_layout import gguf_layout
 from sizer.formats.llamacpp import BASE_TYPES, mix
 from sizer.formats.stored import StoredTensor, Weights, stored_groups
-from sizer.registry import model
+from sizer.registry import model, models
 from sizer.runtimes import runtime
 from sizer.runtimes.llamacpp_weights import repacked_bytes, weights_bytes
-from sizer.tensors import tensor_specs
+from sizer.tensors import tensor_groups, tensor_specs
 from tests.published_facts import csv_rows, json_lines
 from tests.strategies import architectures
 
@@ -155,3 +156,22 @@ def test_sums_over_groups_of_layers_are_those_over_each_tensor(architecture: Arc
     for how in ("mapped", "repacked-avx512", "repacked-arm"):
         assert weights_bytes(stored, how) == weights_bytes(each, how)
         assert repacked_bytes(stored, how) == repacked_bytes(each, how)
+
+
+_OF_LLAMA_CPP = {
+    name: runtime("llama.cpp").as_stored(row.architecture)
+    for name, row in models().items()
+    if gguf_layout(row.architecture)
+}
+
+
+@pytest.mark.parametrize("name", ["Q4_K_M", "Q3_K_M", "IQ2_M", "MXFP4_MOE"])
+def test_groups_of_layers_are_stored_as_each_layer_is(name: str) -> None:
+    assert any(a.layers_differ and a.num_experts for a in _OF_LLAMA_CPP.values())
+    for a in _OF_LLAMA_CPP.values():
+        alone = {(t.spec.role, t.spec.layer, t.spec.is_bias): t for t in mix(name).assign(a, tensor_specs(a))}
+        for tensor, layers in mix(name).assign_groups(a, tensor_groups(a)):
+            for layer in layers:
+                each = alone.pop((tensor.spec.role, layer, tensor.spec.is_bias))
+                assert (each.type, each.num_bytes) == (tensor.type, tensor.num_bytes), (a.name, each.spec)
+        assert not alone, a.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,30 @@ def workloads() -> st.SearchStrategy[Workload]:
 def known(architecture: Architecture) -> Architecture:
     """The same shape with the parts whose graph is known."""
     return replace(architecture, mlp=MlpKind.SWIGLU, norm=NormKind.RMSNORM, sub_norms=False, shared_mlp=False)
+
+
+WINDOWED = ("gemma-2-2b", "gemma-3-270m", "gemma-3-1b", "Olmo-3-7B")
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+@given(st.integers(1, 40), st.integers(1, 7), st.booleans(), st.sampled_from([300, 3000]), st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_windows_that_take_turns_are_laid_out_as_in_all_layers(
+    name: str, layers: int, turn: int, odd: bool, context: int, flash: bool
+) -> None:
+    sliding = {layer for layer in range(layers) if (layer + 1) % turn} ^ ({layers // 2} if odd else set())
+    a = replace(model(name).architecture, num_layers=layers, sliding_layers=tuple(sorted(sliding)))
+    w = Workload(context_tokens=context, ubatch_tokens=64, flash_attention=flash)
+    assert compute_bytes(a, w) == max(reserve(a, w, layers)[0])
+
+
+def test_equal_turns_of_windows_are_laid_out_once() -> None:
+    layers = 8192
+    sliding = tuple(layer for layer in range(layers) if (layer + 1) % 6)
+    a = replace(model("gemma-3-1b").architecture, num_layers=layers, sliding_layers=sliding)
+    start = process_time()
+    compute_bytes(a, Workload(context_tokens=2048))
+    assert process_time() - start < 0.5  # all laid out, it takes 3 s
 
 
 @settings(max_examples=60)

@@ -49,7 +49,16 @@ MEANT = {
     "Qwen2.5-0.5B-Instruct-GPTQ-Int4": "Qwen2.5-0.5B",
     "mlx-community/Qwen3-1.7B-4bit": "Qwen3-1.7B",
     "Phi-3-mini-4k": "Phi-3-mini-4k-instruct",
+    "EleutherAI/pythia-160m-deduped": "pythia-160m",
+    "Qwen/Qwen3-30B-A3B-Instruct-2507": "Qwen3-30B-A3B-2507",
+    "Qwen/Qwen3-VL-2B-Instruct": "Qwen3-VL-2B-text",
+    "mistralai/Ministral-3-3B-Instruct-2512": "Ministral-3-3B-text",
+    "meta-llama/Llama-3.3-70B-Instruct": "Llama-3.1-70B",
+    "HuggingFaceH4/zephyr-7b-beta": "Mistral-7B-v0.1",
     # ollama's tags
+    "granite4:350m": "granite-4.0-350m",
+    "tinyllama:1.1b-chat-v1-q4_0": "TinyLlama-1.1B",
+    "deepseek-r1:8b": "DeepSeek-R1-0528-Qwen3-8B",
     "llama3.2:1b": "Llama-3.2-1B",
     "qwen2.5:0.5b": "Qwen2.5-0.5B",
     "qwen2.5:0.5b-instruct-q4_K_M": "Qwen2.5-0.5B",
@@ -111,7 +120,7 @@ def test_a_size_that_does_not_exist_is_never_another(typed: str, near: str) -> N
         model(typed)
 
 
-@pytest.mark.parametrize("typed", ["opt-13b", "qwen2.5-72b", "pythia-1.5b", "gemma-31b", "gpt4all", "phi-15"])
+@pytest.mark.parametrize("typed", ["opt-13b", "qwen2.5-74b", "pythia-1.5b", "gemma-31b", "gpt4all", "phi-15"])
 def test_numbers_that_look_alike_are_told_apart(typed: str) -> None:
     with pytest.raises(UnknownName, match="unknown model"):
         model(typed)

@@ -30,6 +30,14 @@ def notes(**asked: Any) -> tuple[str, ...]:
         ("llama.cpp", "float32", "F32"),
         *(("llama.cpp", typed, "Q4_K_M") for typed in ("int4", "4bit", "4-bit", "4 bits", "Q4")),
         *(("llama.cpp", typed, "Q8_0") for typed in ("int8", "8bit", "Q8")),
+        ("llama.cpp", "MXFP4", "MXFP4_MOE"),
+        ("llama.cpp", "Q4_0_4_8", "Q4_0"),
+        ("transformers", "AWQ", "awq-4bit-g128"),
+        ("transformers", "gptq-int4", "gptq-4bit-g128"),
+        ("transformers", "bnb-4bit", "nf4"),
+        ("executorch", "8da4w", "8da4w-g32-e8"),
+        ("mlx", "q4", "4bit"),
+        ("litert-lm", "q8", "dynamic_int8"),
         ("transformers", "int4", "nf4"),
         ("transformers", "8bit", "llm.int8"),
         ("transformers", "half", "fp16"),
@@ -43,6 +51,13 @@ def test_formats_by_other_names(engine: str, typed: str, meant: str) -> None:
     assert runtime(engine).format_name(typed) == meant
     if typed.lower() != meant.lower():
         assert f"{typed} is taken for {engine}'s {meant}" in notes(runtime=engine, format=typed)
+
+
+def test_a_format_of_another_runtime_is_named_with_it() -> None:
+    with pytest.raises(SizerError, match=r"format 'nf4'; a format of transformers \(--runtime"):
+        EstimateRequest(model="SmolLM2-135M", format="nf4").run()
+    with pytest.raises(SizerError, match="^unknown llama.cpp format 'zzz'; known: "):
+        EstimateRequest(model="SmolLM2-135M", format="zzz").run()
 
 
 @pytest.mark.parametrize("typed", ["fp8", "7bit", "Q4_K_M_", "UD-", "int", "", "bit4bit"])

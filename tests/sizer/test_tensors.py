@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sizer.architecture import Architecture
 from sizer.families.hf_config import FAMILIES, architecture_from_config
@@ -20,6 +21,7 @@ from sizer.tensors import (
     tensor_groups,
     tensor_specs,
 )
+from tests.other_layers import BASES, configs
 from tests.published_facts import json_lines
 from tests.sizer.test_architecture import SMALL
 from tests.strategies import any_architectures, architectures
@@ -170,10 +172,10 @@ def test_one_more_layer_never_removes_weights(architecture: Architecture) -> Non
 
 
 def _each(a: Architecture) -> list[TensorSpec]:
-    """Every tensor, from the groups: that of the first layer with the number of each other layer."""
-    first = "model.layers.0."
+    """Every tensor, from the groups: that of the first layer of a kind with the number of each other."""
     found = []
     for spec, layers in tensor_groups(a):
+        first = f"model.layers.{spec.layer}."
         for layer in layers:
             name = spec.name if layer is None else spec.name.replace(first, f"model.layers.{layer}.")
             found.append(spec._replace(name=name, layer=layer))
@@ -197,4 +199,12 @@ def test_the_groups_of_a_model_hold_each_of_its_tensors_once(row: CatalogueModel
 
 @given(any_architectures(max_layers=12))
 def test_groups_hold_each_tensor_once(a: Architecture) -> None:
+    assert _each(a) == sorted(tensor_specs(a), key=lambda spec: spec.name)
+
+
+@pytest.mark.parametrize("family", BASES)
+@given(st.data())
+@settings(max_examples=10, deadline=None)
+def test_layers_of_a_kind_are_alike(family: str, data: st.DataObject) -> None:
+    a = architecture_from_config(data.draw(configs(family)))
     assert _each(a) == sorted(tensor_specs(a), key=lambda spec: spec.name)

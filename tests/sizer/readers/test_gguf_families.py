@@ -38,13 +38,20 @@ FALCON = {"model_type": "falcon", "bias": False, "num_kv_heads": 2}
 
 # Value of general.architecture, and a config of such a model; the family's variants apart.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "arcee": ("arcee", {"model_type": "arcee"}),
     "bloom": ("bloom", {"model_type": "bloom", "n_layer": 3, "n_head": 4}),
+    "cohere2": ("cohere2", {"model_type": "cohere2", "sliding_window": 64}),
+    "command-r": ("command-r", {"model_type": "cohere"}),
+    "ernie4_5": ("ernie4_5", {"model_type": "ernie4_5", "head_dim": 32}),
+    "exaone": ("exaone", {"model_type": "llama"}),
+    "exaone4": ("exaone4", {"model_type": "exaone4"}),
     "falcon 7B": ("falcon", {"model_type": "falcon"}),
     "falcon 40B": ("falcon", {**FALCON, "new_decoder_architecture": True}),
     "falcon 11B": ("falcon", {**FALCON, "new_decoder_architecture": True, "num_ln_in_parallel_attn": 1}),
     "gemma": ("gemma", {"model_type": "gemma", "head_dim": 32}),
     "gemma2": ("gemma2", {"model_type": "gemma2", "head_dim": 32}),
     "gemma3": ("gemma3", {"model_type": "gemma3_text", "head_dim": 32}),
+    "glm4": ("glm4", {"model_type": "glm4", "head_dim": 16}),
     "gpt2": ("gpt2", {"model_type": "gpt2", "n_positions": 512, "n_inner": 160}),
     "gptneox": ("gptneox", {"model_type": "gpt_neox"}),
     "granite": ("granite", {"model_type": "granite", "tie_word_embeddings": True}),
@@ -57,6 +64,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "granitemoe",
         {"model_type": "granitemoeshared", **LOCAL_EXPERTS, "shared_intermediate_size": 32},
     ),
+    "hunyuan-dense": ("hunyuan-dense", {"model_type": "hunyuan_v1_dense", "head_dim": 16}),
+    "internlm2": ("internlm2", {"model_type": "llama"}),
     "lfm2": (
         "lfm2",
         {
@@ -68,6 +77,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "llama": ("llama", {"model_type": "llama"}),
     "mixtral": ("llama", {"model_type": "mixtral", **LOCAL_EXPERTS}),
+    "mistral3": ("mistral3", {"model_type": "ministral3", "head_dim": 32}),
+    "nemotron": ("nemotron", {"model_type": "nemotron", "head_dim": 16}),
     "olmo": ("olmo", {"model_type": "olmo"}),
     "olmo2": ("olmo2", {"model_type": "olmo2"}),
     "olmoe": ("olmoe", {"model_type": "olmoe", **EXPERTS}),
@@ -88,11 +99,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "qwen3moe",
         {"model_type": "qwen3_moe", **EXPERTS, "head_dim": 32, "moe_intermediate_size": 48},
     ),
+    "qwen2vl": ("qwen2vl", {"model_type": "qwen2"}),
+    "qwen3vl": ("qwen3vl", {"model_type": "qwen3", "head_dim": 32}),
+    "smollm3": ("smollm3", {"model_type": "smollm3"}),
     "stablelm": ("stablelm", {"model_type": "stablelm", "use_qkv_bias": True}),
     "stablelm 12B": (
         "stablelm",
         {"model_type": "stablelm", "use_parallel_residual": True, "qk_layernorm": True},
     ),
+    "starcoder2": ("starcoder2", {"model_type": "starcoder2"}),
+    "xverse": ("xverse", {"model_type": "llama"}),
 }
 # What transformers 5 calls tensors that the package's map knows by their names in older files.
 _OWN_NAMES = {
