@@ -225,13 +225,13 @@ def _checkpoint(_: Path) -> Case:
             numpy.save(out, numpy.frombuffer(text, dtype=numpy.uint8))
             new[name] = out.getvalue()
         else:
-            content = bytearray(new[name])
-            mutation.broken_bytes(dice, content, 128)
-            new[name] = bytes(content)
+            head = bytearray(new[name])
+            mutation.broken_bytes(dice, head, 128)
+            new[name] = bytes(head)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", dice.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file:
-            for member, content in new.items():
-                file.writestr(member, bytes(content))
+            for member, data in new.items():
+                file.writestr(member, data)
         return packed.getvalue()
 
     return broken, run.load
