@@ -257,6 +257,25 @@ def _quiet(progress: SearchProgress) -> None:
     pass
 
 
+_PAGE = """# A search of many trials
+
+Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage, with {slots:,} slots
+whose tasks end at once with a loss by formula. Nothing is trained. Of each number of trials the last {proposed:,}
+were proposed by the loop, and {last:,} of them ended; those before were put into the database and the head's state
+in bulk, as copies of simulated trials with other widths. Medians of the last {last:,}, at a load of {load:.1f} on
+two cores; memory is the process's largest, torch included. The database is in memory (`TMPDIR=/dev/shm`): a
+disk adds its own time to each commit.
+
+| trials | a proposal (ms) | storing a result (ms) | decisions per s | memory (MB) | database (MB) |
+|---:|---:|---:|---:|---:|---:|
+{rows}
+
+Records are kept packed and candidates as digests; evolution looks at the last thousand scored trials. What
+grows with the number of trials: Optuna counts a study's trials whenever it adds one. Reading a study back, to
+resume it or to report on it, holds all of its trials as objects and is not in the table.
+"""
+
+
 def page(found: Sequence[Measured], slots: int, last: int, load: float) -> str:
     """Return docs/scale.md."""
     rows = [
@@ -264,29 +283,7 @@ def page(found: Sequence[Measured], slots: int, last: int, load: float) -> str:
         f"| {m.database_mb:.1f} |"
         for m in found
     ]
-    return "\n".join(
-        [
-            "# A search of many trials",
-            "",
-            "Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage, with",
-            f"{slots:,} slots whose tasks end at once with a loss by formula. Nothing is trained. Of each number",
-            f"of trials the last {slots + last:,} were proposed by the loop, and {last:,} of them ended; those",
-            "before were put into the database and the head's state in bulk, as copies of simulated trials with",
-            f"other widths. Medians of the last {last:,}, at a load of {load:.1f} on two cores; memory is the",
-            "process's largest, torch included. The database is in memory (`TMPDIR=/dev/shm`): a disk adds its",
-            "own time to each commit.",
-            "",
-            "| trials | a proposal (ms) | storing a result (ms) | decisions per s | memory (MB) | database (MB) |",
-            "|---:|---:|---:|---:|---:|---:|",
-            *rows,
-            "",
-            "Records are kept packed and candidates as digests; evolution looks at the last thousand scored",
-            "trials. What grows with the number of trials: Optuna counts a study's trials whenever it adds one.",
-            "Reading a study back, to resume it or to report on it, holds all of its trials as objects and is",
-            "not in the table.",
-            "",
-        ]
-    )
+    return _PAGE.format(slots=slots, proposed=slots + last, last=last, load=load, rows="\n".join(rows))
 
 
 def _per_s(measured: Measured) -> float:
