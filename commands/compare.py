@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import JSON, console, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, console, out_rows
 from sizer.comparison import Comparison, compare
 from sizer.devices.catalogue import devices_with
 from sizer.errors import InvalidQuantity, UnknownName
@@ -45,6 +45,7 @@ def compare_command(
         bool, typer.Option("--any", help="Exit with 0 if any model fits any device.")
     ] = False,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Compare models on devices: a table of what fits, how fast, with ranges.
 
@@ -84,9 +85,10 @@ def compare_command(
         order = best_first(reached)
         found = Comparison(rows=tuple(found.rows[place] for place in order))
         reached = [reached[place] for place in order]
-    if json_output:
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
         more = [None if row is None else [quality.to_dict() for quality in row] for row in reached]
-        out_json(found.to_dict() | ({"quality": more} if rank else {}))
+        out_rows(found.to_dict() | ({"quality": more} if rank else {}), "estimates", form)
     else:
         from reports.text.compare import compare_tables, quality_table
 

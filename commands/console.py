@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 JSON = typer.Option("--json", help="One JSON document on stdout.")
+
+
+class Form(StrEnum):
+    """How a command prints its table."""
+
+    TABLE = "table"
+    MARKDOWN = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+OUTPUT = typer.Option("--output", "-o", help="How to print the table: table, md, csv or json.")
 
 # A narrower page could not hold its own figures.
 _NARROWEST = 72
@@ -53,6 +66,58 @@ def out_json(document: Mapping[str, Any]) -> None:
     import json
 
     print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def chosen_form(json_output: bool, output: Form) -> Form:
+    """Return the form asked for; --json is short for --output json."""
+    return Form.JSON if json_output else output
+
+
+def out_rows(document: Mapping[str, Any], rows: str, form: Form, more: Sequence[str] = ()) -> None:
+    """Print a document as JSON, or the list under its key `rows` as CSV or Markdown.
+
+    Rows are flat: `decode_tokens_per_s.low` is the key `low` of that object; elements of a list are joined by
+    a semicolon. Numbers are those of the document, in the units that their names have. Lists under the keys
+    `more`, where there are any, have an element for each row, which is added to it.
+    """
+    if form is Form.JSON:
+        out_json(document)
+        return
+    added = [[(key, element) for element in document[key]] for key in more if document.get(key)]
+    flat = [dict(_leaves({**row, **dict(extra)})) for row, *extra in zip(document[rows], *added, strict=True)]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    lines = [columns, *([row.get(name, "") for name in columns] for row in flat)]
+    if form is Form.CSV:
+        import csv
+
+        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+        return
+    lines.insert(1, ["---"] * len(columns))
+    for line in lines:
+        print("| " + " | ".join(_in_markdown(cell) for cell in line) + " |")
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        yield name, "; ".join(_cell(element) for element in value)
+    else:
+        yield name, "" if value is None else value
+
+
+def _in_markdown(cell: Any) -> str:
+    text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _cell(element: Any) -> str:
+    if isinstance(element, Mapping | list):
+        import json
+
+        return json.dumps(element)
+    return str(element)
 
 
 def notice(text: str) -> None:

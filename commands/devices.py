@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_json, out_rows
 from sizer.devices.catalogue import device, load_devices
 from sizer.devices.device import Device, DeviceKind, Fact
 from sizer.devices.profile import Profile
@@ -23,6 +23,7 @@ def devices_command(
         str | None, typer.Option("--runtime", help="Only devices whose speed is known with this runtime.")
     ] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """List devices; with NAME, show every number of a device and its source.
 
@@ -33,6 +34,7 @@ def devices_command(
       sizer devices --kind phone --runtime executorch
       sizer devices host --json
     """
+    form = chosen_form(json_output, output)
     kinds = tuple(one.value for one in DeviceKind)
     if kind is not None and kind not in kinds:
         raise UnknownName.of("kind", kind, kinds)
@@ -40,8 +42,10 @@ def devices_command(
         runtime_name = runtime(runtime_name).name
     if name is not None:
         found = device(name)
-        if json_output:
+        if form is Form.JSON:
             out_json(_device_document(found))
+        elif form is not Form.TABLE:
+            out_rows({"devices": [_device_document(found)]}, "devices", form)
         else:
             out(_device_table(found))
         return
@@ -50,8 +54,8 @@ def devices_command(
         for d in load_devices().values()
         if (kind is None or d.kind.value == kind) and (runtime_name is None or _is_timed(d, runtime_name))
     ]
-    if json_output:
-        out_json({"devices": [_device_document(d) for d in known]})
+    if form is not Form.TABLE:
+        out_rows({"devices": [_device_document(d) for d in known]}, "devices", form)
         return
     out(_list(known))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_rows
 from sizer.architecture import Architecture
 from sizer.errors import UnknownName
 from sizer.formats.ggml import TYPES
@@ -22,6 +22,7 @@ def formats_command(
         str | None, typer.Option("--runtime", help="List only this runtime's formats.")
     ] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """List weight formats by runtime and ggml's block types; with NAME, the types a format uses.
 
@@ -39,8 +40,9 @@ def formats_command(
     else:
         rows = []
     document: dict[str, Any] = {"formats": rows} if rows else _formats_document(engines)
-    if json_output:
-        out_json(document)
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
+        out_rows(document, "formats" if rows else "block_types", form)
     elif rows:
         _print_format(rows)
     else:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_json, out_rows
 from sizer.registry import CatalogueModel, model, models
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_count
@@ -15,6 +15,7 @@ from sizer.units import format_count
 def models_command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """List known models with exact parameter counts, or one with its sources.
 
@@ -26,16 +27,17 @@ def models_command(
       sizer models llama3.2:1b
       sizer models MobileLLM-125M --json
     """
-    if name is not None:
-        row = model(name)
-        if json_output:
-            out_json(_model_document(row))
+    form = chosen_form(json_output, output)
+    rows = list(models().values()) if name is None else [model(name)]
+    if form is not Form.TABLE:
+        documents = [_model_document(row) for row in rows]
+        if name is not None and form is Form.JSON:
+            out_json(documents[0])
         else:
-            out(_facts(row))
+            out_rows({"models": documents}, "models", form)
         return
-    rows = list(models().values())
-    if json_output:
-        out_json({"models": [_model_document(row) for row in rows]})
+    if name is not None:
+        out(_facts(rows[0]))
         return
     out(_list(rows))
 

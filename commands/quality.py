@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_rows
 from sizer.errors import InvalidArchitecture, NoFit
 from sizer.request import EstimateRequest
 
@@ -24,6 +24,7 @@ def fit_command(
     runs: Annotated[Path, typer.Argument(metavar="RUNS.csv", help="Runs you have trained.")],
     ask: Annotated[Path, typer.Option("--ask", metavar="ASKED.csv", help="Models to predict.")],
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Calibrate the law on your own runs and predict others, with ranges that hold 80 %.
 
@@ -39,8 +40,9 @@ def fit_command(
     from sizer.quality.ladder import SCHEMA, climb
 
     found = climb(runs, ask)
-    if json_output:
-        out_json({"schema": SCHEMA, "predictions": [row.to_dict() for row in found]})
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
+        out_rows({"schema": SCHEMA, "predictions": [row.to_dict() for row in found]}, "predictions", form)
         return
     from reports.text.quality import ladder_table
 
@@ -59,6 +61,7 @@ def curve_command(
     ] = None,
     target: Annotated[float | None, typer.Option(help="Accuracy to reach, in percent: how long?")] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Show loss and accuracy over training tokens, with GPU-hours and energy of the training.
 
@@ -75,9 +78,10 @@ def curve_command(
     sized = EstimateRequest(model=model, params=params, bits=bits, format=format).run().estimate
     points = curve(sized, corpus=corpus, anchor=anchor)
     found = None if target is None else length_for(sized, target, corpus=corpus, anchor=anchor)
-    if json_output:
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
         document = {"schema": SCHEMA, "points": [point.to_dict() for point in points]}
-        out_json(document | ({} if found is None else {"target": found.to_dict()}))
+        out_rows(document | ({} if found is None else {"target": found.to_dict()}), "points", form)
         return
     from reports.text.quality import curve_table, target_text
 
@@ -96,6 +100,7 @@ def study_command(
     ] = None,
     storage: Annotated[str | None, typer.Option(help="Optuna storage URL. [sqlite:///runs/sizer.db]")] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Show what the models on a study's frontier would reach after a full training.
 
@@ -118,7 +123,8 @@ def study_command(
         found.append((record, estimated_quality(sized, length, corpus=corpus, anchor=anchor)))
     if not found:
         raise NoFit(f"study: no trial of {name} has been trained yet")
-    if json_output:
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
         points = [
             {
                 "trial": record.number,
@@ -129,7 +135,7 @@ def study_command(
             }
             for record, quality in found
         ]
-        out_json({"schema": "sizer.quality.study/1", "points": points})
+        out_rows({"schema": "sizer.quality.study/1", "points": points}, "points", form)
         return
     from reports.text.quality import study_table
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import JSON, notice, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, notice, out, out_json, out_rows
 from commands.search_studies import NAME, STORAGE, app, default_storage
 from sizer.errors import InvalidQuantity
 
@@ -16,6 +16,7 @@ def decisions_command(
     name: Annotated[str, NAME],
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """List which choices the study settles, at what probability, and the time that would settle the others.
 
@@ -34,8 +35,9 @@ def decisions_command(
 
     result = load_result(name, default_storage(storage))
     found = decide(result)
-    if json_output:
-        out_json(decisions_document(found))
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
+        out_rows(decisions_document(found), "decisions", form)
         return
     out(decisions_table(found, name))
     print(noise_line(found))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import JSON, console, notice, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, console, notice, out, out_json, out_rows
 from sizer.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def frontier_command(
     name: Annotated[str, NAME],
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Show the models that no other beats on both file size and accuracy.
 
@@ -157,14 +158,16 @@ def frontier_command(
     Examples:
       sizer search frontier search-1
       sizer search frontier search-1 --json
+      sizer search frontier search-1 -o csv > points.csv
     """
     from search.store.study import load_result
 
     result = load_result(name, default_storage(storage))
-    if json_output:
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
         from reports.export.documents import frontier_document
 
-        out_json(frontier_document(result))
+        out_rows(frontier_document(result), "points", form)
     else:
         print_frontier(result)
     if not result.trained:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_rows
 from sizer.budget import Limits
 from sizer.devices.catalogue import device
 from sizer.devices.catalogue import device_name as name_with
@@ -55,6 +55,7 @@ def solve_command(
     ] = None,
     top: Annotated[int, typer.Option(help="Number of shapes to show.", min=1)] = 10,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Find the architectures that fill a budget, most parameters first.
 
@@ -71,6 +72,7 @@ def solve_command(
       sizer solve --device pixel-8a --backend gpu --runtime litert-lm --max-size 400MB
       sizer solve --device iphone-15-pro --max-size 200MB --bits 8 --context 4096 --json
     """
+    form = chosen_form(json_output, output)
     if rank not in _RANKS:
         raise UnknownName.of("rank", rank, _RANKS)
     device_name = name_with(device_name, ram, backend)
@@ -96,7 +98,7 @@ def solve_command(
             "tie_embeddings": tie_embeddings,
         }
         recipe = {"corpus": corpus, "anchor": anchor}
-        _by_law(asked, rank, tokens, top, recipe, json_output=json_output)
+        _by_law(asked, rank, tokens, top, recipe, form)
         return
     from sizer.shapes.within_budget import fill
 
@@ -109,8 +111,9 @@ def solve_command(
         vocab_size=vocab_size,
         tie_embeddings=tie_embeddings,
     )[:top]
-    if json_output:
-        out_json({"schema": "sizer.solve/1", "estimates": [sized.to_dict() for sized in found]})
+    if form is not Form.TABLE:
+        estimates = [sized.to_dict() for sized in found]
+        out_rows({"schema": "sizer.solve/1", "estimates": estimates}, "estimates", form)
         return
     from reports.text.solve import solve_table
 
@@ -123,8 +126,7 @@ def _by_law(
     tokens: str | None,
     top: int,
     recipe: dict[str, str | None],
-    *,
-    json_output: bool,
+    form: Form,
 ) -> None:
     """Print the best shapes of a query by loss, for equal training or after `tokens`."""
     from search.space.design import design
@@ -137,9 +139,9 @@ def _by_law(
     reached: list[tuple[Quality, ...]] = []
     if rank == "quality":
         reached = [qualities(found.estimate(row), tokens, **recipe) for row in rows]
-    if json_output:
+    if form is not Form.TABLE:
         more = {"quality": [[q.to_dict() for q in row] for row in reached]} if reached else {}
-        out_json(found.to_dict(rows) | more)
+        out_rows(found.to_dict(rows) | more, "estimates", form, more=("law", "quality"))
         return
     from reports.text.solve import LAW, law_note, quality_columns, solve_table
     from reports.text.wording import above_text

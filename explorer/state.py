@@ -21,7 +21,8 @@ _SHOWN = "page_shown"
 _SAID = "said"
 # Parameters that mean the same on every page; `format` of one page is the first of `formats` of another.
 _SHARED = {
-    **{name: name for name in ("device", "engine", "context", "max_size", "max_memory", "min_decode")},
+    **{name: name for name in ("device", "ram", "backend", "engine", "context")},
+    **{name: name for name in ("max_size", "max_memory", "min_decode")},
     **{"format": "formats", "formats": "formats"},
 }
 # What the command line calls a parameter of an address.

@@ -15,10 +15,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.quality.families import accuracy_document
+from benchmarks.quality.families import accuracy_document, family_models, fit_map
 from benchmarks.quality.learn import LEFT_OUT_FILE, START, TEACHERS, learned, priors_without_each
 from benchmarks.quality.mobilellm import LEAST_BITS
 from benchmarks.quality.tables import QualityTable, not_shipped, shipped
+from benchmarks.quality.tasks import fit_tasks, tasks_text
 from sizer.quality.constants import ACCURACY_FILE, QUALITY_FILE
 from sizer.quality.law import NATS, PARAMETERS
 from sizer.quality.posterior import Prior
@@ -57,7 +58,9 @@ def main(directory: str) -> None:
         lines += ["[[range]]", f'name = "{name}"', f"least = {least:.6g}", f"most = {most:.6g}", ""]
     QUALITY_FILE.write_text("\n".join(lines), encoding="utf-8")
     LEFT_OUT_FILE.write_text(_left_out(priors_without_each(tables)), encoding="utf-8")
-    ACCURACY_FILE.write_text(accuracy_document(), encoding="utf-8")
+    models = family_models()
+    tasks = fit_tasks(models, *fit_map(models))
+    ACCURACY_FILE.write_text("\n".join([accuracy_document(), *tasks_text(tasks)]), encoding="utf-8")
 
 
 def _ranges(tables: Sequence[QualityTable]) -> dict[str, tuple[float, float]]:

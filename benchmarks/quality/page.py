@@ -15,10 +15,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.quality.baselines import by_count, by_old_law, one_size_rows, without_shape
+from benchmarks.quality.causes import causes, epoch_rows
+from benchmarks.quality.curves import bits_figure, crossings, depth_figure, depth_rows
 from benchmarks.quality.families import CORPORA, corpus_gains, family_models, fit_map, law_losses
 from benchmarks.quality.figure import loss_figure
 from benchmarks.quality.learn import LeftOut, left_out, priors_without_each
 from benchmarks.quality.tables import QualityTable, not_shipped, shipped
+from benchmarks.quality.tasks import tasks_left_out
 from search.stats.rank_correlation import spearman
 from sizer.quality.accuracy import Gain, accuracy_map, anchored
 from sizer.quality.bits import points_lost
@@ -57,6 +60,14 @@ learned and calibrated alike), and the search's old law of depth and width, whic
 
 What is bad: {bad}
 
+{causes}
+
+Runs that repeat their data, by how often (datablations): beyond 16 passes, models with more weights than
+unique tokens learn those by heart and get worse on others, up to 11 nats. The law does not know that, and
+`REPETITIONS` in `sizer/quality/law.py` is not to be trusted there.
+
+{epochs}
+
 ## Models of one size
 
 MobileLLM's ablations at 0.25T tokens (arXiv 2402.14905), which taught none of the law's constants but
@@ -68,6 +79,17 @@ all 22 shapes after that training, by the law that all other tables teach.
 The bottom of the U in width / depth: {bottoms}. Deep and thin wins where a table of embeddings takes a
 large part of the weights, since what counts are the weights outside it.
 
+### Depth against width, by training length
+
+Decoders of one number of weights, a tied vocabulary of 32,000 included, heads of 64: the best layers x hidden
+size by the law, the depths within 0.005 nats of it, and what half and twice as many layers cost in nats.
+Deep and thin wins with training length: from 4B to 1T tokens the best depth of small models grows by half.
+It does not win without end: twice the best depth costs as much as half of it.
+
+{depths}
+
+![Loss by depth](images/quality-depth.svg)
+
 ## Accuracy
 
 Families of models left out of the map (mean of eight zero-shot tasks, percent): without corpus or
@@ -76,6 +98,11 @@ anchor, with the other families of its corpus, and with the family's smallest mo
 {families}
 
 {family_rows}
+
+Each of the eight tasks, by a map of its own (`benchmarks/quality/tasks.py`); the family left out is placed by
+its smallest model's mean of eight. BoolQ and OpenBookQA hardly move below 3B weights and are the least sure.
+
+{tasks}
 
 ## Bits
 
@@ -88,6 +115,12 @@ At equal bytes of weights outside the embedding, accuracy after 1T tokens by the
 training (trained below 2.2 bits), without corpus: the best number of bits is in bold.
 
 {bytes}
+
+Where fewer bits become better, of formats rounded after training:
+
+{crossings}
+
+![Accuracy by megabytes and bits](images/quality-bits.svg)
 
 ## Where it is not known
 
@@ -108,16 +141,28 @@ def main(directory: str) -> None:
         _TEXT.format(
             tables=_tables(asked, found, plain),
             bad=_bad(found),
+            causes=causes(found),
+            epochs=_table(
+                ("passes", "runs", "error", "median", "predicted less published"),
+                epoch_rows(found["datablations_repeated"]),
+            ),
             sizes=_table(("", "counting", "depth", "old law", "the law"), one_size_rows()),
             bottoms=_bottoms(),
             families=families,
             family_rows=rows,
             bits=bits_table(),
             bytes=_bytes(),
+            depths=_table(
+                ("weights", "best", "as good", "half the layers", "twice the layers"), depth_rows()
+            ),
+            tasks=_tasks(),
+            crossings=_table(("bits", "better"), crossings()),
         ),
         encoding="utf-8",
     )
     FIGURE.write_text(loss_figure(found), encoding="utf-8")
+    (FIGURE.parent / "quality-depth.svg").write_text(depth_figure(), encoding="utf-8")
+    (FIGURE.parent / "quality-bits.svg").write_text(bits_figure(), encoding="utf-8")
 
 
 def _table(header: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
@@ -164,6 +209,23 @@ def _bad(found: Mapping[str, LeftOut]) -> str:
             f"{result.table.losses[worst]:.2f}, predicted {result.predicted[worst]:.2f})"
         )
     return "; ".join(texts) + "."
+
+
+def _tasks() -> str:
+    """Return errors and ranges of each task of families left out."""
+    rows = []
+    for task, pairs in tasks_left_out().items():
+        away, sd = np.array(pairs).T
+        rows.append(
+            (
+                task,
+                str(len(away)),
+                f"{np.sqrt((away**2).mean()):.2f}",
+                f"+-{_Z_80 * sd.mean():.1f}",
+                f"{100 * np.mean(np.abs(away) <= _Z_80 * sd):.0f} %",
+            )
+        )
+    return _table(("task", "models", "error, points", "mean range", "inside"), rows)
 
 
 def _bottoms() -> str:

@@ -13,7 +13,10 @@ from explorer.state import said
 
 Query = Mapping[str, str | Sequence[str]]
 # What a person chose of these goes along to every page.
-_CARRIED = ("device", "engine", "context", "max_size", "max_memory", "min_decode", "formats")
+_CARRIED = (
+    *("device", "ram", "backend", "engine", "context"),
+    *("max_size", "max_memory", "min_decode", "formats"),
+)
 
 
 class Way(NamedTuple):

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from explorer.state import Choice, Text, from_text
 from explorer.widgets.deployment import CACHE, CONTEXT, DEVICE, FORMAT, NO_DEVICE, RUNTIME
+from explorer.widgets.device_choice import BACKEND, RAM, device_query
 from sizer.architecture import Architecture
 from sizer.devices.device import Device
 from sizer.errors import InvalidQuantity, UnknownName
@@ -26,7 +27,7 @@ MODEL = Choice("model", "Model", FIRST_MODEL, tuple(sorted(models(), key=str.low
 # the shape that the sliders start from, read from a file or from a link
 SHAPE = Text("shape", "Shape", "")
 NAME = Text("name", "Name", "")
-DEPLOYMENT = (RUNTIME, FORMAT, DEVICE, CONTEXT, CACHE)
+DEPLOYMENT = (RUNTIME, FORMAT, DEVICE, RAM, BACKEND, CONTEXT, CACHE)
 
 SIZE_PATH = "size"
 _LONGEST_NAME = 100
@@ -49,7 +50,8 @@ def size_query(
     deployment = {
         RUNTIME.key: _engine(runtime),
         FORMAT.key: _format(runtime, format),
-        DEVICE.key: _device(device),
+        **{control.key: str(control.first) for control in (RAM, BACKEND)},
+        **device_query(_device(device)),
         CONTEXT.key: str(context_tokens),
         CACHE.key: _cache(runtime, cache_type),
     }

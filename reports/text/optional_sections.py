@@ -41,6 +41,10 @@ def training_section(training: TrainingMemory) -> Section:
     return Section(title, "bytes", tuple(rows))
 
 
+_TASKS = {"arc_e": "ARC-easy", "arc_c": "ARC-challenge", "boolq": "BoolQ", "piqa": "PIQA", "siqa": "SIQA"}
+_TASKS |= {"hellaswag": "HellaSwag", "obqa": "OpenBookQA", "winogrande": "WinoGrande"}
+
+
 def quality_section(quality: Quality) -> Section:
     """Return what a model would reach after its training as rows of an estimate's table."""
     q = quality
@@ -54,6 +58,10 @@ def quality_section(quality: Quality) -> Section:
                 "accuracy, mean of 8 tasks",
                 f"{q.accuracy:.1f} %",
                 f"{q.low:.1f} to {q.high:.1f} (80 %){'; ' + lost if lost else ''}; {q.basis}",
+            ),
+            *(
+                Row(f"  {_TASKS[t.name]}", f"{t.value:.1f} %", f"{t.low:.1f} to {t.high:.1f}")
+                for t in q.tasks
             ),
         ),
     )

@@ -125,6 +125,13 @@ def law_columns(shapes: Shapes) -> TrainedShapes:
     )
 
 
+def columns_without_bits(shapes: Shapes, tokens: Floats | float) -> TrainedShapes:
+    """Return shapes after some training as the law's columns; what bits cost is counted apart."""
+    models = law_columns(shapes)
+    length = np.broadcast_to(np.asarray(tokens, np.float64), (len(models),))
+    return replace(models, tokens=length, bits=np.full(len(models), np.nan))
+
+
 def features_of(
     architecture: Architecture, *, bits_per_weight: float, tokens: float | None = None
 ) -> ShapeFeatures:

@@ -291,7 +291,7 @@ def fit_law(
     """Fit the law to these rows, none diverged; StudyError with fewer than MIN_ROWS."""
     if len(rows) < MIN_ROWS:
         raise StudyError(f"law: {len(rows)} trained models are too few; accepted: {MIN_ROWS} or more")
-    prior, settings = _of_searches(prior or published_law()), settings or LawSettings()
+    prior, settings = of_searches(prior or published_law()), settings or LawSettings()
     shapes, losses = [row.features for row in rows], np.array([row.loss for row in rows])
     level, noises = float(losses.mean()), noise_variances(losses)
     models = law_columns(shapes)
@@ -314,7 +314,7 @@ def fit_law(
     return QualityLaw(rows=tuple(rows), varied=varied, _tangent=tangent, _base=base, _fit=found)
 
 
-def _of_searches(prior: Prior) -> Prior:
+def of_searches(prior: Prior) -> Prior:
     """Return the prior for training in batches so small that few tokens are still many steps."""
     mean = prior.mean.copy()
     mean[PARAMETERS.index("few_tokens")] = _NO_FEW_TOKENS
@@ -346,7 +346,7 @@ def prior_belief(
     Settings that a fit would weigh count alike. How good all shapes are is left wide open; that cancels in
     differences, and runs fix it.
     """
-    prior, settings = _of_searches(prior or published_law()), settings or LawSettings()
+    prior, settings = of_searches(prior or published_law()), settings or LawSettings()
     models, (varied, seen) = law_columns(shapes), _varied(shapes)
     tangent = _Tangent(prior=prior, constants=_in_unit(prior, models, level), varied=varied, seen=seen)
     columns = tangent.columns(shapes)[1]

@@ -6,13 +6,13 @@ Only differences between shapes are certain: what is uncertain of two shapes ali
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum, unique
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.quality.features import Shapes, feature, law_columns
+from search.quality.features import Shapes, columns_without_bits, feature, law_columns
 from search.stats.ridge import Floats
 from sizer.quality.bits import points_lost
 from sizer.quality.constants import fitted_ranges, published_law
@@ -47,11 +47,9 @@ class PublishedLaw:
 
     def columns(self, shapes: Shapes) -> TrainedShapes:
         """Return shapes and their training as the law's columns; what bits cost is counted apart."""
-        models = law_columns(shapes)
-        parameters = feature(shapes, "parameters")
-        tokens = USUAL_TOKENS_PER_WEIGHT * parameters if self.tokens is None else self.tokens
-        length = np.broadcast_to(np.asarray(tokens, np.float64), parameters.shape)
-        return replace(models, tokens=length, bits=np.full(len(models), np.nan))
+        if self.tokens is not None:
+            return columns_without_bits(shapes, self.tokens)
+        return columns_without_bits(shapes, USUAL_TOKENS_PER_WEIGHT * feature(shapes, "parameters"))
 
     def loss(self, shapes: Shapes) -> Floats:
         """Return the expected loss of each shape in nats a token, what its bits cost included."""
@@ -72,9 +70,13 @@ class PublishedLaw:
         """Return nats that the bits of each shape cost, rounded after training."""
         if not self.counts_bits:
             return np.zeros(len(columns))
-        lost = np.frompyfunc(lambda bits, ratio: points_lost(bits, tokens_per_weight=ratio), 2, 1)
-        points = lost(feature(shapes, "bits_per_weight"), columns.tokens / columns.weights)
-        return np.asarray(points, np.float64) / POINTS_PER_NAT
+        return bits_nats(feature(shapes, "bits_per_weight"), columns.tokens / columns.weights)
+
+
+def bits_nats(bits: Floats, tokens_per_weight: Floats) -> Floats:
+    """Return nats a token that bits cost, rounded after a training of so many tokens a weight."""
+    lost = np.frompyfunc(lambda b, ratio: points_lost(b, tokens_per_weight=ratio), 2, 1)
+    return np.asarray(lost(bits, tokens_per_weight), np.float64) / POINTS_PER_NAT
 
 
 def ranges() -> Mapping[LawColumn, tuple[float, float]]:

@@ -10,7 +10,7 @@ ggml's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -176,8 +176,9 @@ def stored_types(
     """Return the type of each of the architecture's own tensors in a runtime's file, by name.
 
     llama.cpp stores a shared block once for every run and may give the copies different types (Q4_K_M gives
-    some layers more bits); the proxy has one block, so it gets the type of the copy that runs first. Other
-    runtimes store it once. A runtime that stores a tied table twice gives the second the name of a head.
+    some layers more bits); a shared block gets the type of the copy that runs first, and `deployed_model`
+    makes a block of each. Other runtimes store it once. A runtime that stores a tied table twice gives the
+    second the name of a head.
     """
     engine = runtime_by_name(runtime)
     order = architecture.sharing.order(architecture.num_layers)
@@ -187,9 +188,36 @@ def stored_types(
     for stored in engine.store(architecture, engine.format_name(format_name)):
         name, layer = stored.spec.name, stored.spec.layer
         if layer is not None:
-            name = name.replace(f"layers.{layer}.", f"layers.{order[layer]}.", 1)
+            name = _of_block(name, order)
         types.setdefault(name, stored.type)
     return types
+
+
+def _of_block(name: str, order: Sequence[int]) -> str:
+    """Return the name of the tensor that an unrolled model's tensor is a copy of."""
+    parts = name.split(".")
+    if parts[:2] == ["model", "layers"]:
+        parts[2] = str(order[int(parts[2])])
+    return ".".join(parts)
+
+
+def types_differ_by_run(architecture: Architecture, format_name: str, runtime: str = DEFAULT_RUNTIME) -> bool:
+    """Return True if a file stores runs of one shared block in different types."""
+    if runtime_by_name(runtime).as_stored(architecture).num_layers == architecture.num_layers:
+        return False
+    order = architecture.sharing.order(architecture.num_layers)
+    shared = stored_types(architecture, format_name, runtime)
+    each = stored_types(architecture.unrolled(), format_name, runtime)
+    return any(kind != shared[_of_block(name, order)] for name, kind in each.items())
+
+
+def unrolled_decoder(model: Decoder) -> Decoder:
+    """Return the same computation with a block of its own for each run of a shared one."""
+    found = Decoder(model.architecture.unrolled()).to(next(model.parameters()).device)
+    found.compute_dtype = model.compute_dtype
+    state = model.state_dict()
+    found.load_state_dict({name: state[_of_block(name, model.order)] for name in found.state_dict()})
+    return found
 
 
 def check_format(architecture: Architecture, format_name: str, runtime: str = DEFAULT_RUNTIME) -> None:
@@ -239,10 +267,12 @@ def deployed_model(
 
     Weights are rounded, and so are activations where the runtime rounds them, and keys and values to a type
     of KV cache that is not the runtime's usual one. A tied model gets a separate head where the runtime
-    stores one.
+    stores one, and a shared block a copy for each run where the runtime stores them in different types.
     """
-    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     scaled = model.architecture != architecture
+    if types_differ_by_run(architecture, format_name, runtime):
+        model, architecture = unrolled_decoder(model), architecture.unrolled()
+    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     state = fake_quantized_state(weights, architecture, format_name, runtime, scaled=scaled)
     if _HEAD in state and _HEAD not in weights:
         device, dtype = next(model.parameters()).device, model.compute_dtype

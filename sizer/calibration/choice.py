@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp, log
 from statistics import median
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from sizer.calibration.regression import (
     Groups,
     Key,
     MeasurementRow,
-    conformal_of_groups,
+    conformal_of_few,
     decode_rows,
     engine_layer_seconds,
     enough,
@@ -39,6 +39,8 @@ from sizer.devices.profile import Profile, kind_of
 
 # Standard deviation of log operations/s between the devices of a pool.
 _BETWEEN_PROMPTS = 0.4
+# Devices of a class that it takes for a range of the class alone.
+LEAST_OF_CLASS = 3
 
 
 class SpeedModelTerms(NamedTuple):
@@ -210,22 +212,36 @@ def held_out_prompts(
     return [prompt_error(r, constants) if (constants := found[unit(r)]) else None for r in own]
 
 
-def few_prompts_factors(
+def few_prompts_errors(
     rows: Sequence[MeasurementRow],
     groups: Groups,
     choice: Mapping[tuple[str, str], SpeedModelTerms],
     devices: Devices,
-) -> dict[str, float]:
-    """Return, by kind, the factor of the range of devices with few prompts, from one model to another."""
-    errors: dict[str, list[list[float]]] = {}
+) -> dict[Key, tuple[EngineClass, list[float]]]:
+    """Return the errors of devices with few prompts, from one model to another, with their class.
+
+    CPUs with one model in several formats are left out: kernels and caches of other models are not in them.
+    """
+    found: dict[Key, tuple[EngineClass, list[float]]] = {}
     for key, own in grouped(prefill_rows(rows)).items():
-        if enough(own):
+        one_model = len({r.model for r in own}) < 2
+        if enough(own) or (one_model and own[0].engine[1] == "cpu"):
             continue
         chosen = choice.get(own[0].engine, SIMPLEST)
-        found = [e for e in held_out_prompts(rows, groups, key, chosen, devices) if e is not None]
-        if found:
-            errors.setdefault(own[0].engine[1], []).append(found)
-    return {kind: conformal_of_groups(found) for kind, found in errors.items()}
+        errors = [e for e in held_out_prompts(rows, groups, key, chosen, devices) if e is not None]
+        if errors:
+            found[key] = engine_class(rows, devices, own[0]), errors
+    return found
+
+
+def few_prompts_factor(
+    errors: Iterable[tuple[EngineClass, list[float]]], of_class: EngineClass
+) -> float | None:
+    """Return the factor of a class's range of prompts; of its kind's where the class is small; None: none."""
+    of_kind = [(of, found) for of, found in errors if of.kind == of_class.kind]
+    alike = [found for of, found in of_kind if of == of_class]
+    some = alike if len(alike) >= LEAST_OF_CLASS else [found for _, found in of_kind]
+    return conformal_of_few(some) if some else None
 
 
 def left_out_unit(rows: Sequence[MeasurementRow]) -> Callable[[MeasurementRow], str]:

@@ -16,7 +16,8 @@ from sizer.calibration.choice import (
     SpeedModelTerms,
     choose_terms,
     engine_class,
-    few_prompts_factors,
+    few_prompts_errors,
+    few_prompts_factor,
     few_rows_errors,
     held_out_models,
     held_out_prompts,
@@ -31,6 +32,7 @@ from sizer.calibration.regression import (
     Key,
     MeasurementRow,
     conformal,
+    conformal_of_few,
     conformal_of_groups,
     decode_rows,
     engine_layer_seconds,
@@ -94,8 +96,8 @@ def profiles_text(rows: Sequence[MeasurementRow], devices: Mapping[str, Device])
     for (runtime, kind), layer in layers.items():
         parts.append(_table("[[runtime]]", {"name": runtime, "kind": kind, "seconds_per_layer": layer}))
     few = Few(
-        {of: conformal_of_groups(e) for of, e in few_rows_errors(groups, rows, devices).items()},
-        few_prompts_factors(rows, groups, choice, devices),
+        {of: conformal_of_few(e) for of, e in few_rows_errors(groups, rows, devices).items()},
+        list(few_prompts_errors(rows, groups, choice, devices).values()),
     )
     for key in groups:
         parts.append(_table("[[profile]]", _profile(rows, groups, key, choice, few, devices)))
@@ -106,18 +108,19 @@ KINDS = ("cpu", "gpu", "npu")
 
 
 class Few(NamedTuple):
-    """Factors of the ranges of devices with few rows: of decoding by class, of prompts by kind of backend."""
+    """Ranges of devices with few rows: factors of decoding by class, errors of prompts with their class."""
 
     decode: Mapping[EngineClass, float]
-    prompts: Mapping[str, float]
+    prompts: Sequence[tuple[EngineClass, list[float]]]
 
     def of_decode(self, engine: EngineClass) -> float:
         """Return the factor of a class; the widest where no device of it has one."""
         return self.decode.get(engine, max(self.decode.values()))
 
-    def of_prompts(self, kind: str) -> float:
-        """Return the factor of a kind; the widest where no device of it has one."""
-        return self.prompts.get(kind, max(self.prompts.values()))
+    def of_prompts(self, engine: EngineClass) -> float:
+        """Return the factor of a class or its kind; the widest where no device of it has one."""
+        found = few_prompts_factor(self.prompts, engine)
+        return found or max(exp(abs(e)) for _, errors in self.prompts for e in errors)
 
 
 def _pools(rows: Sequence[MeasurementRow], devices: Mapping[str, Device]) -> list[tuple[str, str]]:
@@ -301,7 +304,7 @@ def _profile(
         table["prefill_factor"] = conformal(errors)
         table["prefill_median_held_out"] = _typical(errors)
     else:
-        table["prefill_factor"] = few.of_prompts(engine[1])
+        table["prefill_factor"] = few.of_prompts(engine_class(rows, devices, prompts[0]))
     return table
 
 

@@ -8,10 +8,12 @@ from math import exp, log
 from typing import NamedTuple
 
 from sizer.calibration.choice import (
+    LEAST_OF_CLASS,
     SIMPLEST,
     choose_terms,
     engine_class,
-    few_prompts_factors,
+    few_prompts_errors,
+    few_prompts_factor,
     fit_few,
     held_out_models,
     held_out_prompts,
@@ -25,7 +27,7 @@ from sizer.calibration.regression import (
     Key,
     MeasurementRow,
     conformal,
-    conformal_of_groups,
+    conformal_of_few,
     decode_rows,
     enough,
     error,
@@ -118,7 +120,7 @@ def predict_decode(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPredicti
                 rest = [o for r, o in zip(group, errors, strict=True) if r.model != row.model]
                 found.append(HeldOutPrediction(row, FITTED, e, log(conformal(rest))))
         elif key in few:
-            limit = log(conformal_of_groups(_others(few, key, rows)))
+            limit = log(conformal_of_few(_others(few, key, rows)))
             found += [HeldOutPrediction(row, FEW, e, limit) for row, e in few[key]]
         else:
             for row in group:
@@ -132,10 +134,6 @@ def predict_decode(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPredicti
     return found, without
 
 
-# Other devices of a class that it takes for a range of the class alone.
-_LEAST_OF_CLASS = 3
-
-
 def _others(
     few: Mapping[Key, Sequence[tuple[MeasurementRow, float]]], key: Key, rows: Sequence[MeasurementRow]
 ) -> list[list[float]]:
@@ -144,7 +142,7 @@ def _others(
     of_class = engine_class(rows, devices, few[key][0][0])
     others = {other: errors for other, errors in few.items() if other != key}
     alike = [e for e in others.values() if engine_class(rows, devices, e[0][0]) == of_class]
-    chosen = alike if len(alike) >= _LEAST_OF_CLASS else list(others.values())
+    chosen = alike if len(alike) >= LEAST_OF_CLASS else list(others.values())
     return [[e for _, e in errors] for errors in chosen]
 
 
@@ -172,19 +170,21 @@ def predict_prefill(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPredict
     choice = choose_terms(groups)
     unseen = unseen_devices(rows, devices)
     sheets = {id(row): (u, e) for u in unseen for row, e in u.prefill}
-    few = few_prompts_factors(rows, groups, choice, devices)
+    few = few_prompts_errors(rows, groups, choice, devices)
     found: list[HeldOutPrediction] = []
     without: list[MeasurementRow] = []
     for key, group in grouped(prefill_rows(rows)).items():
         chosen = choice.get(group[0].engine, SIMPLEST)
         errors = held_out_prompts(rows, groups, key, chosen, devices)
+        rest_few = [found_few for other, found_few in few.items() if other != key]
+        few_factor = few_prompts_factor(rest_few, engine_class(rows, devices, group[0]))
         for row, e in zip(group, errors, strict=True):
             basis = FITTED if enough(group) else FEW
             others = [o for o in unseen if o.device != row.device]
             family = row_family(row, devices)
             peers = engine_devices([r for r in rows if r.device != row.device], devices, family, row.runtime)
             unseen_factor = spread(others, family, row.engine[1], peers=peers, prompts=True)
-            factor = few.get(row.engine[1], unseen_factor)
+            factor = few_factor or unseen_factor
             if e is None and id(row) in sheets:
                 basis, e = SHEET, sheets[id(row)][1]
                 factor = unseen_factor

@@ -14,15 +14,19 @@ from sizer.calibration.format_costs import format_costs
 from sizer.calibration.regression import MeasurementRow
 from sizer.devices.catalogue import load_devices
 from sizer.devices.family import instruction_set
-from sizer.devices.speed_model import model_costs
+from sizer.devices.speed_model import cache_read_share, model_costs
 from sizer.errors import InvalidFile
 from sizer.formats.llamacpp import mix
+from sizer.memory import kv_bytes_per_token
+from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.tensors import TensorSpec, tensor_specs
 from sizer.workload import Workload
 
 MEASUREMENTS = Path(__file__).parent.parent / "data" / "measurements.csv"
 
-_CACHE_BYTES = 2  # F16, the default of every runtime here
+# LiteRT-LM was called that before; engines without a runtime here keep their cache in 16 bits.
+_FORMER_NAMES = {"litert": "litert-lm"}
+_OTHER_CACHE_TYPE = "F16"
 _NORM_BYTES = 4
 
 
@@ -66,6 +70,12 @@ def _with_layers(rows: Sequence[MeasurementRow]) -> list[MeasurementRow]:
     return found
 
 
+def cache_type_of(runtime_name: str) -> str:
+    """Return the type of an engine's cache by default, which measured rows are taken to have."""
+    name = _FORMER_NAMES.get(runtime_name, runtime_name)
+    return runtime(name).cache_types[0] if name in RUNTIME_NAMES else _OTHER_CACHE_TYPE
+
+
 def _number(text: str) -> float | None:
     return float(text) if text else None
 
@@ -91,8 +101,9 @@ def _row(cells: dict[str, str]) -> MeasurementRow:
         )
         specs = tensor_specs(architecture)
         costs = model_costs(architecture, _sized(architecture, specs, cells))
-        per_position = 2 * architecture.executed_layers * architecture.kv_width * _CACHE_BYTES
-        kv_bytes = per_position * (_number(cells["depth_tokens"]) or 0)
+        per_position = kv_bytes_per_token(architecture, cache_type_of(cells["runtime"]))
+        share = cache_read_share(cells["runtime"], backend)
+        kv_bytes = share * per_position * (_number(cells["depth_tokens"]) or 0)
         weights = sum(spec.num_elements for spec in specs)
     return MeasurementRow(
         device=cells["device"],

@@ -218,11 +218,16 @@ def drawn_rate(rows: Sequence[MeasurementRow], pool: Pool, bandwidth_bytes_per_s
         return own
     share = own_share(rows, pool.between)
     expected = pool.efficiency * bandwidth_bytes_per_s
-    return exp(share * log(own) + (1 - share) * log(expected))
+    found = exp(share * log(own) + (1 - share) * log(expected))
+    # of CPUs, the bandwidth may be one of copies, which reading exceeds
+    return found if kind_of(rows[0].backend) == "cpu" else min(found, bandwidth_bytes_per_s)
 
 
 # Standard deviation of log seconds a layer between devices of a pool, and the steps that are tried.
 _BETWEEN_LAYERS, _LAYER_STEPS = 2.0, tuple(0.25 * i for i in range(-12, 13))
+# Rows of one model in several formats tell layers from bytes where one reads that many times the bytes of
+# another; not on a CPU, where a byte of a narrow format takes longer than one of a wide format.
+_BYTES_APART = 1.5
 
 
 def drawn_layers(
@@ -234,7 +239,10 @@ def drawn_layers(
     """
     errors = {(r.model, r.format) for r in rows}
     best: tuple[float, float, float] | None = None
-    for step in _LAYER_STEPS if len({r.model for r in rows}) > 1 else (0.0,):
+    read = [r.decode_bytes for r in rows]
+    formats_tell = kind_of(rows[0].backend) != "cpu" and max(read) >= _BYTES_APART * min(read)
+    apart = formats_tell or len({r.model for r in rows}) > 1
+    for step in _LAYER_STEPS if apart else (0.0,):
         tried = pool._replace(seconds_per_layer=pool.seconds_per_layer * exp(step))
         rate = drawn_rate(rows, tried, bandwidth_bytes_per_s)
         miss = (step / _BETWEEN_LAYERS) ** 2

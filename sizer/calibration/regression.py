@@ -203,6 +203,16 @@ def conformal_of_groups(errors: Iterable[Sequence[float]], coverage: float = COV
     return exp(weighted[-1][0])
 
 
+# Few groups show little of the far ones: their range is to hold more.
+FEW_GROUPS, FEW_COVERAGE = 8, 0.9
+
+
+def conformal_of_few(errors: Iterable[Sequence[float]]) -> float:
+    """Return the conformal factor of groups, to hold more where the groups are few."""
+    groups = [found for found in errors if found]
+    return conformal_of_groups(groups, FEW_COVERAGE if len(groups) < FEW_GROUPS else COVERAGE)
+
+
 def mape(errors: Iterable[float]) -> float:
     """Return the mean absolute relative error of speeds from log errors."""
     return fmean(abs(exp(e) - 1) for e in errors)

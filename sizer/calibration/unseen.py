@@ -18,6 +18,8 @@ from sizer.calibration.pools import (
 )
 from sizer.calibration.regression import (
     COVERAGE,
+    FEW_COVERAGE,
+    FEW_GROUPS,
     MeasurementRow,
     conformal_of_groups,
     decode_rows,
@@ -31,8 +33,6 @@ from sizer.workload import Workload
 
 # Groups that it takes for a range of a family alone, and of a kind of backend with or without bandwidths.
 _LEAST_GROUPS, _LEAST_OF_KIND = 4, 3
-# Few groups show little of the far ones: their range is to hold more.
-_FEW_GROUPS, _FEW_COVERAGE = 8, 0.9
 # An engine with fewer devices in a family is known less well than the family.
 KNOWN_DEVICES = 3
 Errors = list[tuple[MeasurementRow, float]]
@@ -159,8 +159,8 @@ def spread(
         of_kind = [e for u, e in known if u.kind == kind]
         some = [e for _, e in alike] if len(alike) >= _LEAST_OF_KIND else of_kind
     groups = [[e for _, e in errors] for errors in some or [e for _, e in known]]
-    borrowed = some is not own or len(groups) < _FEW_GROUPS
-    return conformal_of_groups(groups, _FEW_COVERAGE if borrowed else COVERAGE)
+    borrowed = some is not own or len(groups) < FEW_GROUPS
+    return conformal_of_groups(groups, FEW_COVERAGE if borrowed else COVERAGE)
 
 
 def _is_known(peers: int) -> bool:

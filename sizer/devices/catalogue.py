@@ -65,6 +65,19 @@ def device_name(name: str | None, ram: str | None, backend: str | None) -> str |
     return f"{name}@{kind}"
 
 
+def name_parts(name: str) -> tuple[str, str | None, str | None]:
+    """Return a device's name without RAM and backend, and both as `device_name` takes them.
+
+    >>> name_parts("pixel-8a-8gb@gpu")
+    ('pixel-8a', '8GB', 'gpu')
+    """
+    base, backend = name, None
+    if on := re.fullmatch(_BACKEND_NAME, name):
+        base, backend = on[1], on[2]
+    variant = None if base in load_devices() else re.fullmatch(_VARIANT_NAME, base)
+    return (base, None, backend) if variant is None else (variant[1], f"{variant[2]}GB", backend)
+
+
 def devices_with(names: Iterable[str], ram: str | None, backend: str | None) -> list[Device]:
     """Return the devices of names and sets, each with the RAM and backend asked for."""
     found = [one for name in names for one in devices_named(name)]

@@ -15,6 +15,7 @@ from sizer.devices.profile import Profile, kind_of
 from sizer.devices.speed_model import (
     ModelCosts,
     at_full_context,
+    cache_read_share,
     decode_seconds,
     init_seconds,
     kv_bytes_read,
@@ -107,6 +108,14 @@ def speed_of(device: Device, runtime: str, bits_per_weight: float, backend: str)
     The device's own rows; else those of its chip; else its family's pool, by its bandwidth or, where that is
     not known, as fast as devices of its size.
     """
+    found, share = _speed_of(device, runtime, bits_per_weight, backend), cache_read_share(runtime, backend)
+    if found is None or share == 1.0:
+        return found
+    c = found.constants
+    return found._replace(constants=c._replace(kv_byte_cost=share * c.kv_byte_cost))
+
+
+def _speed_of(device: Device, runtime: str, bits_per_weight: float, backend: str) -> SpeedConstants | None:
     own = own_profile(device, runtime, backend)
     found = own or _chip_profile(device, runtime, backend)
     pooled = _pooled(device, runtime, backend)

@@ -78,6 +78,12 @@ def accuracy_map() -> AccuracyMap:
     return AccuracyMap(**accuracy_data()["map"])
 
 
+def task_maps() -> dict[str, AccuracyMap]:
+    """Return the map of each of the eight tasks, by its name in MobileLLM's tables."""
+    fields = ("floor", "top", "middle", "width", "sd")
+    return {row["name"]: AccuracyMap(**{f: row[f] for f in fields}) for row in accuracy_data()["task"]}
+
+
 def unknown_gain() -> Gain:
     """Return what is known of a recipe without a corpus or an anchor: how far families differ."""
     rows = accuracy_data()["families"]

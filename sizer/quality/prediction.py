@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from sizer.quality.accuracy import (
     accuracy_map,
     anchored_gain,
     corpus_gain,
+    task_maps,
     unknown_gain,
 )
 from sizer.quality.bits import FULL_BITS, TERNARY_BITS, points_lost
@@ -28,6 +29,15 @@ from sizer.units import format_count, parse_count
 
 # Deviations of the normal distribution that hold 80 %, as every range of this project does.
 _Z_80 = 1.2815515655446004
+
+
+class TaskAccuracy(NamedTuple):
+    """Accuracy of one task in percent; [low, high] is meant to hold 80 %."""
+
+    name: str
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,7 @@ class Quality:
     high: float
     bits_cost_points: float
     basis: str
+    tasks: tuple[TaskAccuracy, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -55,6 +66,7 @@ class Quality:
             "accuracy_8": {"value": self.accuracy, "low": self.low, "high": self.high},
             "bits_cost_points": self.bits_cost_points,
             "basis": self.basis,
+            "tasks": {t.name: {"value": t.value, "low": t.low, "high": t.high} for t in self.tasks},
         }
 
 
@@ -177,7 +189,22 @@ def predict(
         high=value + _Z_80 * float(sd),
         bits_cost_points=cost,
         basis=gain.basis,
+        tasks=_tasks(models, curve, gain, value),
     )
+
+
+def _tasks(
+    models: TrainedShapes, curve: AccuracyMap, gain: Gain, accuracy: float
+) -> tuple[TaskAccuracy, ...]:
+    """Return the accuracy of each task of a model whose mean of eight is `accuracy`, bits included."""
+    at = curve.loss(accuracy)
+    weights = float(models.weights[0])
+    recipe = np.hypot(gain.sd, _far_sd(models))
+    found = []
+    for name, of in task_maps().items():
+        value, half = of.accuracy(at), _Z_80 * float(np.hypot(of.slope(at) * recipe, of.scatter(weights)))
+        found.append(TaskAccuracy(name, value, max(value - half, 0.0), min(value + half, 100.0)))
+    return tuple(found)
 
 
 def _deviation(models: TrainedShapes, curve: AccuracyMap, gain: Gain, nats: float) -> float:

@@ -1,14 +1,16 @@
-"""A finalist's weights in a real browser: exported and verified; a shape's config.json taken."""
+"""A finalist's weights in a real browser: exported, verified, talked to; a shape's config.json taken."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from search.export.generate import generate
 from tests.explorer.in_browser import open_results, served, wait_until_at_rest
 from tests.search.export.conftest import MakeStudy, make_study, storage, tiny  # noqa: F401
 
@@ -26,7 +28,7 @@ def address(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield found
 
 
-def test_a_finalist_is_exported_and_verified(
+def test_a_finalist_is_exported_verified_and_talked_to(
     page: Page,
     address: str,
     make_study: MakeStudy,  # noqa: F811
@@ -46,16 +48,31 @@ def test_a_finalist_is_exported_and_verified(
     assert (tmp_path / "taken.gguf").read_bytes() == path.read_bytes()
 
     page.get_by_role("button", name="Verify", exact=True).click()
-    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="file_bytes"))
-    row.wait_for()
-    assert [cell.inner_text() for cell in row.get_by_role("cell").all()] == [
-        f"{size:,}",
-        "",
-        f"{size:,}",
-        "yes",
-    ]
-    score = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="val_bits_per_byte"))
-    assert score.get_by_role("cell").last.inner_text() == "yes"
+    drawn = page.get_by_role("table").filter(has=page.get_by_role("rowheader", name="val_bits_per_byte"))
+    rows = drawn.get_by_role("row").filter(has=page.get_by_role("rowheader"))
+    rows.first.wait_for()
+    table = {
+        row.get_by_role("rowheader").inner_text(): [c.inner_text() for c in row.get_by_role("cell").all()]
+        for row in rows.all()
+    }
+    assert table["file_bytes"] == [f"{size:,}", "", f"{size:,}", "yes"]
+    assert {name: cells[-1] for name, cells in table.items()} == {
+        **dict.fromkeys(("file_bytes", "tensor_bytes", "val_bits_per_byte", "memory_bytes"), "yes"),
+        **dict.fromkeys(("load_s", "prefill_tokens_per_s", "decode_tokens_per_s"), "not compared"),
+    }
+    assert all(cells[2] not in ("", "-") for cells in table.values())  # measured, also where not compared
+
+    talk = page.get_by_test_id("stExpander").filter(has_text="Talk to it")
+    talk.get_by_text("Talk to it", exact=True).click()
+    wait_until_at_rest(page)  # a click while it opens can be lost
+    talk.get_by_role("textbox", name="Prompt").fill("def function")
+    talk.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_text(re.compile(r"tokens written by llama\.cpp.* Trained on")).wait_for()
+    answer = talk.get_by_test_id("stCode").inner_text()
+    written = generate(path, "def function", tokens=200, temperature=0.8, seed=0)
+    page.get_by_text(f"{written.tokens} tokens written by llama.cpp").wait_for()
+    assert answer.startswith("def function")
+    assert "".join(answer.split()) == "".join((written.prompt + written.text).split())
 
 
 def test_the_size_page_gives_the_shapes_config(page: Page, address: str, tmp_path: Path) -> None:

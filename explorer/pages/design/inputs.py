@@ -12,7 +12,8 @@ import streamlit as st
 from explorer.state import Choice, Choices, Flag, Number, PageState, Text, Values
 from explorer.widgets import deployment, limits
 from explorer.widgets.controls import choice, choices, flag, number, text
-from explorer.widgets.deployment import NO_DEVICE, device_title, usual_format
+from explorer.widgets.deployment import usual_format
+from explorer.widgets.device_choice import device_choice, device_query
 from explorer.widgets.limits import draw_limits, limits_of
 from reports.figures.design import AXES
 from reports.figures.same_size import FORMAT_COLOURS
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 KEYS = "design_"
 
-DEVICE = deployment.DEVICE._replace(key=f"{KEYS}device")
+DEVICE = device_choice(KEYS)
 MAX_SIZE = limits.MAX_SIZE._replace(key=f"{KEYS}max_size", first="60MB")
 MAX_MEMORY = limits.MAX_MEMORY._replace(key=f"{KEYS}max_memory")
 MIN_DECODE = limits.MIN_DECODE._replace(key=f"{KEYS}min_decode")
@@ -65,27 +66,28 @@ MOST_FORMATS = len(FORMAT_COLOURS)
 _MOST_VOCABULARY = 1_000_000
 
 
-def _of_runtime(values: Values) -> dict[str, list[str]]:
-    """Return the formats that the runtime has, or its usual one."""
+def _corrections(values: Values) -> dict[str, Any]:
+    """Return the formats that the runtime has, or its usual one, and the RAM and backend of the device."""
     name = values[RUNTIME.key]
     known = [f for f in values[FORMATS.key] if f in runtime(name).formats][:MOST_FORMATS]
-    return {FORMATS.key: known or [usual_format(name)]}
+    return DEVICE.corrections(values) | {FORMATS.key: known or [usual_format(name)]}
 
 
 STATE = PageState(
     prefix=KEYS,
     controls=(
-        *(DEVICE, MAX_SIZE, MAX_MEMORY, MIN_DECODE, RUNTIME, FORMATS, CONTEXT, VOCABULARY, TIED),
+        *DEVICE.controls,
+        *(MAX_SIZE, MAX_MEMORY, MIN_DECODE, RUNTIME, FORMATS, CONTEXT, VOCABULARY, TIED),
         *(RANK, TOKENS, CORPUS, AXIS, LEAST, MOST, PICK),
     ),
-    corrections=_of_runtime,
+    corrections=_corrections,
 )
 
 
 def draw_inputs() -> None:
     """Draw the budget and the deployment."""
     st.subheader("Limits", divider="gray")
-    choice(DEVICE, format_func=device_title)
+    DEVICE.draw()
     draw_limits(MAX_SIZE, MAX_MEMORY, MIN_DECODE)
     st.subheader("Deploy", divider="gray")
     known = runtime(choice(RUNTIME))
@@ -112,15 +114,15 @@ def query_of(values: Values) -> DesignQuery:
         raise InvalidQuantity(
             f"vocabulary: must be from 2 to {_MOST_VOCABULARY:,}, got {values[VOCABULARY.key].strip()!r}"
         )
-    device = values[DEVICE.key]
+    device = DEVICE.name(values)
     return DesignQuery(
         budget=limits_of(
             *(values[limit.key] for limit in (MAX_SIZE, MAX_MEMORY, MIN_DECODE)),
-            has_device=device != NO_DEVICE,
+            has_device=device is not None,
         ),
         formats=tuple(values[FORMATS.key]),
         runtime=values[RUNTIME.key],
-        device=None if device == NO_DEVICE else device,
+        device=device,
         context_tokens=values[CONTEXT.key],
         vocab_size=vocabulary,
         tie_embeddings=values[TIED.key],
@@ -183,7 +185,7 @@ def search_command(query: DesignQuery, file_bytes: int) -> str:
 
 def search_query(query: DesignQuery, file_bytes: int) -> dict[str, str]:
     """Return the parameters of the search page for this budget and deployment."""
-    return _search_options(query, file_bytes) | {
+    return {**_search_options(query, file_bytes), **device_query(query.device)} | {
         "engine": query.runtime,
         "context": str(query.context_tokens),
         "formats": ",".join(query.formats),

@@ -8,9 +8,10 @@ from explorer.pages.search.request import NO_PRESET, base_config, size_text
 from explorer.pages.search.space import space_controls
 from explorer.state import Choice, Choices, Control, Flag, Number, PageState, Text, Values
 from explorer.widgets import deployment
+from explorer.widgets.device_choice import device_choice
 from search.config.config import SAMPLERS, SearchConfig
 from search.config.presets import presets
-from sizer.devices.catalogue import load_devices
+from sizer.devices.catalogue import load_devices, name_parts
 
 KEYS = "search_"
 START, LIST, WATCH, COMPARE = "Start", "Studies", "Watch", "Compare"
@@ -32,7 +33,8 @@ PRESET = Choice(
     (NO_PRESET, *presets()),
     "Sets the fields, the space and the training.",
 )
-DEVICE = Choice(f"{KEYS}device", "Device", _FIRST.budget.device or "", tuple(load_devices()))
+_DEVICES = Choice(f"{KEYS}device", "Device", _FIRST.budget.device or "", tuple(load_devices()))
+DEVICE = device_choice(KEYS)._replace(device=_DEVICES)
 MAX_SIZE = Text(f"{KEYS}max_size", "Max file size", "", "Such as 2MB or 800KB.")
 MAX_MEMORY = Text(f"{KEYS}max_memory", "Memory limit", "", f"Such as 300MB. {_PRESET_LIMIT}")
 MIN_DECODE = Text(f"{KEYS}min_decode", "Min decode speed (tok/s)", "", f"Such as 100. {_PRESET_LIMIT}")
@@ -93,7 +95,9 @@ _OWN = frozenset(
 )
 SPACE = space_controls(_OWN)
 _FORM: tuple[Control, ...] = (
-    *(PRESET, DEVICE, MAX_SIZE, MAX_MEMORY, MIN_DECODE, RUNTIME, CONTEXT, LENGTH, TRIALS, STEPS, MINUTES),
+    PRESET,
+    *DEVICE.controls,
+    *(MAX_SIZE, MAX_MEMORY, MIN_DECODE, RUNTIME, CONTEXT, LENGTH, TRIALS, STEPS, MINUTES),
     *(SAMPLER, WORKERS, SEED, NAME, CORPUS, KEEP),
     *SPACE,
 )
@@ -106,7 +110,7 @@ def preset_values(values: Values) -> dict[str, Any]:
     config = base_config(values[PRESET.key])
     rate = config.budget.min_decode_tokens_per_s
     return {
-        DEVICE.key: config.budget.device,
+        **_device_values(config.budget.device),
         MAX_SIZE.key: size_text(config.budget.max_size_bytes),
         MAX_MEMORY.key: size_text(config.budget.max_memory_bytes),
         MIN_DECODE.key: "" if rate is None else f"{rate:g}",
@@ -118,6 +122,12 @@ def preset_values(values: Values) -> dict[str, Any]:
         RUNTIME.key: config.budget.runtime,
         CONTEXT.key: config.budget.context_tokens,
     }
+
+
+def _device_values(name: str | None) -> dict[str, Any]:
+    """Return the values of the device's controls for the name that a preset has, RAM and backend in it."""
+    base, ram, backend = (None, None, None) if name is None else name_parts(name)
+    return {DEVICE.device.key: base, DEVICE.ram.key: ram or "", DEVICE.backend.key: backend or ""}
 
 
 def _unused(values: Values) -> set[str]:
@@ -140,5 +150,6 @@ STATE = PageState(
     prefix=KEYS,
     controls=(VIEW, STUDY, STUDIES, FILTER, SHOW_ARCHIVED, *_FORM),
     firsts=preset_values,
+    corrections=DEVICE.corrections,
     unused=_unused,
 )

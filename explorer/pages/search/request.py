@@ -11,7 +11,7 @@ from search.config.config import BYTE_VOCABULARY, SearchConfig
 from search.config.presets import preset
 from search.store.folders import check_new_name
 from sizer.atomic_write import atomic_write
-from sizer.devices.catalogue import load_devices
+from sizer.devices.catalogue import load_devices, name_parts
 from sizer.errors import InvalidFile, InvalidQuantity, StudyError, UnknownName
 from sizer.units import format_bytes, parse_bytes
 
@@ -80,7 +80,7 @@ def request(form: SearchForm, folder: Path) -> Request:
     """
     base = base_config(form.preset)
     asked = base.to_dict()
-    if form.device and form.device not in load_devices():  # a device's file is a path, too
+    if form.device and name_parts(form.device)[0] not in load_devices():  # a device's file is a path, too
         raise UnknownName.of("device", form.device, load_devices())
     if form.minutes is not None and not 0 < form.minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {form.minutes:g}")

@@ -40,7 +40,6 @@ from explorer.pages.search.request import Request, SearchForm, base_config, conf
 from explorer.pages.search.space import draw_space
 from explorer.pages.search.studies import next_name, taken_names
 from explorer.widgets.controls import choice, flag, number, text
-from explorer.widgets.deployment import device_title
 from reports.text.wording import escape_markdown, limit_texts
 from search.run.launch import Forecasting, launch
 from search.schedule.plan import rung_steps
@@ -76,7 +75,7 @@ def _draw() -> None:
     with left:
         st.subheader("Budget", divider="gray")
         choice(PRESET, on_change=_load_preset)
-        choice(DEVICE, format_func=device_title)
+        DEVICE.draw()
         for limit in (MAX_SIZE, MAX_MEMORY, MIN_DECODE):
             text(limit)
         choice(RUNTIME)
@@ -103,6 +102,7 @@ def _form(name: str) -> SearchForm:
     values = {field: state.get(f"{KEYS}{field}") for field in SearchForm._fields}
     values["others"] = tuple((control.key.removeprefix(KEYS), state[control.key]) for control in SPACE)
     by_time = state[LENGTH.key] == BY_TIME
+    values["device"] = DEVICE.name(STATE.values()) or ""
     study = st.session_state[NAME.key].strip() or name
     return SearchForm(**values | {"minutes": values["minutes"] if by_time else None, "study": study})
 

@@ -18,9 +18,9 @@ from explorer.pages.size.controls import (
     VOCABULARY,
     WIDTH,
 )
-from explorer.pages.size.state import STATE, slider_values
+from explorer.pages.size.state import DEVICE_CHOICE, STATE, slider_values
 from explorer.widgets.controls import choice, flag, number, slider, text
-from explorer.widgets.deployment import CACHE, CONTEXT, DEVICE, FORMAT, RUNTIME, device_title, usual_format
+from explorer.widgets.deployment import CACHE, CONTEXT, FORMAT, RUNTIME, usual_format
 from explorer.widgets.limits import LIMITS, draw_limits
 from explorer.widgets.model_source import COUNT, start_of
 from explorer.widgets.size_link import (
@@ -131,7 +131,7 @@ def _load_start() -> None:
 
 def _draw_deployment() -> None:
     st.subheader("Deploy", divider="gray")
-    choice(DEVICE, format_func=device_title)
+    DEVICE_CHOICE.draw()
     engine = runtime(choice(RUNTIME, on_change=_take_usual))
     left, right = st.columns(2)
     with left:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.pages.size.controls import FFN, WIDTH
 from explorer.pages.size.state import violations_of
+from explorer.widgets.device_choice import device_query
 from explorer.widgets.limits import MAX_MEMORY, MAX_SIZE, MIN_DECODE
 from explorer.widgets.onward import Way, show_ways
 from explorer.widgets.size_link import model_query, size_query
@@ -68,7 +69,7 @@ def show_ways_onward(sized: Estimate, values: Values) -> None:
     device = sized.device
     deployed = {"engine": sized.runtime, "context": str(sized.workload.context_tokens)}
     if device is not None:
-        deployed["device"] = device.name
+        deployed |= device_query(device.name)
     try:
         query = size_query(sized.architecture, format=sized.format, runtime=sized.runtime, device=device)
     except SizerError:  # a device or shape that no address holds

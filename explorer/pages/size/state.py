@@ -25,7 +25,8 @@ from explorer.pages.size.controls import (
     ffn_field,
 )
 from explorer.state import Number, PageState, Values
-from explorer.widgets.deployment import CACHE, CONTEXT, DEVICE, FORMAT, NO_DEVICE, RUNTIME, format_of_runtime
+from explorer.widgets.deployment import CACHE, CONTEXT, FORMAT, RUNTIME, format_of_runtime
+from explorer.widgets.device_choice import DeviceChoice
 from explorer.widgets.limits import LIMITS, limits_of
 from explorer.widgets.model_source import COUNT, FIRST, start_of
 from explorer.widgets.size_link import DEPLOYMENT, FROM_CATALOGUE, FROM_COUNT, MODEL, NAME, SHAPE, START
@@ -36,6 +37,7 @@ from sizer.registry import models
 from sizer.request import EstimateRequest
 from sizer.runtimes import runtime
 
+DEVICE_CHOICE = DeviceChoice()
 # Fields of a shape that `sizer estimate` has an option for.
 _OPTIONS = (
     *("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim"),
@@ -74,10 +76,10 @@ def _first_sliders(values: Values) -> dict[str, Any]:
 
 
 def _of_runtime(values: Values) -> dict[str, str]:
-    """Return the format and cache type, replaced by the runtime's usual ones if it lacks them."""
+    """Return format, cache type, RAM and backend, by the usual ones where runtime or device lack them."""
     name, cache = values[RUNTIME.key], values[CACHE.key]
     known = runtime(name).cache_types
-    return {
+    return DEVICE_CHOICE.corrections(values) | {
         FORMAT.key: format_of_runtime(name, values[FORMAT.key]),
         CACHE.key: cache if cache in known else known[0],
     }
@@ -121,12 +123,15 @@ def chosen_architecture(start: Architecture, values: Values) -> Architecture:
 
 def request_of(values: Values) -> EstimateRequest:
     """Return the estimate that the controls ask for; SizerError names a source or a shape that is wrong."""
-    engine, device, context, cache = (values[c.key] for c in (RUNTIME, DEVICE, CONTEXT, CACHE))
+    engine, context, cache = (values[c.key] for c in (RUNTIME, CONTEXT, CACHE))
+    device, ram, backend = DEVICE_CHOICE.parts(values)
     return EstimateRequest(
         architecture=chosen_architecture(start_of(values), values),
         format=values[FORMAT.key],
         runtime=None if engine == RUNTIME.first else engine,
-        device=None if device == NO_DEVICE else device,
+        device=device,
+        ram=ram,
+        backend=backend,
         context=None if context == CONTEXT.first else context,
         cache_type=None if cache == runtime(engine).cache_types[0] else cache.lower(),
     )

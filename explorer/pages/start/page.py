@@ -7,7 +7,8 @@ import streamlit as st
 from explorer.state import Choice, PageState, Text
 from explorer.widgets import deployment
 from explorer.widgets.controls import choice, number, text
-from explorer.widgets.deployment import device_title
+from explorer.widgets.deployment import NO_DEVICE
+from explorer.widgets.device_choice import device_choice, device_query
 from explorer.widgets.limits import MAX_SIZE
 from explorer.widgets.onward import Way, show_way
 from explorer.widgets.size_link import FROM_CATALOGUE, FROM_COUNT, MODEL, START, is_size_query
@@ -16,12 +17,14 @@ from sizer.registry import models
 from sizer.units import parse_count
 
 KEYS = "start_"
-DEVICE = deployment.DEVICE._replace(key=f"{KEYS}device")
+DEVICE = device_choice(KEYS)
 CONTEXT = deployment.CONTEXT._replace(key=f"{KEYS}context")
 LIMIT = MAX_SIZE._replace(key=f"{KEYS}max_size", first="60MB")
 SIZE = Text(f"{KEYS}typed", "Model or number of parameters", MODEL.first, "Such as 350M or SmolLM2-135M.")
 GOAL = Choice(f"{KEYS}runtime", "Runs in", "a browser", ("a browser", "an application"))
-STATE = PageState(prefix=KEYS, controls=(DEVICE, CONTEXT, LIMIT, SIZE, GOAL))
+STATE = PageState(
+    prefix=KEYS, controls=(*DEVICE.controls, CONTEXT, LIMIT, SIZE, GOAL), corrections=DEVICE.corrections
+)
 
 
 def page() -> None:
@@ -35,7 +38,7 @@ def page() -> None:
     )
     device, context, _ = st.columns([2, 1, 2])
     with device:
-        choice(DEVICE, format_func=device_title)
+        DEVICE.draw()
     with context:
         number(CONTEXT)
     st.space("small")
@@ -62,7 +65,9 @@ def page() -> None:
 
 
 def _deployment() -> dict[str, str]:
-    return {"device": st.session_state[DEVICE.key], "context": str(st.session_state[CONTEXT.key])}
+    name = DEVICE.name(STATE.values())
+    device = device_query(name) if name is not None else {"device": NO_DEVICE}
+    return {**device, "context": str(st.session_state[CONTEXT.key])}
 
 
 def _source() -> dict[str, str]:

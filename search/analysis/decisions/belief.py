@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.analysis.decisions.points import ModelPoint, Observation
-from search.quality.features import ShapeFeatures, feature
+from search.quality.features import ShapeFeatures, columns_without_bits, feature
+from search.quality.law import of_searches
+from search.quality.published import bits_nats
 from search.stats.gaussian import Conditioned, chance_below_zero, condition
 from search.stats.ridge import Floats
-from sizer.quality.bits import points_lost
 from sizer.quality.constants import published_law
-from sizer.quality.law import PARAMETERS, TrainedShapes, loss
-from sizer.quality.law import shapes as law_columns
+from sizer.quality.law import loss
+from sizer.quality.lengths import USUAL_TOKENS_PER_WEIGHT
 
 Places = NDArray[np.int64]
 
@@ -69,14 +70,7 @@ _OF_SEEDS = (0.0025, 0.005, 0.01, 0.02)
 # Seed noise before any replicate: 0.013 to 0.019 bits of 2.0 on the shapes of `docs/decisions.md`.
 SEED_SD, SEED_SD_FACTOR = 0.007, 1.8
 _STEP = 1e-4
-USUAL_TOKENS_PER_WEIGHT = 20.0
-# Points of the mean of eight tasks that a nat is worth about 1B weights (sizer/data/accuracy.toml).
-POINTS_PER_NAT = 30.0
 _USUAL_LOSS = 3.0  # nats a token, of which the cost of bits is a share
-# Tables' large batches leave large models few steps, which the law's term of few tokens is about; a search's
-# small batches leave thousands.
-FEW_TOKENS = np.array([name == "few_tokens" for name in PARAMETERS])
-_NO_FEW_TOKENS = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -244,9 +238,9 @@ class LossModel:
     def law(self, places: Places, tokens: Floats) -> tuple[Floats, Floats]:
         """Return the law's log loss of points after a training, and its change by each constant's spread."""
         shapes = [self._features[i] for i in places]
-        columns, known = _columns(shapes, tokens), published_law()
-        constants = np.where(FEW_TOKENS, np.log(_NO_FEW_TOKENS), known.mean)
-        cost = bits_nats(shapes, tokens)
+        columns, known = columns_without_bits(shapes, tokens), of_searches(published_law())
+        constants = known.mean
+        cost = _bits_nats(shapes, tokens)
         value = np.log(loss(constants, columns) + cost)
         steps = _STEP * np.eye(len(constants))
         slopes = [
@@ -260,31 +254,9 @@ def _blocks(weights: Floats, covariance: Floats) -> Floats:
     return np.asarray(weights @ covariance @ weights.T)
 
 
-def bits_nats(shapes: Sequence[ShapeFeatures], tokens: Floats) -> Floats:
-    """Return nats a token that the bits of each shape cost after some training."""
-    per_weight = tokens / feature(shapes, "parameters")
-    bits = feature(shapes, "bits_per_weight")
-    return np.array(
-        [
-            points_lost(float(b), tokens_per_weight=float(t)) / POINTS_PER_NAT
-            for b, t in zip(bits, per_weight, strict=True)
-        ]
-    )
-
-
-def _columns(shapes: Sequence[ShapeFeatures], tokens: Floats) -> TrainedShapes:
-    """Return shapes after some training as the law's columns, without their bits."""
-    width, repeat = feature(shapes, "width"), feature(shapes, "sharing")
-    stored = feature(shapes, "depth") / repeat
-    attention, ffn = 2 * (1 + feature(shapes, "kv_ratio")), 3 * feature(shapes, "ffn_ratio")
-    return law_columns(
-        weights=stored * width**2 * (attention + ffn),
-        tokens=tokens,
-        aspect=width / stored,
-        head_dim=feature(shapes, "head_dim"),
-        ffn_ratio=ffn / attention,
-        repeat=repeat,
-    )
+def _bits_nats(shapes: Sequence[ShapeFeatures], tokens: Floats) -> Floats:
+    """Return nats a token that the bits of each shape cost after some training, by all of its weights."""
+    return bits_nats(feature(shapes, "bits_per_weight"), tokens / feature(shapes, "parameters"))
 
 
 def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
@@ -310,7 +282,7 @@ def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
     for strategy in dict.fromkeys(p.sharing for p in points):
         columns.append(OF_STRATEGY.sd * np.array([float(p.sharing == strategy) for p in points]))
         by_length.append(OF_STRATEGY.by_length)
-    costs = bits_nats(shapes, USUAL_TOKENS_PER_WEIGHT * np.exp(weights)) / _USUAL_LOSS
+    costs = _bits_nats(shapes, USUAL_TOKENS_PER_WEIGHT * np.exp(weights)) / _USUAL_LOSS
     for name in dict.fromkeys(p.format for p in points):
         is_one = np.array([float(p.format == name) for p in points])
         columns.append((OF_FORMAT + OF_BITS * float((costs * is_one).sum() / is_one.sum())) * is_one)

@@ -87,9 +87,10 @@ def test_every_device_with_rows_enough_is_within_ten_per_cent_or_named(section: 
 
 def test_what_the_page_claims() -> None:
     judged, _ = judged_rows()
-    for basis in (FITTED, SHEET):
+    # few rows are known by their data sheet only, so that all of them may be inside
+    for basis, most in ((FITTED, 0.9), (SHEET, 1.0)):
         some = [j for j in judged if j.basis == basis]
-        assert 0.7 <= sum(j.inside for j in some) / len(some) <= 0.96
+        assert 0.7 <= sum(j.inside for j in some) / len(some) <= most
     fitted = [abs(exp(j.error) - 1) for j in judged if j.basis == FITTED]
     assert median(fitted) < 0.10
 

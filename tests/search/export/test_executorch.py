@@ -22,7 +22,9 @@ from sizer.architecture import SharingStrategy
 from sizer.calibration import executorch_bench
 from sizer.calibration.executorch_models import export_request
 from sizer.errors import InvalidFile, MeasurementError
+from sizer.formats import executorch
 from sizer.formats.executorch import RECIPES, export_options
+from sizer.runtimes import runtime
 from tests.search.export.conftest import MakeStudy, tiny
 
 FORMAT = "8da4w-g32-e8"
@@ -99,6 +101,10 @@ def test_a_model_with_shared_blocks_scores_as_searched(
     found = load_finalist("s", 0, storage, format_name=FORMAT, runtime="executorch")
     done = export_executorch(found, tmp_path / "model.pte")
     assert done.file_bytes == done.predicted_bytes == done.path.stat().st_size
+    unrolled = found.architecture.unrolled()
+    stored = runtime("executorch").store(unrolled, FORMAT)
+    each_run = executorch.file_bytes(unrolled, stored, found.context_tokens).total
+    assert done.file_bytes < each_run - 20_000  # a block of 41,856 weights that runs twice is stored once
     assert json.loads(promises_path(done.path).read_text())["config"] == read_promises(done.path)["config"]
     rows = {row.quantity: row for row in verify_file(done.path).rows}
     assert {name: rows[name].agrees for name in ("file_bytes", "val_bits_per_byte", "memory_bytes")} == {

@@ -16,6 +16,7 @@ from search.training.decoder import Decoder
 from search.training.learning_rates import initialize
 from search.training.quantize import (
     check_format,
+    deployed_model,
     fake_quantized_state,
     stored_types,
 )
@@ -208,6 +209,27 @@ def test_shared_blocks_have_the_type_of_their_first_run() -> None:
     # Block 1 runs as layers 2 and 3 of the four above.
     assert types["model.layers.0.mlp.down_proj.weight"].name == "Q4_K"
     assert types["model.layers.1.mlp.down_proj.weight"].name == "Q6_K"
+
+
+def test_runs_of_a_shared_block_are_deployed_in_their_own_types() -> None:
+    sharing = LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)
+    shared = replace(ARCHITECTURE, num_layers=1, sharing=sharing)
+    assert quantize.types_differ_by_run(shared, "Q4_K_M")
+    assert not quantize.types_differ_by_run(shared, "Q8_0")
+    assert not quantize.types_differ_by_run(shared, "4bit", "mlx")  # stored once
+    model = Decoder(shared)
+    initialize(model, shared, torch.Generator().manual_seed(0))
+    each = quantize.unrolled_decoder(model)
+    tokens = torch.arange(64).view(2, 32)
+    with torch.no_grad():
+        assert torch.equal(each(tokens), model(tokens))
+    state = deployed_model(model, shared, "Q4_K_M", "llama.cpp").state_dict()
+    expected = fake_quantized_state(each.state_dict(), each.architecture, "Q4_K_M")
+    assert {name: torch.equal(tensor, expected[name]) for name, tensor in state.items()} == dict.fromkeys(
+        expected, True
+    )
+    value = "model.layers.{}.mlp.down_proj.weight"
+    assert not torch.equal(state[value.format(0)], state[value.format(1)])
 
 
 def test_state_of_a_model(weights: Tensor) -> None:

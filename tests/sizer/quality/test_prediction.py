@@ -123,7 +123,15 @@ def test_layers_of_other_kinds(name: str) -> None:
 def test_a_batch_line_has_the_same_keys() -> None:
     line = {"model": "MobileLLM-125M", "tokens": 1e12, "corpus": "Pile", "anchor": "Pythia-410M=46.6"}
     document = json.loads(json.dumps(EstimateRequest.from_json(line).run().to_dict()))["quality"]
-    assert set(document) == {"tokens", "corpus", "loss_nats", "accuracy_8", "bits_cost_points", "basis"}
+    assert set(document) == {
+        "tokens",
+        "corpus",
+        "loss_nats",
+        "accuracy_8",
+        "bits_cost_points",
+        "basis",
+        "tasks",
+    }
     assert set(document["accuracy_8"]) == {"value", "low", "high"}
     assert document["tokens"] == 10**12
     assert "quality" not in EstimateRequest.from_json({"model": "MobileLLM-125M"}).run().to_dict()
