@@ -96,10 +96,24 @@ class Measured:
     """The search at a number of trials: medians of the last, which went through the loop."""
 
     trials: int
-    proposal_ms: float
+    proposal_ms: float  # of processor time, and of the clock
+    proposal_wall_ms: float
     result_ms: float
+    result_wall_ms: float
     memory_mb: float
     database_mb: float
+
+
+Times = tuple[float, float]  # milliseconds of this process's processor time, and of the clock
+
+
+def _now_ms() -> Times:
+    return 1e3 * time.process_time(), 1e3 * time.perf_counter()
+
+
+def _since(began: Times) -> Times:
+    now = _now_ms()
+    return now[0] - began[0], now[1] - began[1]
 
 
 class Timed(Loop):
@@ -107,20 +121,20 @@ class Timed(Loop):
 
     def measure(self) -> None:
         """Begin to time."""
-        self.proposals: list[float] = []
-        self.results: list[float] = []
+        self.proposals: list[Times] = []
+        self.results: list[Times] = []
 
     def _next_task(self) -> TrainingTask | None:
-        began = time.perf_counter()
+        began = _now_ms()
         task = super()._next_task()
         if task is not None:
-            self.proposals.append(1e3 * (time.perf_counter() - began))
+            self.proposals.append(_since(began))
         return task
 
     def _ended(self, task: TrainingTask, result: ProxyResult) -> None:
-        began = time.perf_counter()
+        began = _now_ms()
         super()._ended(task, result)
-        self.results.append(1e3 * (time.perf_counter() - began))
+        self.results.append(_since(began))
 
 
 def _study(folder: Path, slots: int) -> OpenStudy:
@@ -239,8 +253,10 @@ def simulate(numbers: Sequence[int], slots: int, last: int, folder: Path) -> lis
         found.append(
             Measured(
                 trials=loop.num_asked,
-                proposal_ms=_median(loop.proposals[-last:]),
-                result_ms=_median(loop.results[-last:]),
+                proposal_ms=_median(loop.proposals[-last:], 0),
+                proposal_wall_ms=_median(loop.proposals[-last:], 1),
+                result_ms=_median(loop.results[-last:], 0),
+                result_wall_ms=_median(loop.results[-last:], 1),
                 memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 database_mb=(home / "runs" / "sizer.db").stat().st_size / 1e6,
             )
@@ -249,8 +265,8 @@ def simulate(numbers: Sequence[int], slots: int, last: int, folder: Path) -> lis
     return found
 
 
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2] if values else 0.0
+def _median(values: Sequence[Times], which: int) -> float:
+    return sorted(times[which] for times in values)[len(values) // 2] if values else 0.0
 
 
 def _quiet(progress: SearchProgress) -> None:
@@ -259,14 +275,14 @@ def _quiet(progress: SearchProgress) -> None:
 
 _PAGE = """# A search of many trials
 
-Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage, with {slots:,} slots
-whose tasks end at once with a loss by formula. Nothing is trained. Of each number of trials the last {proposed:,}
-were proposed by the loop, and {last:,} of them ended; those before were put into the database and the head's state
-in bulk, as copies of simulated trials with other widths. Medians of the last {last:,}, at a load of {load:.1f} on
-two cores; memory is the process's largest, torch included. The database is in memory (`TMPDIR=/dev/shm`): a
-disk adds its own time to each commit.
+Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage, with {slots:,}
+slots whose tasks end at once with a loss by formula. Nothing is trained. Of each number of trials the last
+were proposed by the loop, and {last:,} of them ended; those before were put into the database and the head's
+state in bulk, as copies of simulated trials with other widths. Medians of the last {last:,} in milliseconds
+of processor time, with the clock's in brackets, at a load of {load:.1f} on two cores; memory is the process's
+largest, torch included. The database is in memory (`TMPDIR=/dev/shm`): a disk adds its time to each commit.
 
-| trials | a proposal (ms) | storing a result (ms) | decisions per s | memory (MB) | database (MB) |
+| trials | a proposal, ms | storing a result, ms | decisions per s | memory, MB | database, MB |
 |---:|---:|---:|---:|---:|---:|
 {rows}
 
@@ -279,11 +295,11 @@ resume it or to report on it, holds all of its trials as objects and is not in t
 def page(found: Sequence[Measured], slots: int, last: int, load: float) -> str:
     """Return docs/scale.md."""
     rows = [
-        f"| {m.trials:,} | {m.proposal_ms:.1f} | {m.result_ms:.1f} | {_per_s(m):.0f} | {m.memory_mb:.0f} "
-        f"| {m.database_mb:.1f} |"
+        f"| {m.trials:,} | {m.proposal_ms:.1f} ({m.proposal_wall_ms:.0f}) | {m.result_ms:.1f} "
+        f"({m.result_wall_ms:.0f}) | {_per_s(m):.0f} | {m.memory_mb:.0f} | {m.database_mb:.1f} |"
         for m in found
     ]
-    return _PAGE.format(slots=slots, proposed=slots + last, last=last, load=load, rows="\n".join(rows))
+    return _PAGE.format(slots=slots, last=last, load=load, rows="\n".join(rows))
 
 
 def _per_s(measured: Measured) -> float:

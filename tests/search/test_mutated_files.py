@@ -28,7 +28,7 @@ def test_broken_files_are_refused_or_read(kind: str, count: int, root: Path) -> 
     found = json.loads(done.stdout)
     assert found["wrong"] == []
     assert found["files"] == count
-    assert 0.2 * count < found["refused"] < count
+    assert 0.2 * count < found["refused"] <= count
 
 
 def test_a_batch_lines_config_is_an_object_beside_a_model_too() -> None:
