@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sizer.errors import InvalidFile
+from sizer.errors import InvalidFile, InvalidQuantity
 from sizer.request import EstimateRequest
 from tests.search.mutated_files import KINDS
 
@@ -34,3 +34,8 @@ def test_broken_files_are_refused_or_read(kind: str, count: int, root: Path) -> 
 def test_a_batch_lines_config_is_an_object_beside_a_model_too() -> None:
     with pytest.raises(InvalidFile, match=r"config: must be an object, got \[1\]; accepted"):
         EstimateRequest.from_json({"model": "SmolLM2-135M", "config": [1]})
+
+
+def test_a_share_of_hundreds_of_digits_is_one_line() -> None:
+    with pytest.raises(InvalidQuantity, match="sparsity: must be above 0 and below 1, got a number of about"):
+        EstimateRequest.from_json({"model": "SmolLM2-135M", "sparsity": 10**400}).run()
