@@ -1,35 +1,46 @@
 """Simulate a large search: the real loop and storage with many slots, without training; write docs/scale.md.
 
-    python benchmarks/scale.py [--trials 100000] [--slots 512] [--limit-minutes 60] [--write]
+    python benchmarks/scale.py [--trials 1000 10000 30000 100000] [--slots 1000] [--last 300] [--write]
 
-A task ends at once with a loss that its size and depth give, plus noise from its number. Printed as the
-search grows: milliseconds of a proposal (from asking for a task to having it, all included) and of storing a
-result, largest resident memory and the size of the database.
+A task ends at once with a loss that its size and depth give, plus noise from its number. For each number of
+trials all but the last go into the database and the head's state in bulk, as copies of simulated ones with
+other widths; the last go through the loop. Printed: milliseconds of a proposal (from asking for a task to
+having it) and of storing a result, resident memory and the size of the database.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import random
 import resource
+import sqlite3
 import tempfile
 import time
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 
 from search.config.config import SearchConfig
+from search.run.history import Asked
 from search.run.loop import Loop
 from search.run.progress import SearchProgress
 from search.run.tasks import TrainingTask
-from search.store.results import ProxyResult, TrialStatus
-from search.store.study import create_study
+from search.store.records import proxy_to_dict, record_to_json
+from search.store.results import ProxyResult, TrialRecord, TrialStatus
+from search.store.study import OpenStudy, create_study
 from sizer.tensors import tensor_specs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "scale.md"
-_MARKS = {100, 300, 1000, 3000, *range(10_000, 100_001, 10_000)}
-_MOST_SLOTS = 512  # what a search accepts
+_TEMPLATES, _TEMPLATE_SLOTS = 150, 20  # simulated trials that are copied, and the slots that they had
+_REMEMBERED = 1000  # of the last trials, that evolution looks at
+_LARGE = 100_000  # trials asked for: the sampler of a search of many
 
 
 @dataclass(slots=True, eq=False)
@@ -82,121 +93,232 @@ def _result(task: TrainingTask) -> ProxyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The search after some trials: means over the last thousandth part."""
+    """The search at a number of trials: medians of the last, which went through the loop."""
 
     trials: int
-    proposal_ms: float
+    proposal_ms: float  # of processor time, and of the clock
+    proposal_wall_ms: float
     result_ms: float
+    result_wall_ms: float
     memory_mb: float
     database_mb: float
 
 
-def simulate(trials: int, slots: int, folder: Path, limit_s: float) -> list[Measured]:
-    """Run the loop until the trials are used up, or the time is."""
+Times = tuple[float, float]  # milliseconds of this process's processor time, and of the clock
+
+
+def _now_ms() -> Times:
+    return 1e3 * time.process_time(), 1e3 * time.perf_counter()
+
+
+def _since(began: Times) -> Times:
+    now = _now_ms()
+    return now[0] - began[0], now[1] - began[1]
+
+
+class Timed(Loop):
+    """The loop, with its two halves timed."""
+
+    def measure(self) -> None:
+        """Begin to time."""
+        self.proposals: list[Times] = []
+        self.results: list[Times] = []
+
+    def _next_task(self) -> TrainingTask | None:
+        began = _now_ms()
+        task = super()._next_task()
+        if task is not None:
+            self.proposals.append(_since(began))
+        return task
+
+    def _ended(self, task: TrainingTask, result: ProxyResult) -> None:
+        began = _now_ms()
+        super()._ended(task, result)
+        self.results.append(_since(began))
+
+
+def _study(folder: Path, slots: int) -> OpenStudy:
+    folder.mkdir()
     config = SearchConfig.build(
-        trials=trials,
-        workers=min(slots, _MOST_SLOTS),
-        steps=1000,
-        rungs=1,
-        final_seeds=1,
-        max_size_bytes=4_000_000,
+        trials=_LARGE, workers=slots, steps=1000, rungs=1, final_seeds=1, max_size_bytes=4_000_000
     )
-    storage = f"sqlite:///{folder}/runs/sizer.db"
-    study = create_study(
+    return create_study(
         config,
         name="scale",
-        storage=storage,
+        storage=f"sqlite:///{folder}/runs/sizer.db",
         settings={"dtype": "fp32", "engine": "eager"},
         corpus={"name": "none", "digest": "none"},
     )
-    executor = Simulated(slots=min(slots, _MOST_SLOTS))
-    end = time.monotonic() + limit_s
-    found: list[Measured] = []
-    proposals: list[float] = []
-    results: list[float] = []
 
-    class Timed(Loop):
-        """The loop, with its two halves timed."""
 
-        def _next_task(self) -> TrainingTask | None:
-            began = time.perf_counter()
-            task = super()._next_task()
-            if task is not None:
-                proposals.append(1e3 * (time.perf_counter() - began))
-            return task
-
-        def _ended(self, task: TrainingTask, result: ProxyResult) -> None:
-            began = time.perf_counter()
-            super()._ended(task, result)
-            results.append(1e3 * (time.perf_counter() - began))
-            if executor.ended in _MARKS:
-                found.append(_measured(executor.ended, proposals, results, folder))
-                print(found[-1], flush=True)
-
-    loop = Timed(study=study, hook=_quiet, should_stop=lambda: time.monotonic() > end)
+def _run(study: OpenStudy, slots: int, last: int, begin: Bulk | None) -> Timed:
+    """Run the loop until so many tasks have ended."""
+    executor = Simulated(slots=slots)
+    loop = Timed(study=study, hook=_quiet, should_stop=lambda: executor.ended >= last)
     loop.executor = executor
+    loop.measure()
     loop.load_state()
+    if begin is not None:
+        begin.load_into(loop)
     loop.go()
-    if not found or found[-1].trials != executor.ended:
-        found.append(_measured(executor.ended, proposals, results, folder))
+    return loop
+
+
+class Bulk:
+    """Copies of simulated trials with other widths, written without the loop."""
+
+    def __init__(self, templates: Sequence[TrialRecord], rows: Path, count: int) -> None:
+        self._templates, self._rows, self._count = templates, rows, count
+        self._documents = [json.loads(record_to_json(record)) for record in templates]
+
+    def _text(self, number: int) -> str:
+        """Return the record of trial `number` as it is stored."""
+        document = dict(self._documents[number % len(self._documents)])
+        config = dict(document["config"])
+        config["intermediate_size"] += 1 + number // len(self._documents)
+        return json.dumps({**document, "number": number, "config": config})
+
+    def write(self, database: Path) -> None:
+        """Put the trials into a study's database, with the rows that the simulated ones have."""
+        with closing(sqlite3.connect(database)) as file:
+            file.execute("ATTACH ? AS made", (str(self._rows),))
+            ids = [
+                row[0]
+                for record in self._templates
+                for row in file.execute("SELECT trial_id FROM made.trials WHERE number = ?", (record.number,))
+            ]
+            for number in range(self._count):
+                trial = number + 1
+                made = ids[number % len(ids)]
+                file.execute(
+                    "INSERT INTO trials SELECT ?, ?, study_id, state, datetime_start, datetime_complete "
+                    "FROM made.trials WHERE trial_id = ?",
+                    (trial, number, made),
+                )
+                for table, columns in _COPIED.items():
+                    file.execute(
+                        f"INSERT INTO {table} (trial_id, {columns}) SELECT ?, {columns} FROM made.{table} "
+                        "WHERE trial_id = ?",
+                        (trial, made),
+                    )
+                file.execute(
+                    "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
+                    (trial, "sizer_record", json.dumps(self._text(number))),
+                )
+            file.commit()
+
+    def load_into(self, loop: Timed) -> None:
+        """Put the trials into the head's state, as it would hold them after their results."""
+        runs = [[proxy_to_dict(run) for run in record.runs] for record in self._templates]
+        asked = _asked_of(self._rows, self._templates)
+        for number in range(self._count):
+            packed = json.dumps((self._text(number), runs[number % len(runs)])).encode()
+            loop.records._packed[number] = zlib.compress(packed, 1)
+            loop.known._first[blake2b(str(number).encode(), digest_size=16).digest()] = number
+        for number in range(max(0, self._count - _REMEMBERED), self._count):
+            place = number % len(self._templates)
+            record = replace(self._templates[place], number=number)
+            loop.history.add(record, asked[place])
+        loop.tally.trained += self._count
+        loop.num_asked = self._count
+
+
+_COPIED = {
+    "trial_params": "param_name, param_value, distribution_json",
+    "trial_system_attributes": "key, value_json",
+    "trial_values": "objective, value, value_type",
+}
+
+
+def _asked_of(rows: Path, templates: Sequence[TrialRecord]) -> list[Asked]:
+    import optuna
+
+    study = optuna.load_study(study_name="scale", storage=f"sqlite:///{rows}")
+    trials = study.get_trials(deepcopy=False)
+    return [Asked(trials[r.number].params, trials[r.number].distributions) for r in templates]
+
+
+def simulate(numbers: Sequence[int], slots: int, last: int, folder: Path) -> list[Measured]:
+    """Measure the loop at several numbers of trials."""
+    made = _run(_study(folder / "made", _TEMPLATE_SLOTS), _TEMPLATE_SLOTS, _TEMPLATES, None)
+    templates = [record for record in made.records.values() if record.proxy and record.repeats is None]
+    rows = folder / "made" / "runs" / "sizer.db"
+    found = []
+    for trials in numbers:
+        home = folder / str(trials)
+        study = _study(home, slots)
+        bulk = Bulk(templates, rows, max(0, trials - slots - last))
+        bulk.write(home / "runs" / "sizer.db")
+        loop = _run(study, slots, last, bulk)
+        found.append(
+            Measured(
+                trials=loop.num_asked,
+                proposal_ms=_median(loop.proposals[-last:], 0),
+                proposal_wall_ms=_median(loop.proposals[-last:], 1),
+                result_ms=_median(loop.results[-last:], 0),
+                result_wall_ms=_median(loop.results[-last:], 1),
+                memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                database_mb=(home / "runs" / "sizer.db").stat().st_size / 1e6,
+            )
+        )
         print(found[-1], flush=True)
     return found
 
 
-def _measured(trials: int, proposals: list[float], results: list[float], folder: Path) -> Measured:
-    last = max(50, trials // 100)
-    return Measured(
-        trials=trials,
-        proposal_ms=_median(proposals[-last:]),
-        result_ms=_median(results[-last:]),
-        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        database_mb=(folder / "runs" / "sizer.db").stat().st_size / 1e6,
-    )
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2] if values else 0.0
+def _median(values: Sequence[Times], which: int) -> float:
+    return sorted(times[which] for times in values)[len(values) // 2] if values else 0.0
 
 
 def _quiet(progress: SearchProgress) -> None:
     pass
 
 
-def page(found: list[Measured], slots: int) -> str:
+_PAGE = """# A search of many trials
+
+Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage, with {slots:,}
+slots whose tasks end at once with a loss by formula. Nothing is trained. Of each number of trials the last
+were proposed by the loop, and {last:,} of them ended; those before were put into the database and the head's
+state in bulk, as copies of simulated trials with other widths. Medians of the last {last:,} in milliseconds
+of processor time, with the clock's in brackets, at a load of {load:.1f} on two cores; memory is the process's
+largest, torch included. The database is in memory (`TMPDIR=/dev/shm`): a disk adds its time to each commit.
+
+| trials | a proposal, ms | storing a result, ms | decisions per s | memory, MB | database, MB |
+|---:|---:|---:|---:|---:|---:|
+{rows}
+
+Records are kept packed and candidates as digests; evolution looks at the last thousand scored trials. What
+grows with the number of trials: Optuna counts a study's trials whenever it adds one. Reading a study back, to
+resume it or to report on it, holds all of its trials as objects and is not in the table.
+"""
+
+
+def page(found: Sequence[Measured], slots: int, last: int, load: float) -> str:
     """Return docs/scale.md."""
     rows = [
-        f"| {m.trials:,} | {m.proposal_ms:.1f} | {m.result_ms:.1f} | {m.memory_mb:.0f} "
-        f"| {m.database_mb:.1f} |"
+        f"| {m.trials:,} | {m.proposal_ms:.1f} ({m.proposal_wall_ms:.0f}) | {m.result_ms:.1f} "
+        f"({m.result_wall_ms:.0f}) | {_per_s(m):.0f} | {m.memory_mb:.0f} | {m.database_mb:.1f} |"
         for m in found
     ]
-    return "\n".join(
-        [
-            "# A search of many trials",
-            "",
-            "Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage,",
-            f"with {slots:,} slots whose tasks end at once with a loss by formula. Nothing is trained.",
-            "Medians of the last hundredth of the trials; memory is the process's largest, torch included.",
-            "",
-            "| trials | a proposal (ms) | storing a result (ms) | memory (MB) | database (MB) |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    return _PAGE.format(slots=slots, last=last, load=load, rows="\n".join(rows))
+
+
+def _per_s(measured: Measured) -> float:
+    return 1000 / (measured.proposal_ms + measured.result_ms)
 
 
 def main() -> None:
     """Simulate and print; write the page where asked to."""
     parser = argparse.ArgumentParser(description="Simulate a large search.")
-    parser.add_argument("--trials", type=int, default=100_000)
-    parser.add_argument("--slots", type=int, default=512)
-    parser.add_argument("--limit-minutes", type=float, default=60.0)
+    parser.add_argument("--trials", type=int, nargs="+", default=[2_000, 10_000, 30_000, 100_000])
+    parser.add_argument("--slots", type=int, default=1000)
+    parser.add_argument("--last", type=int, default=300)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sizer-scale-") as folder:
-        found = simulate(given.trials, given.slots, Path(folder), 60 * given.limit_minutes)
+        found = simulate(given.trials, given.slots, given.last, Path(folder))
     if given.write:
-        PAGE.write_text(page(found, given.slots), encoding="utf-8")
+        text = page(found, given.slots, given.last, os.getloadavg()[0])
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

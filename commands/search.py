@@ -118,10 +118,12 @@ def run_command(**given: Any) -> None:
 
     from search.run import runner
     from search.run.default_proxies import with_default_proxies
-    from search.run.places import corpus_of
+    from search.run.places import corpus_of, with_a_worker_for_each_card
     from search.store.study import check_new_study
 
     request = _cluster(given["cluster"], given["threads"])
+    if request is None and "workers" not in asked and not _names_workers(given["config"]):
+        settings = with_a_worker_for_each_card(settings)
     if request is not None and (given["minutes"] is not None or given["dry_run"]):
         raise InvalidQuantity(
             "minutes, dry-run: how fast a cluster trains is not known before; accepted: --trials and --steps"
@@ -189,6 +191,13 @@ def _config(path: str | None, preset_name: str | None) -> SearchConfig:
     if path is not None:
         values |= field_values(read_toml(Path(path)), path)
     return SearchConfig.build(**values)
+
+
+def _names_workers(path: str | None) -> bool:
+    """Return True if a configuration file says how many models are trained at the same time."""
+    from search.config.reading import field_values, read_toml
+
+    return path is not None and "workers" in field_values(read_toml(Path(path)), path)
 
 
 @app.command("presets")

@@ -7,10 +7,17 @@ from collections.abc import Iterable
 _SHOWN_LETTERS = 80
 _SHOWN_DIGITS = 40
 _LISTED_LETTERS = 400
+_MESSAGE_LETTERS = 1000
 
 
 class SizerError(ValueError):
     """Bad input from outside; the message is one line naming field, value and what is accepted."""
+
+    def __str__(self) -> str:
+        """Return the message, without its middle where a value makes it longer than a terminal shows."""
+        text = super().__str__()
+        half = _MESSAGE_LETTERS // 2 - 3
+        return text if len(text) <= _MESSAGE_LETTERS else f"{text[:half]} ... {text[-half:]}"
 
 
 class InvalidQuantity(SizerError):

@@ -15,7 +15,7 @@ from enum import StrEnum, unique
 from typing import Any
 
 from sizer.architecture import Architecture, parse_enum
-from sizer.errors import InvalidQuantity
+from sizer.errors import InvalidQuantity, shown
 from sizer.formats.groups import Plain
 from sizer.model_estimate import Estimate
 from sizer.tensors import Access, Group, TensorSpec, tensor_specs
@@ -54,7 +54,7 @@ class Sparsity:
 def check_fraction(fraction: float, pattern: Pattern) -> None:
     """Raise InvalidQuantity unless that share of weights can be pruned in that pattern."""
     if not 0 < fraction < 1:
-        raise InvalidQuantity(f"sparsity: must be above 0 and below 1, got {fraction:g}")
+        raise InvalidQuantity(f"sparsity: must be above 0 and below 1, got {shown(fraction)}")
     if pattern is Pattern.TWO_OF_FOUR and fraction != 0.5:
         raise InvalidQuantity(
             f"sparsity: 2:4 prunes half of the weights, so it must be 0.5, got {fraction:g}"

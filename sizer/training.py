@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum, unique
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
-from sizer.errors import InvalidQuantity
+from sizer.errors import InvalidQuantity, shown
 from sizer.formats.bitsandbytes import NF4_DQ
 from sizer.formats.groups import parts_bytes
 from sizer.names import LORA_ALIASES
@@ -73,7 +73,7 @@ class TrainingPlan:
             if value is None and name == "lora_rank":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
-                raise InvalidQuantity(f"{name}: must be a whole number from 1 to {high}, got {value!r}")
+                raise InvalidQuantity(f"{name}: must be a whole number from 1 to {high}, got {shown(value)}")
         if self.lora_rank is None and (self.quantized or self.lora_targets):
             what = "4-bit base weights are" if self.quantized else "lora_targets is"
             raise InvalidQuantity(f"lora_rank: missing; {what} for training adapters only")

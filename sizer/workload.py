@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from sizer.errors import InvalidQuantity, UnknownName
+from sizer.errors import InvalidQuantity, UnknownName, shown
 
 CACHE_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL")
 QUANTIZED_CACHE_TYPES = CACHE_TYPES[3:]
@@ -31,13 +31,13 @@ class Workload:
             if f.type != "int":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**31:
-                raise InvalidQuantity(f"{f.name} must be a whole number from 1 to 2**31, got {value!r}")
+                raise InvalidQuantity(f"{f.name} must be a whole number from 1 to 2**31, got {shown(value)}")
         if self.cache_type not in CACHE_TYPES:
             raise UnknownName.of("cache type", self.cache_type, CACHE_TYPES)
         if self.weights_in_memory not in WEIGHTS_IN_MEMORY:
             raise UnknownName.of("weights_in_memory", str(self.weights_in_memory), WEIGHTS_IN_MEMORY)
         if self.gpu_layers is not None and (type(self.gpu_layers) is not int or self.gpu_layers < 0):
-            raise InvalidQuantity(f"gpu_layers must be a whole number from 0, got {self.gpu_layers!r}")
+            raise InvalidQuantity(f"gpu_layers must be a whole number from 0, got {shown(self.gpu_layers)}")
         if self.prompt_tokens + self.generated_tokens > self.context_tokens:
             raise InvalidQuantity(
                 f"context_tokens: prompt {self.prompt_tokens} + generated {self.generated_tokens} tokens "

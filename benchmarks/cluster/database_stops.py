@@ -18,11 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cluster.measured import add  # noqa: E402
 from benchmarks.cluster.small_search import RUN, search_folder, start_search  # noqa: E402
 from search.store.study import load_result  # noqa: E402
 from tests.postgres import Server, programs  # noqa: E402  tests and benchmarks start one the same way
 
-STEPS, WORKERS = 1500, 2
+STEPS, WORKERS = 800, 2
 Scores = list[tuple[int, int, int, float | None]]
 
 
@@ -51,7 +52,7 @@ def main() -> None:
             print(f"stop {stops} of {given.seconds:g} s: search is {_state(running)}", flush=True)
         code = running.wait()
         same = _scores("stopped", server) == undisturbed
-        print(f"{stops} stops: exit {code}; same runs: {same}")
+        add("database_stops", stops=stops, seconds=given.seconds, exit=code, same=same)
 
 
 def _start(folder: Path, server: Server, study: str) -> subprocess.Popen[bytes]:

@@ -22,10 +22,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cluster.measured import add  # noqa: E402
 from benchmarks.cluster.small_search import RUN, scores, search_folder, start_search  # noqa: E402
 from tests.search_runs import finished_runs  # noqa: E402
 
-STEPS = 1500
+STEPS = 800
 STATUS_LIMIT_S = 90.0
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         straight, broken = (search_folder(Path(folder, name), steps=STEPS) for name in ("straight", "broken"))
         assert _start(straight, "node0", *RUN, "s").wait() == 0
         print(f"undisturbed: {len(finished_runs(straight))} runs", flush=True)
-        kills = 0
+        kills, seconds = 0, 0.0
         command: tuple[str, ...] = (*RUN, "s")
         while kills < given.kills:
             before = len(finished_runs(broken))
@@ -56,13 +57,14 @@ def main() -> None:
             running.kill()
             running.wait()
             if kills == 0:
-                print(f"status says killed after {_seconds_until_killed(broken):.0f} s", flush=True)
+                seconds = _seconds_until_killed(broken)
+                print(f"status says killed after {seconds:.0f} s", flush=True)
             kills += 1
             command = ("resume", "s")
             print(f"kill {kills} on node{kills}: {len(finished_runs(broken))} runs had ended", flush=True)
         code = _start(broken, "node99", "resume", "s").wait()
         same = scores(broken) == scores(straight)
-        print(f"{kills} kills, each resumed under a new host name: exit {code}; same runs: {same}")
+        add("host_names", kills=kills, exit=code, same=same and code == 0, seconds_until_killed=seconds)
 
 
 def _start(folder: Path, host: str, *arguments: str) -> subprocess.Popen[bytes]:

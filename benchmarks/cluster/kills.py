@@ -1,10 +1,10 @@
 """Kill a worker, or the scheduler, at random moments of searches on a Dask cluster, and compare the models.
 
-    python benchmarks/cluster/kills.py [--kills 10] [--seed 0]
+    python benchmarks/cluster/kills.py [--kills 10] [--seed 0] [--scheduler]
 
 One search is trained with `--workers 2` on this machine. Then as many searches as kills are trained on a
 scheduler and two workers, one of which is killed -9 at a random moment and not replaced; each must end with
-the same runs, to the bit. Last, the scheduler is killed and the search resumed on another.
+the same runs, to the bit. With --scheduler the scheduler is killed last, and the search resumed on another.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cluster.measured import add  # noqa: E402
 from benchmarks.cluster.small_search import RUN, Scores, scores, search_folder, start_search  # noqa: E402
 from tests.dask_cluster import DaskCluster  # noqa: E402  tests and benchmarks start one the same way
 from tests.search_runs import finished_runs  # noqa: E402
 
-STEPS, WORKERS = 1000, 2
+STEPS, WORKERS = 600, 2
 
 
 def main() -> None:
@@ -35,6 +36,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scheduler", action="store_true")
     given = parser.parse_args()
     moments = random.Random(given.seed)
     with tempfile.TemporaryDirectory(prefix="sizer-kills-") as folder:
@@ -51,11 +53,10 @@ def main() -> None:
                 code = running.wait(timeout=1800)
                 runs = scores(work)
                 same += code == 0 and runs == local
-                lost = "same runs" if runs == local else f"OTHER RUNS: {runs}"
-                print(
-                    f"kill {number}: worker killed {when}; exit {code}; {len(runs)} runs, {lost}", flush=True
-                )
-        print(f"{same} of {given.kills} searches ended with the runs of the local one")
+                add("kills", victim="worker", killed=when, exit=code, runs=len(runs), same=runs == local)
+        print(f"{same} of {given.kills} searches ended with the runs of the local one", flush=True)
+        if not given.scheduler:
+            return
         work = _folder(Path(folder, "scheduler"))
         with DaskCluster(work, workers=2) as dask:
             running = _start(work, dask.address)
@@ -63,10 +64,10 @@ def main() -> None:
             code = running.wait(timeout=1800)
             port = dask.port
         error = (work / "log.txt").read_text().strip().splitlines()[-1]
-        print(f"scheduler killed {when}: exit {code}: {error}")
         with DaskCluster(work, workers=2, port=port) as dask:
-            code = _start(work, dask.address, "resume", "s").wait(timeout=1800)
-        print(f"resumed on another scheduler: exit {code}; {_same(work, local)}")
+            resumed = _start(work, dask.address, "resume", "s").wait(timeout=1800)
+        same_runs = resumed == 0 and scores(work) == local
+        add("kills", victim="scheduler", killed=when, exit=code, error=error, resumed=resumed, same=same_runs)
 
 
 def _folder(path: Path) -> Path:
@@ -99,10 +100,6 @@ def _kill_after(
         return "after the search had ended"
     victim.send_signal(signal.SIGKILL)
     return f"{seconds:.1f} s after {len(finished_runs(folder))} runs had ended"
-
-
-def _same(folder: Path, local: Scores) -> str:
-    return "same runs" if scores(folder) == local else f"OTHER RUNS: {scores(folder)}"
 
 
 if __name__ == "__main__":

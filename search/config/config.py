@@ -243,7 +243,7 @@ class Training:
         whole(0, 32),
         before=0,
     )
-    workers: int = setting(1, "models trained at the same time, each on its own cores", whole(1, 512))
+    workers: int = setting(1, "models trained at the same time, each on its own cores", whole(1, 4096))
     train_on: str = setting(
         "cpu",
         '`"cpu"`, `"cuda"` or `"mps"`: the last two train by autograd in bfloat16, compiled by torch for '

@@ -10,7 +10,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -22,6 +23,7 @@ import torch
 from search.run.tasks import StepHook, TrainingTask
 from search.store.results import ProxyResult, TrialStatus
 from search.text.corpora import TextInTokens
+from search.training.accelerator import VISIBLE_CARDS
 from search.training.score import train_proxy
 from search.training.training_run import StepReport
 from sizer.errors import SizerError, StudyError
@@ -71,6 +73,7 @@ class _Worker:
     process: BaseProcess
     link: Connection
     cores: tuple[int, ...]
+    card: str | None
     task: TrainingTask | None = None
 
 
@@ -84,12 +87,16 @@ class WorkerPool:
         *,
         on_step: StepHook,
         should_stop: Callable[[], bool],
+        cards: Sequence[str] = (),
     ) -> None:
         self._load, self._on_step, self._should_stop = load, on_step, should_stop
         self._context = get_context("spawn")
         self._stop = self._context.Event()
         self._deaths: dict[tuple[int, int, int], int] = {}
-        self._workers = [self._worker(cores) for cores in divided(available_cores(), workers)]
+        self._workers = [
+            self._worker(cores, cards[slot % len(cards)] if cards else None)
+            for slot, cores in enumerate(divided(available_cores(), workers))
+        ]
 
     @property
     def free(self) -> int:
@@ -151,18 +158,19 @@ class WorkerPool:
                 f"workers: the process that trained trial {task.number} died {_DEATHS} times (exit "
                 f"{worker.process.exitcode}; perhaps out of memory); accepted: fewer --workers, then resume"
             )
-        fresh = self._worker(worker.cores)
+        fresh = self._worker(worker.cores, worker.card)
         worker.process, worker.link = fresh.process, fresh.link
         self._send(worker, task)
 
-    def _worker(self, cores: tuple[int, ...]) -> _Worker:
+    def _worker(self, cores: tuple[int, ...], card: str | None) -> _Worker:
         here, there = self._context.Pipe()
         process = self._context.Process(
             target=_work, args=(there, self._load, cores, self._stop, os.getpid()), daemon=True
         )
-        process.start()
+        with _only_card(card):
+            process.start()
         there.close()
-        return _Worker(process, here, cores)
+        return _Worker(process, here, cores, card)
 
     def close(self) -> None:
         """End the workers."""
@@ -172,6 +180,21 @@ class WorkerPool:
             worker.process.join(timeout=30)
             if worker.process.is_alive():
                 worker.process.kill()
+
+
+@contextmanager
+def _only_card(card: str | None) -> Iterator[None]:
+    """Let a process that is started meanwhile see one card: torch looks when it starts."""
+    before = os.environ.get(VISIBLE_CARDS)
+    if card is not None:
+        os.environ[VISIBLE_CARDS] = card
+    try:
+        yield
+    finally:
+        if card is not None:
+            os.environ.pop(VISIBLE_CARDS)
+            if before is not None:
+                os.environ[VISIBLE_CARDS] = before
 
 
 def available_cores() -> tuple[int, ...]:

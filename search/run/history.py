@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 
 from search.config.config import SearchConfig
 from search.quality.features import law_row
-from search.space.sampling import FinishedTrial, needs_trials
+from search.space.sampling import FinishedTrial, latest_scored, needs_trials
 from search.store.objective_values import objective_values
 from search.store.results import TrialRecord
 
@@ -33,6 +33,7 @@ class History:
         self._finished: dict[int, FinishedTrial] = {}
         self._ordered: list[FinishedTrial] = []
         self._end = 0  # the number up to which they are in order
+        self._latest = latest_scored(config)
 
     def add(self, record: TrialRecord, asked: Asked) -> None:
         """Take in a trial that has finished."""
@@ -57,6 +58,8 @@ class History:
             if finished in self._finished:
                 self._ordered.append(self._finished.pop(finished))
         self._end = max(self._end, number)
+        if self._latest is not None and len(self._ordered) > 2 * self._latest:
+            self._ordered = [one for one in self._ordered if one.trial is not None][-self._latest :]
         return self._ordered
 
 

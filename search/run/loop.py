@@ -17,6 +17,7 @@ from search.config.axes import Suggestion
 from search.config.config import SearchConfig
 from search.run.history import Asked, History, Tally
 from search.run.progress import InTraining, ProgressHook, SearchProgress
+from search.run.record_shelf import KnownCandidates, RecordShelf
 from search.run.tasks import Executor, TrainingTask
 from search.schedule.plan import (
     PlannedRun,
@@ -64,8 +65,8 @@ class Loop:
     hook: ProgressHook
     should_stop: Callable[[], bool]
     executor: Executor = field(init=False)
-    records: dict[int, TrialRecord] = field(default_factory=dict)
-    known: dict[Candidate, int] = field(default_factory=dict)  # trials that trained or are training it
+    records: RecordShelf = field(default_factory=RecordShelf)
+    known: KnownCandidates = field(default_factory=KnownCandidates)
     in_first_rung: dict[int, tuple[Candidate, tuple[Estimate, ...]]] = field(default_factory=dict)
     orphaned_trials: list[optuna.Trial] = field(default_factory=list)
     running: dict[PlannedRun, TrainingTask] = field(default_factory=dict)
@@ -188,13 +189,14 @@ class Loop:
         candidate, sized = resolved.candidate, deployments(resolved.candidate, config)
         self.asked[number] = asked
         broken = (resolved.reason,) if resolved.reason else violations(sized, config)
-        if broken or self.known.get(candidate, number) != number:
-            repeats = None if broken else self.known[candidate]
+        first = None if broken else self.known.trial_of(candidate)
+        if broken or first not in (None, number):
+            repeats = first
             self._finish(trial_record(number, candidate, sized, config, broken=broken, repeats=repeats))
             self.misses += 1
             return None
         self.misses = 0
-        self.known[candidate] = number
+        self.known.add(candidate, number)
         self.in_first_rung[number] = (candidate, sized)
         return self.task(PlannedRun(number, 0, 0), candidate)
 
@@ -270,19 +272,20 @@ class Loop:
         result = replace(result, rung=task.rung)
         if key.rung == 0 and key.seed == 0:
             candidate, sized = self.in_first_rung.pop(task.number)
-            self._finish(
+            record = self._finish(
                 trial_record(task.number, candidate, sized, self.config, proxy=result, scaled=task.scaled)
             )
         else:
             self.study.tell_run(task.number, result)
-            record = self.records[task.number]
-            runs = (*record.runs, result)
-            self.records[task.number] = replace(record, runs=runs, proxy=combined(runs))
-            self.tally.changed(self.records[task.number], self.records.values())
+            stored = self.records[task.number]
+            runs = (*stored.runs, result)
+            record = replace(stored, runs=runs, proxy=combined(runs))
+            self.records[task.number] = record
+            self.tally.changed(record, self.records.values())
             if self.current is not None:  # what is next depends on all of its runs
                 left = tuple(run for run in self.current.missing if run != key)
                 self.current = self.current._replace(missing=left) if left else None
-        self.done_steps += self._steps_added(self.records[task.number].runs, result)
+        self.done_steps += self._steps_added(record.runs, result)
         if task.checkpoint is not None and task.rung == final_rung(self.config):
             if self.config.training.keep_finalists and result.status is TrialStatus.COMPLETE:
                 # A full disk kept no checkpoint, or keeps no weights: they are lost, their score is not.
@@ -297,16 +300,19 @@ class Loop:
         aside = run.aside_tokens // (self.config.training.batch_size * self.config.training.seq_len)
         return max(0, run.steps - max(before, default=0)) + aside
 
-    def _finish(self, record: TrialRecord) -> None:
+    def _finish(self, record: TrialRecord) -> TrialRecord:
+        """Store a trial that has ended; return its record with its runs."""
         self.study.tell(record)
         runs = (record.proxy,) if record.proxy and record.repeats is None else ()
-        self.records[record.number] = replace(record, runs=runs)
-        self.tally.count(self.records[record.number])
+        finished = replace(record, runs=runs)
+        self.records[record.number] = finished
+        self.tally.count(finished)
         self._remember(self.asked.pop(record.number), record)
+        return finished
 
     def _remember(self, asked: Asked, record: TrialRecord) -> None:
         if record.repeats is None and not record.violations:
-            self.known.setdefault(record.candidate, record.number)
+            self.known.add(record.candidate, record.number)
         self.history.add(record, asked)
 
     def tidy(self, cohort: tuple[int, ...]) -> None:

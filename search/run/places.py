@@ -18,6 +18,7 @@ from search.store.folders import runs_folder
 from search.store.study import OpenStudy
 from search.text.corpora import Corpora, load_corpora
 from search.text.corpus import Corpus
+from search.training.accelerator import cards
 from search.training.conditions import check_engine
 from search.training.train_step import ProductPrecision
 from search.training.training_run import TrainConfig, backend_of
@@ -80,7 +81,14 @@ class Here:
             partial(load_same, corpus_of(study.config, study.storage), corpus.digest),
             on_step=on_step,
             should_stop=should_stop,
+            cards=cards(study.config.training.train_on),
         )
+
+
+def with_a_worker_for_each_card(config: SearchConfig) -> SearchConfig:
+    """Return the search with as many workers as this machine has cards, where it trains on more than one."""
+    found = len(cards(config.training.train_on))
+    return config.changed(workers=found) if found > 1 else config
 
 
 @contextmanager

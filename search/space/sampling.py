@@ -85,6 +85,11 @@ def needs_trials(config: SearchConfig) -> bool:
     return sampler_of(config) in ("tpe", "gp", "nsga2")
 
 
+def latest_scored(config: SearchConfig) -> int | None:
+    """Return how many of the last scored trials a search's sampler looks at; None for all."""
+    return _LATEST if sampler_of(config) == "nsga2" else None
+
+
 def next_params(
     config: SearchConfig, number: int, finished: Sequence[FinishedTrial], fits: Callable[[Candidate], bool]
 ) -> dict[str, Any]:

@@ -104,6 +104,18 @@ def storage_errors(storage: str) -> Iterator[None]:
         raise StudyError(f"storage: {shown!r} needs a database driver that is not installed") from error
 
 
+def study_names(opened: BaseStorage, storage: str) -> list[str]:
+    """Return the names of a storage's studies; StudyError where one is damaged: Optuna reads all."""
+    try:
+        return optuna.get_all_study_names(opened)
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StudyError(
+            f"storage: {without_password(storage)!r} holds a damaged study: {reason}; accepted: a storage "
+            "whose studies Optuna can read"
+        ) from None
+
+
 def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK)
 

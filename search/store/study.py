@@ -32,7 +32,7 @@ from search.store.patience import patiently
 from search.store.process import this_process
 from search.store.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
 from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
-from search.store.storage import default_storage, open_storage, storage_errors
+from search.store.storage import default_storage, open_storage, storage_errors, study_names
 from search.store.versions import versions
 from sizer.errors import InvalidFile, SizerError, StudyError
 
@@ -49,7 +49,7 @@ def list_studies(storage: str) -> tuple[str, ...]:
     """List the names of the studies in a storage, sorted; StudyError if there is no such storage."""
     opened = open_storage(storage, create=False, write=False)
     with storage_errors(storage):
-        return tuple(sorted(optuna.get_all_study_names(opened)))
+        return tuple(sorted(study_names(opened, storage)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +135,9 @@ class OpenStudy:
                 user_attrs={_OWNER: this_process()},
                 system_attrs={"fixed_params": params},
             )
-            return optuna.Trial(
-                study, self._storage.create_new_trial(study._study_id, template_trial=template)
-            )
+            # not through Optuna's cache, which keeps it for ever: it is needed to ask for parameters only
+            storage = getattr(self._storage, "_backend", self._storage) if distributions else self._storage
+            return optuna.Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
         if stored.state is TrialState.WAITING:  # queued by an earlier version of this program
             self._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
         return self._take_over(stored._trial_id)
@@ -260,7 +260,7 @@ def create_study(
     opened = open_storage(storage, create=True, write=True)
     with storage_errors(storage), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        known = set(optuna.get_all_study_names(opened))
+        known = set(study_names(opened, storage))
         chosen = name or next(f"search-{i}" for i in range(1, len(known) + 2) if f"search-{i}" not in known)
         try:
             study = optuna.create_study(
@@ -282,7 +282,7 @@ def check_new_study(name: str | None, storage: str) -> None:
         check_new_name(name)
     opened = open_storage(storage, create=True, write=True)
     with storage_errors(storage):
-        if name is not None and name in optuna.get_all_study_names(opened):
+        if name is not None and name in study_names(opened, storage):
             raise _taken(name)
 
 
@@ -296,13 +296,15 @@ def open_study(name: str, storage: str, *, write: bool = False) -> OpenStudy:
     """Open an existing study to read it, or to `write` to it; StudyError lists the studies there are."""
     opened = open_storage(storage, create=False, write=write)
     with storage_errors(storage):
-        names = sorted(optuna.get_all_study_names(opened))
+        names = sorted(study_names(opened, storage))
         if name not in names:
             listed = ", ".join(names) or "none"
             shown = without_password(storage)
             raise StudyError(f"study: {name!r} does not exist in {shown}; there are: {listed}")
         study = optuna.load_study(study_name=name, storage=opened)
-        if _CONFIG not in study.user_attrs:
+        with _damage(name):
+            is_ours = _CONFIG in study.user_attrs
+        if not is_ours:
             raise StudyError(
                 f"study: {name!r} was not made by sizer; accepted: a study of `sizer search run`"
             )

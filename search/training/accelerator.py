@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from sizer.errors import InvalidQuantity, UnknownName
 
 PROCESSOR = "cpu"
 TRAIN_ON = (PROCESSOR, "cuda", "mps")
+# Cards that CUDA shows a process; read when torch starts.
+VISIBLE_CARDS = "CUDA_VISIBLE_DEVICES"
 
 
 def training_device(name: str) -> torch.device:
@@ -31,6 +35,15 @@ def available() -> tuple[str, ...]:
     if torch.backends.mps.is_available():
         here.append("mps")
     return tuple(here)
+
+
+def cards(name: str) -> tuple[str, ...]:
+    """Return this machine's cards as CUDA_VISIBLE_DEVICES names them; none where training is not on CUDA."""
+    if name != "cuda" or not torch.cuda.is_available():
+        return ()
+    visible = os.environ.get(VISIBLE_CARDS, "")
+    named = tuple(card for card in visible.split(",") if card)
+    return named or tuple(str(number) for number in range(torch.cuda.device_count()))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

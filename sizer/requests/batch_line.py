@@ -25,7 +25,12 @@ def request_keys(line: object, accepted: Iterable[str]) -> dict[str, Any]:
     if unknown := sorted(set(line) - set(accepted)):
         raise InvalidFile(f"{unknown[0]}: unknown key; accepted: {names}")
     given = {key: value for key, value in line.items() if value is not None}
-    if not (isinstance(given.get("config"), Mapping) or isinstance(given.get("model"), str)):
+    if "config" in given and not isinstance(given["config"], Mapping):
+        accepted_config = "an object of config.json keys"
+        raise InvalidFile(
+            f"config: must be an object, got {shown(given['config'])}; accepted: {accepted_config}"
+        )
+    if not ("config" in given or isinstance(given.get("model"), str)):
         raise InvalidFile("config: missing; accepted: an object of config.json keys, or a model's name")
     if "sharing" in given:
         from sizer.families.config_keys import sharing_from_config

@@ -13,15 +13,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.config.config import SearchConfig
 from search.run import executors
 from search.run.executors import InProcess, WorkerPool, divided
-from search.run.places import load_same
+from search.run.places import load_same, with_a_worker_for_each_card
 from search.run.tasks import TrainingTask
 from search.store.results import Candidate, ProxyResult, TrialStatus
-from search.text.corpus import load_corpus
+from search.text.corpus import Corpus, load_corpus
+from search.training import accelerator
+from search.training.accelerator import VISIBLE_CARDS
 from search.training.train_step import ProductPrecision
 from search.training.training_run import StepReport, TrainConfig
 from sizer.errors import StudyError
@@ -99,6 +103,45 @@ def test_workers_train_as_this_process_does(text: str, tmp_path: Path) -> None:
         # sums are divided among other numbers of threads
         assert results[number].val_bits_per_byte == pytest.approx(alone.val_bits_per_byte, abs=0.02)
         assert results[number].steps == alone.steps == 30
+
+
+def _note_card(folder: Path) -> Corpus:
+    """What a worker loads first: here it notes the cards that it sees, and ends."""
+    (folder / str(os.getpid())).write_text(os.environ.get(VISIBLE_CARDS, "all"), encoding="utf-8")
+    raise StudyError("noted")
+
+
+@pytest.mark.parametrize(
+    ("cards", "seen"), [(("3", "GPU-7"), ["3", "3", "GPU-7"]), ((), ["0,1", "0,1", "0,1"])]
+)
+def test_workers_take_the_cards_in_turn_before_torch_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cards: tuple[str, ...], seen: list[str]
+) -> None:
+    monkeypatch.setenv(VISIBLE_CARDS, "0,1")
+    pool = WorkerPool(
+        3,
+        partial(_note_card, tmp_path),
+        on_step=lambda task, step: None,
+        should_stop=lambda: False,
+        cards=cards,
+    )
+    for worker in pool._workers:
+        worker.process.join(timeout=120)
+    pool.close()
+    assert sorted(path.read_text(encoding="utf-8") for path in tmp_path.iterdir()) == seen
+    assert os.environ[VISIBLE_CARDS] == "0,1"
+
+
+def test_a_search_on_cards_has_a_worker_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cards, here = SearchConfig.build(train_on="cuda"), SearchConfig.build()
+    assert with_a_worker_for_each_card(on_cards) == on_cards  # this machine's torch drives none
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv(VISIBLE_CARDS, raising=False)
+    assert with_a_worker_for_each_card(on_cards).training.workers == 4
+    assert with_a_worker_for_each_card(here) == here
+    monkeypatch.setenv(VISIBLE_CARDS, "2,5")
+    assert accelerator.cards("cuda") == ("2", "5")
 
 
 @pytest.mark.slow

@@ -240,7 +240,12 @@ KINDS: dict[str, Callable[[Path], tuple[Files, str]]] = {
 }
 
 
-def _bound_memory() -> None:
+def in_memory() -> Path | None:
+    """Return a folder in memory, None where there is none: some disks are slow to write small files."""
+    return _IN_MEMORY if _IN_MEMORY.is_dir() else None
+
+
+def bound_memory() -> None:
     """Allow the process so many bytes more than it has now; beyond them Python raises MemoryError."""
     statm = Path("/proc/self/statm")
     if statm.exists():
@@ -252,13 +257,13 @@ def _estimate(path: Path) -> None:
     EstimateRequest(model=str(path), max_memory="1GB").run().to_dict()
 
 
-def _read(read: Callable[[Path], object], file: Path) -> tuple[bool, list[str]]:
+def read(reader: Callable[[Path], object], file: Path) -> tuple[bool, list[str]]:
     """Whether a file was refused, and what happened beside a result or one clear SizerError in time."""
     start = process_time()
     told = ""
     wrong = []
     try:
-        read(file)
+        reader(file)
     except SizerError as error:
         told = str(error)
     except Exception as error:  # whatever else comes out is what is looked for
@@ -274,11 +279,10 @@ def fuzz(kind: str, count: int, seed: int) -> dict[str, Any]:
     """Read that many broken files of a kind; the first 20 wrong ones with their bytes in hexadecimal."""
     wrong: list[dict[str, Any]] = []
     refused = 0
-    # memory where there is such a folder: twenty thousand small files are slow to write on some disks
-    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as name:
+    with tempfile.TemporaryDirectory(dir=in_memory()) as name:
         folder = Path(name)
         make, to_read = KINDS[kind](folder)
-        _bound_memory()
+        bound_memory()
         written: dict[str, bytes] = {}
         for number in range(count):
             files = make(Random(f"{kind} {seed} {number}"))
@@ -286,13 +290,13 @@ def fuzz(kind: str, count: int, seed: int) -> dict[str, Any]:
                 if written.get(file) != content:
                     (folder / file).write_bytes(content)
             written = files
-            was_refused, problems = _read(lambda path: inspect_file(path).to_dict(), folder / to_read)
+            was_refused, problems = read(lambda path: inspect_file(path).to_dict(), folder / to_read)
             if kind in ("gguf", "split"):  # the others' architecture is that of config.json
-                problems += _read(lambda path: read_model(str(path)), folder / to_read)[1]
+                problems += read(lambda path: read_model(str(path)), folder / to_read)[1]
             if kind in ("gguf", "split", "unread"):
-                problems += _read(_estimate, folder / to_read)[1]
+                problems += read(_estimate, folder / to_read)[1]
             if kind == "projector":
-                problems += _read(projector_memory, folder / to_read)[1]
+                problems += read(projector_memory, folder / to_read)[1]
             refused += was_refused
             if problems and len(wrong) < 20:
                 wrong.append({"number": number, "problems": problems, "bytes": files[to_read][:4000].hex()})

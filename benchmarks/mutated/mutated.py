@@ -1,0 +1,96 @@
+"""Read fifty thousand broken files of every kind, and write what became of them to docs/mutated.md.
+
+    python benchmarks/mutated/mutated.py [--seed 1] [--share 1.0] [--write]
+
+Each kind is read in a process of its own that may take 200 MB more than before its first file; a file must
+give a result or one clear error within a second of processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "mutated.md"
+MODELS, OTHERS = "tests.sizer.readers.fuzzing", "tests.search.mutated_files"
+# Kind: the module that breaks and reads its files, and how many.
+COUNTS = {
+    "config": (MODELS, 6000),
+    "gguf": (MODELS, 6000),
+    "safetensors": (MODELS, 5000),
+    "index": (MODELS, 3000),
+    "packed": (MODELS, 3000),
+    "adapter": (MODELS, 3000),
+    "adapter config": (MODELS, 3000),
+    "split": (MODELS, 3000),
+    "unread": (MODELS, 3000),
+    "search TOML": (OTHERS, 4000),
+    "devices TOML": (OTHERS, 1500),
+    "device file": (OTHERS, 2000),
+    "llama-bench": (OTHERS, 2500),
+    "batch line": (OTHERS, 2500),
+    "shape code": (OTHERS, 1000),
+    "stored attributes": (OTHERS, 1000),
+    "checkpoint": (OTHERS, 1500),
+}
+
+
+def read_kind(kind: str, share: float, seed: int) -> dict[str, Any]:
+    """Read the broken files of one kind in a separate process."""
+    module, count = COUNTS[kind]
+    command = [sys.executable, "-m", module, kind, str(max(1, round(share * count))), str(seed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def page(found: dict[str, dict[str, Any]], seed: int) -> str:
+    """Return docs/mutated.md."""
+    rows = [
+        f"| {kind} | {result['files']:,} | {result['refused']:,} | {len(result['wrong'])} |"
+        for kind, result in found.items()
+    ]
+    total = sum(result["files"] for result in found.values())
+    refused = sum(result["refused"] for result in found.values())
+    wrong = sum(len(result["wrong"]) for result in found.values())
+    return "\n".join(
+        [
+            "# Broken files",
+            "",
+            f"Written by `python benchmarks/mutated/mutated.py --seed {seed} --write`: valid files with",
+            "numbers, keys, values or bytes changed by a program that knows their layout. Wrong is whatever",
+            "is neither a result nor one clear error of at most 1,000 letters, within a second of processor",
+            "time and 200 MB.",
+            "",
+            "| what is read | files | refused | wrong |",
+            "|---|---:|---:|---:|",
+            *rows,
+            f"| all | {total:,} | {refused:,} | {wrong} |",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Read every kind and print what became of its files; write the page where asked to."""
+    parser = argparse.ArgumentParser(description="Read broken files of every kind.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    found = {}
+    for kind in COUNTS:
+        found[kind] = read_kind(kind, given.share, given.seed)
+        print(kind, json.dumps(found[kind])[:1000], flush=True)
+    if given.write:
+        PAGE.write_text(page(found, given.seed), encoding="utf-8")
+    sys.exit(any(result["wrong"] for result in found.values()))
+
+
+if __name__ == "__main__":
+    main()
