@@ -164,7 +164,8 @@ def _cluster(where: str | None, threads: int | None = None) -> ClusterRequest | 
 def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
     """Print a forecast on stderr; with a time limit, return the search that fits into it."""
     from reports.text.wording import scales_text
-    from search.run.forecast import forecast, step_seconds, within
+    from search.run.forecast import checkpoint_bytes, forecast, step_seconds, within
+    from sizer.units import format_bytes
 
     if minutes is not None and not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
@@ -174,7 +175,8 @@ def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: boo
     expected = forecast(settings, step_s)
     if text := scales_text(settings.training.proxy_width_scale, settings.training.proxy_vocab_size):
         notice(f"proxies {text} are trained instead of the models")
-    notice(f"forecast: {expected.text()}")
+    disk = format_bytes(checkpoint_bytes(settings))
+    notice(f"forecast: {expected.text()}, up to {disk} of checkpoints")
     return settings
 
 

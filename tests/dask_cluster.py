@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 class DaskCluster:
     """A scheduler on a free port, and workers of one thread each without a process that restarts them."""
 
-    def __init__(self, folder: Path, *, workers: int, port: int | None = None) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, *, workers: int, port: int | None = None, preload: Path | None = None
+    ) -> None:
+        self._folder, self._preload = folder, preload
         if port is None:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
@@ -31,7 +33,9 @@ class DaskCluster:
 
     def add_worker(self) -> subprocess.Popen[bytes]:
         """Start one more worker."""
-        options = ("--nthreads", "1", "--no-nanny", "--memory-limit", "0", "--death-timeout", "60")
+        options = ["--nthreads", "1", "--no-nanny", "--memory-limit", "0", "--death-timeout", "60"]
+        if self._preload is not None:  # a program that the worker runs first
+            options += ["--preload", str(self._preload)]
         return self._start("worker", self.address, "--local-directory", str(self._folder), *options)
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:

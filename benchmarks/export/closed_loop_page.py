@@ -54,6 +54,7 @@ def page(results: Sequence[Mapping[str, Any]], *, profile: str | None, cores: in
             doubt=f", which it marks as not to be trusted ({doubt})" if doubt else "",
         )
         counted, shown = _EXACT | _MEMORY | _SPEED, _SHOWN
+    ranges = "5 % or 5 MiB" if profile is None else "80 %; memory: 5 % or 5 MiB"
     loads = [result["load"] for result in results]
     lines = [
         _HEAD.format(
@@ -77,7 +78,7 @@ def page(results: Sequence[Mapping[str, Any]], *, profile: str | None, cores: in
         "",
         "## Memory" if profile is None else "## Memory and speed",
         "",
-        "Measured, and in brackets predicted with its range (80 %; memory: 5 % or 5 MiB); bold if outside.",
+        f"Measured, and in brackets predicted with its range ({ranges}); bold if outside.",
         "",
         f"| model | format | {' | '.join(title for title, *_ in shown.values())} |",
         f"|---|---|{'---|' * len(shown)}",
@@ -109,7 +110,7 @@ def _exact_line(result: Mapping[str, Any]) -> str:
     score, model = _rows(result)["val_bits_per_byte"], result["model"]
     cells = (
         result["architecture"]["name"],
-        f"{model['tokenizer']}, {model['sharing']}",
+        f"{model['tokenizer']}, {result['architecture']['sharing']['strategy']}",
         model["format"],
         f"{result['study_file_bytes']:,}",
         f"{result['export']['file_bytes']:,}",

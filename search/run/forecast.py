@@ -71,6 +71,21 @@ def forecast(config: SearchConfig, step_s: float) -> Forecast:
     )
 
 
+# Of float32 weights and their two moments.
+_CHECKPOINT_BYTES = 12
+
+
+def checkpoint_bytes(config: SearchConfig) -> int:
+    """Return the most bytes of checkpoints at a time: of all models until the first rung's best are chosen.
+
+    Without later rungs each is removed when its run ends.
+    """
+    shapes = _architectures(config)
+    parameters = sum(count_parameters(tensor_specs(shape)).total for shape in shapes) / len(shapes)
+    models = config.training.trials if len(rung_steps(config)) > 1 else config.training.workers
+    return round(models * parameters * _CHECKPOINT_BYTES)
+
+
 def within(config: SearchConfig, seconds: float, step_s: float, *, keep_trials: bool) -> SearchConfig:
     """Return the search that fits into a time: as many models as fit, or fewer steps if those are too few.
 

@@ -48,6 +48,7 @@ COMPILE_FROM_STEPS = 5000  # of a run on CUDA; shorter ones end before it has pa
 REPORT_EVERY = 10  # steps between reads of the loss: reading it waits for the step to end
 SAVE_EVERY_S = 30.0  # seconds between checkpoints of a run that has a place to keep them
 SAVING_SHARE = 0.05  # of its time that a run spends on checkpoints, at most: large ones are rarer
+_DISK_BYTES_PER_S = 1e8  # at which a run's first checkpoint is expected to be written
 
 # A run has diverged if its loss (mean since the last report, nats per token) is this far above the first
 # step's or the lowest it had: a collapsed model sits at the entropy of single tokens, below the start.
@@ -164,13 +165,14 @@ class TrainingRun:
         self.config = config
         self.step = 0
         self.trained_s = 0.0  # of the steps of this process
-        self._saving_s = 0.0  # that the last checkpoint took
         self.restarts = 0  # earlier runs that diverged
         self.device = training_device(config.train_on)
         self.model = Decoder(architecture)
         # drawn on the CPU, so that a seed gives the same weights on every device
         initialize(self.model, architecture, torch.Generator().manual_seed(config.seed))
         self.model.to(self.device)
+        # that the last checkpoint took, or the first will: float32 weights with two moments
+        self._saving_s = 12 * sum(p.numel() for p in self.model.parameters()) / _DISK_BYTES_PER_S
         self._batches = corpus.train_batches(config.seed, config.batch_size, config.seq_len)
         self._watch = _Divergence()
         self.dtype = precision_of(config).dtype

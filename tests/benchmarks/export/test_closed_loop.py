@@ -27,7 +27,7 @@ def result(**changed: Any) -> dict[str, Any]:
     keys = ("predicted", "low", "high", "measured", "agrees")
     return {
         "model": {"format": "Q4_0", "max_size_bytes": 400_000, "tokenizer": "byte", "sharing": "none"},
-        "architecture": {"name": "2x128"},
+        "architecture": {"name": "2x128", "sharing": {"strategy": "none"}},
         "study_file_bytes": 1000,
         "export": {"file_bytes": 1000},
         "rows": [{"quantity": name, **dict(zip(keys, values, strict=True))} for name, values in rows.items()],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.config.config import SearchConfig
-from search.run.forecast import _most, forecast, small_enough, step_seconds, within
+from search.run.forecast import _most, checkpoint_bytes, forecast, small_enough, step_seconds, within
 from sizer.errors import InvalidQuantity, NoFit
 from sizer.shapes.near_count import architecture_near
 from sizer.tensors import count_parameters, tensor_specs
@@ -78,3 +78,13 @@ def test_a_large_model_is_timed_by_its_first_layers() -> None:
     assert (few.hidden_size, few.intermediate_size) == (large.hidden_size, large.intermediate_size)
     small = architecture_near(5_000_000)
     assert small_enough(small) == (small, 1.0)
+
+
+def test_checkpoints_of_all_models_are_kept_until_the_best_are_chosen() -> None:
+    tiny = SearchConfig.build(
+        max_size_bytes=150_000, trials=10, workers=2, steps=900, lowest_rung_steps=100, eta=3.0
+    )
+    rungs, alone = checkpoint_bytes(tiny), checkpoint_bytes(tiny.changed(rungs=1))
+    assert rungs == pytest.approx(5 * alone, rel=0.01)  # 10 models, or 2 in training
+    # models that fill a share of 150 kB have 50,000 to 400,000 parameters, of 12 bytes each
+    assert 10 * 12 * 50_000 < rungs < 10 * 12 * 400_000
