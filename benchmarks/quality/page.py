@@ -28,6 +28,7 @@ from sizer.quality.bits import points_lost
 from sizer.quality.constants import published_law
 from sizer.quality.law import loss, shapes
 from sizer.quality.posterior import fit_law
+from sizer.quality.prediction import ACCURACY_Z
 from tests.published_facts import csv_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,8 +222,8 @@ def _tasks() -> str:
                 task,
                 str(len(away)),
                 f"{np.sqrt((away**2).mean()):.2f}",
-                f"+-{_Z_80 * sd.mean():.1f}",
-                f"{100 * np.mean(np.abs(away) <= _Z_80 * sd):.0f} %",
+                f"+-{ACCURACY_Z * sd.mean():.1f}",
+                f"{100 * np.mean(np.abs(away) <= ACCURACY_Z * sd):.0f} %",
             )
         )
     return _table(("task", "models", "error, points", "mean range", "inside"), rows)
@@ -268,7 +269,7 @@ def families_left_out() -> tuple[str, str]:
                 value = curve.accuracy(float(x) - gain.nats)
                 sd = float(np.hypot(curve.slope(float(x) - gain.nats) * gain.sd, curve.scatter(m.weights)))
                 errors[kind].append((value - m.accuracy, sd))
-                cells.append(f"{value:.1f} ({value - _Z_80 * sd:.1f} to {value + _Z_80 * sd:.1f})")
+                cells.append(f"{value:.1f} ({value - ACCURACY_Z * sd:.1f} to {value + ACCURACY_Z * sd:.1f})")
             rows.append(cells)
     summary = []
     for kind, name in (("none", "neither"), ("corpus", "corpus"), ("anchor", "anchor")):
@@ -278,8 +279,8 @@ def families_left_out() -> tuple[str, str]:
                 name,
                 str(len(away)),
                 f"{np.sqrt((away**2).mean()):.2f}",
-                f"+-{_Z_80 * sd.mean():.1f}",
-                f"{100 * np.mean(np.abs(away) <= _Z_80 * sd):.0f} %",
+                f"+-{ACCURACY_Z * sd.mean():.1f}",
+                f"{100 * np.mean(np.abs(away) <= ACCURACY_Z * sd):.0f} %",
             )
         )
     header = ("given", "models", "error, points", "mean range", "inside")

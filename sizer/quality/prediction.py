@@ -27,8 +27,9 @@ from sizer.quality.posterior import FittedLaw
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_count, parse_count
 
-# Deviations of the normal distribution that hold 80 %, as every range of this project does.
-_Z_80 = 1.2815515655446004
+# Deviations of the normal distribution that hold 80 %, as every range of this project does; of accuracies a
+# tenth fewer, as families left out lay in wider ranges more often than that (docs/quality.md).
+ACCURACY_Z = 0.9 * 1.2815515655446004
 
 
 class TaskAccuracy(NamedTuple):
@@ -185,8 +186,8 @@ def predict(
         corpus=corpus,
         loss_nats=nats,
         accuracy=value,
-        low=max(value - _Z_80 * float(sd), curve.floor - 3),
-        high=value + _Z_80 * float(sd),
+        low=max(value - ACCURACY_Z * float(sd), curve.floor - 3),
+        high=value + ACCURACY_Z * float(sd),
         bits_cost_points=cost,
         basis=gain.basis,
         tasks=_tasks(models, curve, gain, value),
@@ -202,7 +203,10 @@ def _tasks(
     recipe = np.hypot(gain.sd, _far_sd(models))
     found = []
     for name, of in task_maps().items():
-        value, half = of.accuracy(at), _Z_80 * float(np.hypot(of.slope(at) * recipe, of.scatter(weights)))
+        value, half = (
+            of.accuracy(at),
+            ACCURACY_Z * float(np.hypot(of.slope(at) * recipe, of.scatter(weights))),
+        )
         found.append(TaskAccuracy(name, value, max(value - half, 0.0), min(value + half, 100.0)))
     return tuple(found)
 
