@@ -28,7 +28,7 @@ BACKEND = Choice(
 )
 
 
-class DeviceChoice(NamedTuple):
+class ChosenDevice(NamedTuple):
     """Controls of one device on a page."""
 
     device: Choice = DEVICE
@@ -75,9 +75,9 @@ class DeviceChoice(NamedTuple):
         return device_name(name, ram, backend)
 
 
-def device_choice(prefix: str) -> DeviceChoice:
+def device_choice(prefix: str) -> ChosenDevice:
     """Return the controls with a page's prefix."""
-    return DeviceChoice(*(control._replace(key=f"{prefix}{control.key}") for control in DeviceChoice()))
+    return ChosenDevice(*(control._replace(key=f"{prefix}{control.key}") for control in ChosenDevice()))
 
 
 def device_query(name: str | None) -> dict[str, str]:

@@ -74,7 +74,7 @@ class PublishedLaw:
 
 
 def bits_nats(bits: Floats, tokens_per_weight: Floats) -> Floats:
-    """Return nats a token that bits cost, rounded after a training of so many tokens a weight."""
+    """Return nats a token that bits cost, rounded after training on a number of tokens for each weight."""
     lost = np.frompyfunc(lambda b, ratio: points_lost(b, tokens_per_weight=ratio), 2, 1)
     return np.asarray(lost(bits, tokens_per_weight), np.float64) / POINTS_PER_NAT
 

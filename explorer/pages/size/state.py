@@ -26,7 +26,7 @@ from explorer.pages.size.controls import (
 )
 from explorer.state import Number, PageState, Values
 from explorer.widgets.deployment import CACHE, CONTEXT, FORMAT, RUNTIME, format_of_runtime
-from explorer.widgets.device_choice import DeviceChoice
+from explorer.widgets.device_choice import ChosenDevice
 from explorer.widgets.limits import LIMITS, limits_of
 from explorer.widgets.model_source import COUNT, FIRST, start_of
 from explorer.widgets.size_link import DEPLOYMENT, FROM_CATALOGUE, FROM_COUNT, MODEL, NAME, SHAPE, START
@@ -37,7 +37,7 @@ from sizer.registry import models
 from sizer.request import EstimateRequest
 from sizer.runtimes import runtime
 
-DEVICE_CHOICE = DeviceChoice()
+DEVICE_CHOICE = ChosenDevice()
 # Fields of a shape that `sizer estimate` has an option for.
 _OPTIONS = (
     *("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim"),

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.pages.design.inputs import DEVICE as DESIGN_DEVICE
 from explorer.pages.size.state import STATE, request_of
-from explorer.widgets.device_choice import DeviceChoice, backends, device_query, ram_sizes
+from explorer.widgets.device_choice import ChosenDevice, backends, device_query, ram_sizes
 from explorer.widgets.size_link import size_query
 from sizer.architecture import Architecture
 from sizer.devices.catalogue import device_name, load_devices
@@ -31,9 +31,9 @@ def test_every_choice_of_every_device_comes_back_from_its_name(name: str) -> Non
 
 def test_another_device_takes_the_usual_ram_and_backend() -> None:
     chosen = {"device": "raspberry-pi-5", "ram": "12GB", "backend": "npu"}
-    assert DeviceChoice().corrections(chosen) == {"ram": "", "backend": ""}
+    assert ChosenDevice().corrections(chosen) == {"ram": "", "backend": ""}
     kept = {"device": "pixel-8a", "ram": "", "backend": "gpu"}
-    assert DeviceChoice().corrections(kept) == {"ram": "", "backend": "gpu"}
+    assert ChosenDevice().corrections(kept) == {"ram": "", "backend": "gpu"}
 
 
 def test_a_link_keeps_ram_and_backend(smollm2: Architecture) -> None:
