@@ -123,6 +123,7 @@ def proxy_from_dict(values: dict[str, Any]) -> ProxyResult:
 def _prediction(values: dict[str, Any] | None) -> Prediction | None:
     if values is None:
         return None
-    return Prediction(
-        value=values["value"], low=values["low"], high=values["high"], basis=Basis(values["basis"])
-    )
+    value, low, high = (values[key] for key in ("value", "low", "high"))
+    if not 0 <= low <= value <= high:
+        raise ValueError(f"value: must be from low to high, got {value:g} with {low:g} to {high:g}")
+    return Prediction(value=value, low=low, high=high, basis=Basis(values["basis"]))

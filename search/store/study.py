@@ -333,7 +333,7 @@ def _damage(name: str) -> Iterator[None]:
         yield
     except StudyError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error) if isinstance(error, SizerError) else f"{type(error).__name__}: {error}"
         raise StudyError(
             f"study: {name!r} is damaged in the storage: {' '.join(reason.split())[:300]}"
