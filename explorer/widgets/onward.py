@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ from streamlit.errors import StreamlitAPIException
 
 from explorer.state import said
 
+_PAGES = Path(__file__).parents[1] / "pages"
 Query = Mapping[str, str | Sequence[str]]
 # What a person chose of these goes along to every page.
 _CARRIED = (
@@ -28,6 +30,11 @@ class Way(NamedTuple):
     help: str = ""
 
 
+def page_file(page: str) -> Path:
+    """Return the script of a page, whole: Streamlit takes other paths from the folder of its own script."""
+    return _PAGES / page / "page.py"
+
+
 def show_ways(*ways: Way) -> None:
     """Draw links side by side."""
     row = st.container(horizontal=True)
@@ -41,7 +48,7 @@ def show_way(way: Way) -> None:
     query = _with_said(way)
     try:
         st.page_link(
-            f"explorer/pages/{way.page}/page.py",
+            page_file(way.page),
             label=f"{way.label} \N{RIGHTWARDS ARROW}",
             help=way.help or None,
             query_params=query,

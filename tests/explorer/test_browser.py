@@ -20,7 +20,6 @@ from sizer.model_estimate import estimate
 from sizer.registry import model
 from tests.explorer.in_browser import (
     DRAWN_POINTS,
-    PATIENCE_MS,
     choose,
     click_trial,
     metric,
@@ -197,13 +196,10 @@ def test_designing_under_a_budget(page: Page, root: Path, tmp_path: Path) -> Non
         page.get_by_role("heading", name=f"{picked[1]} x {picked[2]}, ").wait_for()
         page.screenshot(path=tmp_path / "design.png")
         file = metric(page, "File")
-        with page.context.expect_page() as opened:
-            page.get_by_role("link", name="Open on Size").click()
-        size = opened.value
-        size.set_default_timeout(PATIENCE_MS)
-        size.locator(".sizer-tiles").first.wait_for()
-        assert metric(size, "File") == file
-        size.close()
+        page.get_by_role("link", name="Open on Size").click()
+        page.get_by_role("heading", name="Size a model", exact=True).wait_for()
+        page.locator(".sizer-tiles").first.wait_for()
+        assert metric(page, "File") == file
 
 
 # Where a numbered mark of the first figure is on the screen.

@@ -10,7 +10,7 @@ from explorer.widgets.controls import choice, number, text
 from explorer.widgets.deployment import NO_DEVICE
 from explorer.widgets.device_choice import device_choice, device_query
 from explorer.widgets.limits import MAX_SIZE
-from explorer.widgets.onward import Way, show_way
+from explorer.widgets.onward import Way, page_file, show_way
 from explorer.widgets.size_link import FROM_CATALOGUE, FROM_COUNT, MODEL, START, is_size_query
 from sizer.errors import SizerError
 from sizer.registry import models
@@ -30,7 +30,7 @@ STATE = PageState(
 def page() -> None:
     """Draw the page; an address with a model, as earlier versions had it here, opens the page of sizes."""
     if is_size_query(st.query_params.to_dict()):
-        st.switch_page("explorer/pages/size/page.py", query_params=dict(st.query_params))
+        st.switch_page(page_file("size"), query_params=dict(st.query_params))
     STATE.load()
     st.header("Which small model for this device?")
     st.markdown(
