@@ -13,7 +13,18 @@ from sizer.tensors import Role, TensorSpec, tensor_specs
 # Families whose code is not in transformers but comes with the model: sizer.families.hf_config reads their
 # keys, and what it makes of them is compared with published counts instead.
 REMOTE_CODE = (
-    *("aquila", "baichuan", "chatglm", "exaone", "internlm", "internlm2", "mimo", "minicpm", "mobilellm"),
+    *(
+        "aquila",
+        "baichuan",
+        "chatglm",
+        "deepseek",
+        "exaone",
+        "internlm",
+        "internlm2",
+        "mimo",
+        "minicpm",
+        "mobilellm",
+    ),
     *("openelm", "orion", "phi3small", "qwen", "xverse", "Yi"),
 )
 

@@ -31,7 +31,7 @@ class Way(NamedTuple):
 
 
 def page_file(page: str) -> Path:
-    """Return the script of a page, whole: Streamlit takes other paths from the folder of its own script."""
+    """Return the whole path of a page's script: Streamlit counts others from its main script's folder."""
     return _PAGES / page / "page.py"
 
 

@@ -32,7 +32,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: torch.from_numpy(stored[name]) for name in stored.files if name != _META}
             meta = json.loads(stored[_META].tobytes())
     except Exception as error:  # whatever numpy and zipfile make of a damaged file
-        raise InvalidFile(f"checkpoint: {str(path)!r} cannot be read: {str(error)[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidFile(f"checkpoint: {str(path)!r} cannot be read: {reason}") from None
     if not isinstance(meta, dict):
         raise InvalidFile(f"checkpoint: {str(path)!r} says nothing of its run")
     return tensors, meta

@@ -329,8 +329,9 @@ class TrainingRun:
             self.config = replace(self.config, learning_rate=rate)
         except InvalidFile:
             raise
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InvalidFile(f"checkpoint: {str(path)!r} is of another model: {error}") from None
+        except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InvalidFile(f"checkpoint: {str(path)!r} is of another model: {reason}") from None
         self.step, self.restarts, self._watch = step, restarts, watch
         self._train_step.sync_weights()
 

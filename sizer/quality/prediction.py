@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sizer.architecture import Architecture
-from sizer.errors import InvalidArchitecture, InvalidQuantity, UnknownName
+from sizer.errors import InvalidArchitecture, InvalidQuantity, UnknownName, shown
 from sizer.formats.levels import Levels
 from sizer.model_estimate import Estimate
 from sizer.quality.accuracy import (
@@ -71,6 +71,10 @@ class Quality:
         }
 
 
+# Far above all text there is.
+_MOST_TOKENS = 10**18
+
+
 def estimated_quality(
     sized: Estimate, tokens: int | str | None, *, corpus: str | None = None, anchor: str | None = None
 ) -> Quality:
@@ -78,7 +82,10 @@ def estimated_quality(
     if tokens is None:
         name = "anchor" if corpus is None else "corpus"
         raise InvalidQuantity(f"{name}: is about training; give tokens with it, such as 1T")
-    count = float(tokens if isinstance(tokens, int) else parse_count(tokens, "tokens"))
+    asked = tokens if isinstance(tokens, int) else parse_count(tokens, "tokens")
+    if not 0 < asked <= _MOST_TOKENS:
+        raise InvalidQuantity(f"tokens: must be above 0 and at most {_MOST_TOKENS:.0e}, got {shown(asked)}")
+    count = float(asked)
     known = sized.shape
     kind = known.model_type if known is not None else sized.file_model and sized.file_model.kind
     _check_language_model(kind, sized.name)
