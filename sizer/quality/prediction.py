@@ -71,10 +71,6 @@ class Quality:
         }
 
 
-# Far above all text there is.
-_MOST_TOKENS = 10**18
-
-
 def estimated_quality(
     sized: Estimate, tokens: int | str | None, *, corpus: str | None = None, anchor: str | None = None
 ) -> Quality:
@@ -83,8 +79,8 @@ def estimated_quality(
         name = "anchor" if corpus is None else "corpus"
         raise InvalidQuantity(f"{name}: is about training; give tokens with it, such as 1T")
     asked = tokens if isinstance(tokens, int) else parse_count(tokens, "tokens")
-    if not 0 < asked <= _MOST_TOKENS:
-        raise InvalidQuantity(f"tokens: must be above 0 and at most {_MOST_TOKENS:.0e}, got {shown(asked)}")
+    if not 0 < asked <= 2**63:
+        raise InvalidQuantity(f"tokens: must be between 1 and 2**63, got {shown(asked)}")
     count = float(asked)
     known = sized.shape
     kind = known.model_type if known is not None else sized.file_model and sized.file_model.kind
