@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ from explorer.served.guard import TOKEN_PARAMETER, TOKEN_VARIABLE
 
 # Addresses that mean every network: a browser of this machine goes to its own.
 _EVERY_NETWORK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+# How long a server that was stopped waits for pages that are still open.
+SHUTDOWN_S = 3
 
 
 def explorer_url(address: str, port: int, token: str) -> str:
@@ -30,6 +33,7 @@ async def opened(_app: Any) -> AsyncIterator[None]:
     """
     from streamlit import config
 
+    end_soon_after_a_stop()
     token = os.environ.get(TOKEN_VARIABLE)
     if token:
         address, port = config.get_option("server.address"), config.get_option("server.port")
@@ -39,3 +43,14 @@ async def opened(_app: Any) -> AsyncIterator[None]:
             # a browser of the terminal would hold up the server that it waits for
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     yield
+
+
+def end_soon_after_a_stop() -> None:
+    """Limit how long uvicorn waits for open pages: without a limit one can hold up the server for ever.
+
+    Streamlit has no option for it; by now uvicorn's server answers the signals, so it is found by them.
+    """
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    settings = getattr(server, "config", None)
+    if settings is not None and hasattr(settings, "timeout_graceful_shutdown"):
+        settings.timeout_graceful_shutdown = SHUTDOWN_S

@@ -49,6 +49,7 @@ _LOOKED_FOR = re.compile(
 _SERVER_GONE = re.compile(
     r"net::ERR_(?:CONNECTION|EMPTY|SOCKET)|^WebSocket connection to "
     r"|^Client Error: Download Button fetch error - Failed to fetch$"
+    r"|^(?:Streamlit server is not responding|TypeError: Failed to fetch dynamically imported module)"
     r"|^Client Error in reaching server endpoint - (?:No response received|Failed to fetch|Network Error)"
 )
 

@@ -26,6 +26,7 @@ from tests.explorer.in_browser import (
     open_results,
     served,
     wait_for_metric,
+    wait_until_at_rest,
 )
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def test_designing_under_a_budget(page: Page, root: Path, tmp_path: Path) -> Non
         page.get_by_role("heading", name="Size a model", exact=True).wait_for()
         page.locator(".sizer-tiles").first.wait_for()
         assert metric(page, "File") == file
+        wait_until_at_rest(page)
 
 
 # Where a numbered mark of the first figure is on the screen.
