@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.explorer.script import VIEWS
-from benchmarks.explorer.served import chromium, explorer, served
+from benchmarks.explorer.served import chromium, explorer, served, visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -73,7 +73,7 @@ class Visit(NamedTuple):
 
 def visit(browser: Browser, address: str, *, figures: bool = True) -> Visit:
     """Open the page as somebody who was never there."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context = visitor(browser, address, viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.add_init_script(_ARRIVALS)
     page.goto(f"{address}/size")
@@ -88,7 +88,7 @@ def visit(browser: Browser, address: str, *, figures: bool = True) -> Visit:
 
 def open_page(browser: Browser, address: str) -> Page:
     """A page that is drawn and at rest, and notes its changes."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page = visitor(browser, address, viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(_PATIENCE_MS)
     page.goto(f"{address}/size")
     page.locator(".sizer-tiles, [data-testid=stMetricValue]").first.wait_for()

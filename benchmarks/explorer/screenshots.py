@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.explorer.served import ROOT, chromium, explorer, served
+from benchmarks.explorer.served import ROOT, chromium, explorer, served, visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -69,7 +69,7 @@ def main() -> None:
         served(explorer(given.storage), "--port") as address,
         tempfile.TemporaryDirectory() as temporary,
     ):
-        page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
+        page = visitor(browser, address, viewport={"width": _WIDTH, "height": _HEIGHT}).new_page()
         page.set_default_timeout(1000 * _PATIENCE_S)
         for name, (path, figures) in PAGES.items():
             path = path.format(study=given.study)

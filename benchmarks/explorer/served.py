@@ -12,15 +12,19 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from explorer.served.guard import TOKEN_VARIABLE, cookie_name
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 _PATIENCE_S = 90
+_TOKEN = "of-a-benchmark"
 
 
 @contextmanager
@@ -32,6 +36,7 @@ def served(command: Sequence[str], port_option: str, folder: Path = ROOT) -> Ite
     server = subprocess.Popen(
         [sys.executable, *command, f"{port_option}={port}"],
         cwd=folder,
+        env={**os.environ, TOKEN_VARIABLE: _TOKEN},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -52,6 +57,14 @@ def explorer(storage: str | None = None) -> tuple[str, ...]:
     """The command that serves the explorer, to be followed by `--port`."""
     over = ("--storage", storage) if storage else ()
     return (str(ROOT / "cli.py"), "app", "--headless", *over)
+
+
+def visitor(browser: Browser, address: str, **options: Any) -> BrowserContext:
+    """A visitor who was never there, but has the token of the address that `sizer app` prints."""
+    context = browser.new_context(**options)
+    name = cookie_name(urlsplit(address).port or 0)
+    context.add_cookies([{"name": name, "value": _TOKEN, "url": address}])
+    return context
 
 
 @contextmanager
