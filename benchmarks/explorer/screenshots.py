@@ -28,7 +28,7 @@ _SETTLES_MS = 1500  # figures fade in
 
 # file name: the page's address, and how many figures it must have drawn
 PAGES = {
-    "size": ("?model=SmolLM2-135M", 0),
+    "size": ("size?model=SmolLM2-135M", 0),
     "compare": ("compare", 0),
     "design": ("design", 1),
     "search": ("search", 0),
@@ -39,7 +39,7 @@ PAGES = {
 
 def take(page: Page, address: str, figures: int, to: Path) -> None:
     """One picture of a page once nothing on it is running any more."""
-    page.goto(f"{address}/size")
+    page.goto(address)
     page.get_by_role("heading").first.wait_for()
     if figures:
         page.locator(".js-plotly-plot .main-svg").nth(figures - 1).wait_for(state="attached")
