@@ -65,7 +65,7 @@ replay: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/replay/replay.py
 	$(BIN)/python benchmarks/replay/scaled.py
 
-# mkdocs 1.6 prints two notices of its makers' quarrel, which these switch off
+# mkdocs 1.6 and a plugin print notices about its future, which these variables switch off
 site: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html (its search needs a server: cd build/site && python -m http.server --bind 127.0.0.1)"

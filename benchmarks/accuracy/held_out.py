@@ -1,4 +1,4 @@
-"""Tables of measured speeds beside what was predicted without their model."""
+"""Tables of measured speeds and of what was predicted without their model."""
 
 from __future__ import annotations
 

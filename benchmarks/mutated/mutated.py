@@ -2,7 +2,7 @@
 
     python benchmarks/mutated/mutated.py [--seed 1] [--share 1.0] [--write]
 
-Each kind is read in a process of its own that may take 200 MB more than before its first file; a file must
+Each kind is read in a separate process that may take 200 MB more than before its first file; a file must
 give a result or one clear error within a second of processor time.
 """
 

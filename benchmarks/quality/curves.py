@@ -80,7 +80,7 @@ def depth_figure(total: float = 125e6) -> str:
 
 
 def accuracies(bits: float, megabytes: Floats) -> Floats:
-    """Return accuracies after 1T tokens of models whose weights outside the embedding take so many bytes."""
+    """Return accuracies after 1T tokens of models by the bytes of their weights outside the embedding."""
     curve, weights = accuracy_map(), megabytes * 8e6 / bits
     nats = loss(published_law().mean, shapes(weights=weights, tokens=np.full(len(weights), _TOKENS)))
     lost = [points_lost(bits, tokens_per_weight=_TOKENS / w) for w in weights]

@@ -24,7 +24,7 @@ from tests.published_facts import csv_rows
 # The average of guesses: four tasks of 4 choices, three of 2, one of 3. Models that have learned little lie
 # above it: they know which answers are usual (BoolQ's yes).
 CHANCE = (25 * 4 + 50 * 3 + 100 / 3) / 8
-# Rows of the embedding and of a head of its own, by the families' config.json.
+# Rows of the embedding and of an untied head, by the families' config.json.
 _ROWS = {
     "BLOOM": 250880,
     "Cerebras-GPT": 50257,

@@ -71,7 +71,7 @@ def learned(tables: Iterable[QualityTable], first: Prior | None = None) -> Prior
 
 
 def _in_the_prior_s_unit(law: FittedLaw, prior: Prior) -> Floats:
-    """Return a table's constants without the unit its nats are in, as far as that can be told apart."""
+    """Return a table's constants without the unit of its nats, as far as they can be separated."""
     precision = NATS / prior.sd**2
     away = law.parameters - prior.mean
     unit = (precision @ away) / (precision @ NATS + 1 / UNIT**2)

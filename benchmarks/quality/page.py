@@ -100,7 +100,7 @@ anchor, with the other families of its corpus, and with the family's smallest mo
 
 {family_rows}
 
-Each of the eight tasks, by a map of its own (`benchmarks/quality/tasks.py`); the family left out is placed by
+Each of the eight tasks, by a separate map (`benchmarks/quality/tasks.py`); the family left out is placed by
 its smallest model's mean of eight. BoolQ and OpenBookQA hardly move below 3B weights and are the least sure.
 
 {tasks}

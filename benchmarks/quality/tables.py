@@ -36,7 +36,7 @@ ORIGIN = {
     "marin": "Marin",
     "lts": "LTS",
 }
-# At most so many rows of a table teach the prior.
+# Most rows of one table that the prior is fitted to.
 _MOST_ROWS = 60
 
 Row = Mapping[str, str]
