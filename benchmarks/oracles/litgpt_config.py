@@ -4,7 +4,7 @@ Needs an environment of its own:
 
     pip install litgpt==0.5.13
     python benchmarks/oracles/litgpt_config.py > tests/data/litgpt_keys.json
-    python benchmarks/oracles/litgpt_config.py PLAN/litgpt.yaml      its number of weights, after litgpt's own parser
+    python benchmarks/oracles/litgpt_config.py PLAN/litgpt.yaml     weights, by litgpt's parser
 """
 
 from __future__ import annotations

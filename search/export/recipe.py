@@ -190,7 +190,7 @@ def _litgpt(a: Architecture, plan: dict[str, Any], context: int) -> str:
     """Return a pretraining configuration of litgpt 0.5: rates of hidden matrices, for all tensors."""
     hidden = min(rule["rate"] for name, rule in plan["tensors"].items() if name.endswith("q_proj.weight"))
     sequences = max(1, plan["batch_tokens"] // context)
-    return f"""# litgpt pretrain --config litgpt.yaml --data ... (your text; litgpt's own default is TinyLlama's)
+    return f"""# litgpt pretrain --config litgpt.yaml --data ... (your text; without it TinyLlama's)
 # One rate for all tensors and litgpt's own first weights and schedule: not what the search used.
 model_name: {json.dumps(a.name)}
 model_config:

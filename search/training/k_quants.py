@@ -1,8 +1,8 @@
 """Fake quantization to ggml's types that search for their scales: Q2_K to Q6_K, IQ4_NL and IQ4_XS.
 
-Vectorised over blocks from quantize_row_*_ref in ggml/src/ggml-quants.c, function by function; every input
-and output is float32 `[super_blocks, elements]`. Products and sums are rounded in ggml's order, so the values
-are ggml's own (of a build without fused multiply-add, as those for x86-64 are). `groups` below are the runs of
+Vectorised over blocks from quantize_row_*_ref in ggml/src/ggml-quants.c, function by function. Every input
+and output is float32 `[super_blocks, elements]`. Products and sums are rounded in ggml's order: values
+are ggml's own (of a build without fused multiply-add, as for x86-64). `groups` below are the runs of
 16 or 32 weights with a scale of their own inside a super-block of 256, `[super_blocks, groups, elements]`;
 searches take their elements first, `[elements, all groups]`.
 """
@@ -116,7 +116,7 @@ def _sum_in_order(terms: Tensor) -> Tensor:
 
 
 def _importance(groups: Tensor) -> Tensor:
-    """Return each element's weight in the search of Q4_K and Q5_K, elements first: group RMS plus magnitude."""
+    """Return the elements' weights in the search of Q4_K and Q5_K: group RMS plus magnitude."""
     x = _elements_first(groups)
     mean = _sum_in_order(x.square()) / len(x)
     # torch's root of float32 may be off in the last place, that of float64 rounds to the right one

@@ -61,7 +61,10 @@ def test_numbers_of_the_plan_by_hand(tmp_path: Path) -> None:
 
 
 def test_litgpt_knows_every_key(tmp_path: Path) -> None:
-    """Names that `litgpt pretrain` 0.5.13 takes, and those without which it ends (benchmarks/oracles/litgpt_config.py)."""
+    """All names are of `litgpt pretrain` 0.5.13, and those it requires are there.
+
+    benchmarks/oracles/litgpt_config.py wrote the names.
+    """
     yaml = pytest.importorskip("yaml")
     known = json.loads((DATA / "litgpt_keys.json").read_text(encoding="utf-8"))
     recipe = write_recipe(tiny(), tmp_path / "plan", tokens=1_000_000)
