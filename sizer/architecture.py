@@ -163,6 +163,7 @@ class Architecture:
         return hash(
             (self.vocab_size, self.num_layers, self.hidden_size, self.intermediate_size, self.num_heads)
             + (self.num_kv_heads, self.head_dim, self.num_experts, self.sharing.repeat)
+            + (self.max_position_embeddings,)
         )
 
     def _check_layers(self) -> None:

@@ -233,26 +233,24 @@ class LlamaCppMix(NamedTuple):
 
             gqa = query_groups(a)
         is_70b = _is_70b(a.num_layers, gqa) and not (a.recurrent or a.latent_attention)
-        attention = sum(len(g.layers) for g in groups if g.spec.role in _VALUE_ROLES and not g.spec.is_bias)
-        by_name = a.num_experts > 1 and self.name not in _LOW_IQ
-        is_falcon = layout == "falcon"
-        numbers = _Numbers(groups, by_layer=by_name)
+        of_matrices = iter(
+            _types_of_matrices(
+                self,
+                tuple((spec.role, layers) for spec, layers in groups if _is_matrix_of_layers(spec)),
+                _Model(a.num_layers, gqa >= 4, is_70b, a.num_experts, layout == "falcon"),
+            )
+        )
         stored = []
         for spec, layers in groups:
             if len(spec.shape) == 1 or spec.is_bias:
                 stored.append(StoredGroup(stored_tensor(spec, TYPES["F32"]), layers))
-                continue
-            if spec.role in _TABLES:
-                name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=is_falcon)
+            elif spec.role in _TABLES:
+                name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=layout == "falcon")
                 stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), layers))
-                continue
-            of = attention if _COUNTED_AS.get(spec.role) is Role.VALUE else a.num_layers
-            place = _Place(0, of, gqa >= 4, is_70b, a.num_experts)
-            # of Llama's kind no two matrices of a layer are counted together
-            is_alone = not a.num_experts and len(layers) == a.num_layers
-            numbered = range(len(layers)) if is_alone else numbers.of(spec.role, layers)
-            for name, some in _types_of_layers(self, spec.role, place, layers, numbered, is_falcon):
-                stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), some))
+            else:
+                for name, some in next(of_matrices):
+                    kind = fitting_type(name, spec.row_length)
+                    stored.append(StoredGroup(stored_tensor(spec, kind), some))
         return tuple(stored)
 
     def _type_of_table(self, spec: TensorSpec, *, tied: bool, falcon: bool) -> str:
@@ -333,12 +331,30 @@ def _checked_layout(architecture: Architecture) -> str:
     return layout
 
 
+class _Model(NamedTuple):
+    """What of a model decides on the types of its matrices, before a fallback for the length of rows."""
+
+    num_layers: int
+    is_grouped: bool
+    is_70b: bool
+    experts: int
+    is_falcon: bool
+
+
+# The role of each matrix of the layers, and the layers that have it.
+_Matrices = tuple[tuple[Role, Layers], ...]
+
+
+def _is_matrix_of_layers(spec: TensorSpec) -> bool:
+    return len(spec.shape) > 1 and spec.role not in _TABLES and not spec.is_bias
+
+
 class _Numbers:
     """Numbers of matrices among those that llama-quantize counts together, in the order of the layers."""
 
-    def __init__(self, groups: Sequence[TensorGroup], *, by_layer: bool) -> None:
+    def __init__(self, matrices: _Matrices, *, by_layer: bool) -> None:
         self._by_layer = by_layer  # with experts, feed-forward matrices go by the layer in their names
-        self._groups = groups
+        self._matrices = matrices
         self._places: dict[Role, Mapping[tuple[int, Role], int]] = {}
 
     def of(self, role: Role, layers: Layers) -> Sequence[int]:
@@ -353,15 +369,33 @@ class _Numbers:
     def _numbered(self, counted: Role) -> Mapping[tuple[int, Role], int]:
         """Number the matrices of a kind; of two in a layer the one that is listed first there comes first."""
         held = [
-            (layer or 0, at, spec.role)
-            for at, (spec, layers) in enumerate(self._groups)
-            if len(spec.shape) > 1 and not spec.is_bias and _COUNTED_AS.get(spec.role, spec.role) is counted
+            (layer or 0, at, role)
+            for at, (role, layers) in enumerate(self._matrices)
+            if _COUNTED_AS.get(role, role) is counted
             for layer in layers
         ]
         return {(layer, role): number for number, (layer, _, role) in enumerate(sorted(held))}
 
 
-@lru_cache(maxsize=65_536)
+# Shapes of one depth have the same types; those of thousands of layers, a broken file's, are few.
+@lru_cache(maxsize=256)
+def _types_of_matrices(
+    by: LlamaCppMix, matrices: _Matrices, model: _Model
+) -> tuple[tuple[tuple[str, Layers], ...], ...]:
+    """Return the types of each matrix, each with its layers, before a fallback for the length of rows."""
+    attention = sum(len(layers) for role, layers in matrices if role in _VALUE_ROLES)
+    numbers = _Numbers(matrices, by_layer=model.experts > 1 and by.name not in _LOW_IQ)
+    found = []
+    for role, layers in matrices:
+        of = attention if _COUNTED_AS.get(role) is Role.VALUE else model.num_layers
+        place = _Place(0, of, model.is_grouped, model.is_70b, model.experts)
+        # of Llama's kind no two matrices of a layer are counted together
+        is_alone = not model.experts and len(layers) == model.num_layers
+        numbered = range(len(layers)) if is_alone else numbers.of(role, layers)
+        found.append(_types_of_layers(by, role, place, layers, numbered, model.is_falcon))
+    return tuple(found)
+
+
 def _types_of_layers(
     by: LlamaCppMix, role: Role, first: _Place, layers: Layers, numbers: Sequence[int], falcon: bool
 ) -> tuple[tuple[str, Layers], ...]:
