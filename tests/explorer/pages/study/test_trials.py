@@ -34,12 +34,12 @@ def test_a_brush_is_the_part_of_the_axes_that_its_box_crosses() -> None:
 
 def test_a_trial_is_kept_if_its_line_passes_every_brush() -> None:
     assert kept_trials(INFO, ()) is None
-    assert kept_trials(INFO, [Brush((1,), 0.1, 0.7)]) == {1, 4}
-    assert kept_trials(INFO, [Brush((1,), 0.1, 0.7), Brush((2,), 0.0, 0.6)]) == {4}
-    assert kept_trials(INFO, [Brush((0, 1), 0.4, 0.7)]) == {4}
+    assert kept_trials(INFO, [Brush((1,), 0.1, 0.7)]) == frozenset({1, 4})
+    assert kept_trials(INFO, [Brush((1,), 0.1, 0.7), Brush((2,), 0.0, 0.6)]) == frozenset({4})
+    assert kept_trials(INFO, [Brush((0, 1), 0.4, 0.7)]) == frozenset({4})
     assert kept_trials(INFO, [Brush((0,), 0.1, 0.2)]) == frozenset()
     # an axis that the study no longer has: another study was chosen since
-    assert kept_trials(INFO, [Brush((9,), 0.1, 0.2)]) == {1, 4, 7}
+    assert kept_trials(INFO, [Brush((9,), 0.1, 0.2)]) == frozenset({1, 4, 7})
 
 
 @pytest.mark.parametrize(("words", "trials"), [("q4_0 DIVERGED", [7, 15]), ("", None), ("no such words", [])])
