@@ -10,23 +10,15 @@ import streamlit as st
 from explorer.widgets.charts import show_figure
 from reports.figures.parallel import ParallelInfo, parallel_figure, parallel_info
 from reports.figures.study import compared_cohort
-from reports.tables.study import trials_frame
+from reports.tables.study import GRID_COLUMNS, rows_with_words, trials_frame
 from reports.text.wording import escape_markdown
 from sizer.errors import SizerError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from search.store.results import SearchResult
 
 PARALLEL, GRID, ROWS = "study_parallel", "study_grid", "study_rows"
 _FILTER = "study_filter"
-# What the grid shows at first; a column that is empty for all trials is left out.
-_FIRST_COLUMNS = (
-    *("trial", "status", "on_frontier", "shape", "format", "num_parameters", "file_bytes", "memory_bytes"),
-    *("decode_tokens_per_s", "val_bits_per_byte", "val_bits_per_byte_se", "model_val_bits_per_byte"),
-    *("steps", "trained_tokens", "wall_s", "violations"),
-)
 
 
 class Brush(NamedTuple):
@@ -46,7 +38,7 @@ def show_trials(result: SearchResult, trial_key: str) -> None:
     words = st.text_input(
         "Filter", key=_FILTER, placeholder="such as Q4_0 complete", help="Trials whose row has all the words."
     )
-    shown = matching(shown, words)
+    shown = rows_with_words(shown, words)
     numbers = [int(number) for number in shown["trial"]]
     brushed = "" if kept is None else " brushed;"
     st.caption(f"{len(numbers)} of {len(frame)} trials;{brushed} choose a row to see its model above.")
@@ -58,7 +50,7 @@ def show_trials(result: SearchResult, trial_key: str) -> None:
         if chosen and chosen[0] in trained:
             st.session_state[trial_key] = chosen[0]
 
-    columns = [name for name in _FIRST_COLUMNS if shown[name].notna().any()]
+    columns = [name for name in GRID_COLUMNS if shown[name].notna().any()]
     st.dataframe(
         shown,
         hide_index=True,
@@ -67,12 +59,6 @@ def show_trials(result: SearchResult, trial_key: str) -> None:
         on_select=choose,
         selection_mode="single-row",
     )
-
-
-def matching(frame: pd.DataFrame, words: str) -> pd.DataFrame:
-    """Return the rows that have each of the words, whatever their case, in any of the columns shown."""
-    texts = [" ".join(map(str, row)).lower() for row in frame[list(_FIRST_COLUMNS)].itertuples(index=False)]
-    return frame[[all(word in text for word in words.lower().split()) for text in texts]]
 
 
 def _show_parallel(result: SearchResult) -> frozenset[int] | None:

@@ -1,14 +1,9 @@
-"""Brushing in parallel coordinates, and the filter of the trials' grid."""
+"""Brushing in parallel coordinates."""
 
 from __future__ import annotations
 
-import pandas as pd
-import pytest
-
-from explorer.pages.study.trials import Brush, brushes, kept_trials, matching
+from explorer.pages.study.trials import Brush, brushes, kept_trials
 from reports.figures.parallel import ParallelAxis, ParallelInfo, ParallelLine
-from reports.tables.study import trials_frame
-from search.store.results import SearchResult
 
 AXES = tuple(ParallelAxis(name, ()) for name in ("layers", "file", "score"))
 INFO = ParallelInfo(
@@ -40,14 +35,3 @@ def test_a_trial_is_kept_if_its_line_passes_every_brush() -> None:
     assert kept_trials(INFO, [Brush((0,), 0.1, 0.2)]) == frozenset()
     # an axis that the study no longer has: another study was chosen since
     assert kept_trials(INFO, [Brush((9,), 0.1, 0.2)]) == frozenset({1, 4, 7})
-
-
-@pytest.mark.parametrize(("words", "trials"), [("q4_0 DIVERGED", [7, 15]), ("", None), ("no such words", [])])
-def test_rows_with_all_the_words_are_kept(result: SearchResult, words: str, trials: list[int] | None) -> None:
-    frame = trials_frame(result)
-    found = matching(frame, words)
-    assert isinstance(found, pd.DataFrame)
-    if trials is None:
-        assert len(found) == len(frame)
-    else:
-        assert list(found["trial"]) == trials
