@@ -13,7 +13,7 @@ def test_first_allocations_follow_one_another_at_multiples_of_32() -> None:
     blocks = FreeBlocks()
     assert [blocks.take(aligned(n)) for n in (1, 32, 33, 64)] == [0, 32, 64, 128]
     assert blocks.peak_bytes == 192
-    assert blocks.ranges == ((192, None),)
+    assert list(blocks.ranges) == [(192, None)]
 
 
 def test_freed_ranges_join_their_neighbours() -> None:
@@ -32,7 +32,7 @@ def test_freed_ranges_join_their_neighbours() -> None:
         (256, None),
     )
     blocks.give(d, 64)
-    assert blocks.ranges == ((0, None),)
+    assert list(blocks.ranges) == [(0, None)]
     assert blocks.peak_bytes == 256
 
 
@@ -119,7 +119,7 @@ def test_ranges_in_use_never_overlap_and_all_come_back(steps: list[tuple[bool, i
         assert all(end < start for end, (start, _) in zip(ends, blocks.ranges[1:], strict=True))
     for start, number in used:
         blocks.give(start, number)
-    assert blocks.ranges == ((0, None),)
+    assert list(blocks.ranges) == [(0, None)]
 
 
 @pytest.mark.parametrize(("num_bytes", "expected"), [(0, 0), (1, 32), (32, 32), (33, 64)])
