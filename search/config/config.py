@@ -195,9 +195,11 @@ class Space:
             if value % 2:
                 raise InvalidQuantity(f"head_dims: must be even for rotary positions, got {value}")
         if not self.sharings:
+            middle = SharingStrategy.MIDDLE.value in self.sharing
+            ends = f" less the blocks at both ends ({list(self.sharing_ends)} each)" if middle else ""
             raise InvalidQuantity(
                 f"sharing_repeats: needs a number up to max_executed_layers, which is "
-                f"{self.max_executed_layers}, less the blocks at the ends, got {list(self.sharing_repeats)}"
+                f"{self.max_executed_layers}{ends}, got {list(self.sharing_repeats)}"
             )
 
     @property
