@@ -16,7 +16,7 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
 from sizer.formats.gguf_layout import gguf_layout, unknown_layout
-from sizer.formats.mix_rules import FALCON_RULES, LOW_IQ, RULES, Place, more_bits
+from sizer.formats.mix_rules import FALCON_RULES, LOW_IQ, RULES, MatrixPlace, more_bits
 from sizer.formats.stored import StoredGroup, StoredTensor, stored_tensor
 from sizer.tensor_spec import Layers
 from sizer.tensors import Role, TensorGroup, TensorSpec, each_by_itself
@@ -163,10 +163,10 @@ class LlamaCppMix(NamedTuple):
 
     def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
         """Return type of each layer's matrix of that role, before a fallback for the length of its rows."""
-        place = Place(0, num_layers, gqa >= 4, _is_70b(num_layers, gqa))
+        place = MatrixPlace(0, num_layers, gqa >= 4, _is_70b(num_layers, gqa))
         return tuple(self.matrix_type(role, place._replace(number=i)) for i in range(num_layers))
 
-    def matrix_type(self, role: Role, place: Place, *, falcon: bool = False) -> str:
+    def matrix_type(self, role: Role, place: MatrixPlace, *, falcon: bool = False) -> str:
         """Return the type of a matrix of the blocks, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
         if base in _FLOATS:
@@ -180,7 +180,7 @@ class LlamaCppMix(NamedTuple):
             name = "Q5_K"
         return self._with_experts(role, place, name) if place.experts else name
 
-    def _with_experts(self, role: Role, place: Place, name: str) -> str:
+    def _with_experts(self, role: Role, place: MatrixPlace, name: str) -> str:
         """Return the type in a model of experts, where 8 experts give attention more bits."""
         low = self.name in LOW_IQ
         if role in _VALUE_ROLES and low and place.experts >= 4:
@@ -281,7 +281,7 @@ def _types_of_matrices(
     found = []
     for role, layers in matrices:
         of = attention if _COUNTED_AS.get(role) is Role.VALUE else model.num_layers
-        place = Place(0, of, model.is_grouped, model.is_70b, model.experts)
+        place = MatrixPlace(0, of, model.is_grouped, model.is_70b, model.experts)
         # of Llama's kind no two matrices of a layer are counted together
         is_alone = not model.experts and len(layers) == model.num_layers
         numbered = range(len(layers)) if is_alone else numbers.of(role, layers)
@@ -290,7 +290,7 @@ def _types_of_matrices(
 
 
 def _types_of_layers(
-    by: LlamaCppMix, role: Role, first: Place, layers: Layers, numbers: Sequence[int], falcon: bool
+    by: LlamaCppMix, role: Role, first: MatrixPlace, layers: Layers, numbers: Sequence[int], falcon: bool
 ) -> tuple[tuple[str, Layers], ...]:
     """Return the types of a matrix in these layers, each with its layers, before a fallback for its rows."""
     if role in _UNQUANTIZED:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sizer.tensor_spec import Role
 
 
-class Place(NamedTuple):
+class MatrixPlace(NamedTuple):
     """Where a tensor stands: number among its kind, of how many, 4 heads or more a KV head, 70B, experts."""
 
     number: int
@@ -21,12 +21,12 @@ class Place(NamedTuple):
     experts: int = 0
 
 
-_Rule = Callable[[Place], str | None]
+_Rule = Callable[[MatrixPlace], str | None]
 
 LOW_IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
 
 
-def more_bits(p: Place) -> bool:
+def more_bits(p: MatrixPlace) -> bool:
     """Return True for the first and last eighth of a kind, and every third between."""
     eighth = p.of // 8
     return p.number < eighth or p.number >= 7 * p.of // 8 or (p.number - eighth) % 3 == 2
