@@ -3,8 +3,9 @@
     python benchmarks/mutated/mutated.py [--kind config --kind gguf ...] [--seed 1] [--share 1.0]
     python benchmarks/mutated/mutated.py --write
 
-A run adds a line for each kind to measured.jsonl; `--write` writes the page from the last line of each. Each kind is read in a separate process that may take 200 MB more than before its first file; a file must give a result
-or one clear error within a second of processor time.
+A run adds a line for each kind to measured.jsonl; `--write` writes the page from the last line of each.
+Each kind is read in a separate process that may take 200 MB more than before its first file; a file must give
+a result or one clear error within a second of processor time.
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         [
             "# Broken files",
             "",
-            "Written by `python benchmarks/mutated/mutated.py --write` from what the same program has read: valid",
-            "files with numbers, keys, values or bytes changed by a program that knows their layout. Wrong is",
-            "whatever is neither a result nor one clear error of at most 1,000 letters, within a second of",
-            "processor time and 200 MB.",
+            "Written by `python benchmarks/mutated/mutated.py --write` from what the same program has read:",
+            "valid files with numbers, keys, values or bytes changed by a program that knows their layout.",
+            "Wrong is whatever is neither a result nor one clear error of at most 1,000 letters, within a second",
+            "of processor time and 200 MB.",
             "",
             "| what is read | files | refused | wrong |",
             "|---|---:|---:|---:|",
