@@ -153,6 +153,11 @@ class Architecture:
         if self.position is PositionKind.ROPE and rotated % 2:
             raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {rotated}")
         self._check_layers()
+        if self.num_layers < self.sharing.fewest_layers:
+            raise InvalidArchitecture(
+                f"sharing.ends: {self.sharing.ends} blocks at each end need num_layers of "
+                f"{self.sharing.fewest_layers} or more, got {self.num_layers}"
+            )
         if self.executed_layers > MAX_LAYERS:
             raise InvalidArchitecture(
                 f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
@@ -268,7 +273,7 @@ class Architecture:
     @property
     def executed_layers(self) -> int:
         """Number of times a block runs per token."""
-        return self.num_layers * self.sharing.repeat
+        return self.sharing.executed(self.num_layers)
 
     @property
     def q_width(self) -> int:
@@ -323,7 +328,7 @@ class Architecture:
             "head_dim": self.head_dim,
             "vocab_size": self.vocab_size,
             "tie_embeddings": self.tie_embeddings,
-            "sharing": {"strategy": self.sharing.strategy.value, "repeat": self.sharing.repeat},
+            "sharing": self.sharing.to_dict(),
             **({"layer_kinds": self.layer_kinds} if self.recurrent else {}),
         }
 
@@ -331,17 +336,9 @@ class Architecture:
         """Return the same computation with every executed layer stored on its own (what llama.cpp needs)."""
         if self.sharing.repeat == 1:
             return self
-        sliding = frozenset(self.sliding_layers)
-        return replace(
-            self,
-            num_layers=self.executed_layers,
-            sharing=LayerSharing(),
-            sliding_layers=tuple(
-                i for i, block in enumerate(self.sharing.order(self.num_layers)) if block in sliding
-            )
-            if sliding
-            else (),
-        )
+        sliding, order = frozenset(self.sliding_layers), self.sharing.order(self.num_layers)
+        windows = tuple(i for i, block in enumerate(order) if block in sliding)
+        return replace(self, num_layers=len(order), sharing=LayerSharing(), sliding_layers=windows)
 
 
 _EXPERT_FIELDS = (
