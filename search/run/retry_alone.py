@@ -1,4 +1,4 @@
-"""Runs that memory did not suffice for beside others, trained again alone.
+"""Runs for which memory did not suffice while others trained, repeated alone.
 
 A neighbour may have taken the memory, on a card as on a processor: what is stored must not depend on that.
 """
@@ -65,7 +65,9 @@ class RetryAlone:
         if result.status is not TrialStatus.FAILED or result.reason != OUT_OF_MEMORY:
             return [(task, result)]
         if had_neighbours:
-            _log.warning("notice: trial %d ran out of memory beside others; it is trained alone", task.number)
+            _log.warning(
+                "notice: trial %d ran out of memory while others trained; it is trained alone", task.number
+            )
             self._waiting.append(task)
             return []
         reason = f"{OUT_OF_MEMORY}, trained alone on {result.machine}"

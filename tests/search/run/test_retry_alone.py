@@ -78,7 +78,7 @@ def test_a_run_that_its_neighbours_left_no_memory_is_trained_alone(caplog: pytes
     # 2 ran out beside 0 and 1; both ended, nothing new started, then 2 alone, then 3
     assert memory.log == [(0,), (0, 1), (0, 1, 2), (2,), (3,)]
     assert [record.getMessage() for record in caplog.records] == [
-        "notice: trial 2 ran out of memory beside others; it is trained alone"
+        "notice: trial 2 ran out of memory while others trained; it is trained alone"
     ]
 
 
