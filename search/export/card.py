@@ -30,9 +30,7 @@ def model_card(finalist: TrainedFinalist, *, context_tokens: int, files: Mapping
         "memory": _limit(result.budget.get("max_memory_bytes")),
         "decode": _rate(result.budget.get("min_decode_tokens_per_s")),
     }
-    shared = (
-        "" if a.sharing.repeat == 1 else f", blocks shared {a.sharing.strategy.value} x {a.sharing.repeat}"
-    )
+    shared = "" if a.sharing.repeat == 1 else f", blocks shared {a.sharing.text}"
     lines = [
         f"# {a.name}, trial {f.record.number} of study {result.study}",
         "",

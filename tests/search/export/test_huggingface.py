@@ -25,6 +25,7 @@ CASES = {
     "bpe": (tiny(vocab=320), "bpe"),
     "immediate": (tiny(sharing=SharingStrategy.IMMEDIATE), "byte"),
     "repeat-all": (tiny(sharing=SharingStrategy.REPEAT_ALL), "byte"),
+    "middle": (tiny(sharing=SharingStrategy.MIDDLE), "byte"),
     "reverse": (tiny(sharing=SharingStrategy.REVERSE, tied=False), "byte"),
 }
 

@@ -22,7 +22,10 @@ transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("architecture", [tiny(), tiny(sharing=SharingStrategy.REVERSE, tied=False)])
+@pytest.mark.parametrize(
+    "architecture",
+    [tiny(), tiny(sharing=SharingStrategy.REVERSE, tied=False), tiny(sharing=SharingStrategy.MIDDLE)],
+)
 def test_twenty_steps_lower_the_loss(tmp_path: Path, architecture: Architecture) -> None:
     recipe = write_recipe(architecture, tmp_path / "plan", tokens=1_000_000)
     assert recipe.parameters == count_parameters(tensor_specs(architecture)).total

@@ -252,6 +252,19 @@ def test_shared_blocks_have_the_type_of_their_first_run() -> None:
     assert types["model.layers.1.mlp.down_proj.weight"].name == "Q6_K"
 
 
+def test_runs_of_a_looped_middle_are_deployed_in_their_own_types() -> None:
+    sharing = LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=1)
+    shared = replace(ARCHITECTURE, num_layers=3, sharing=sharing)  # A B B C, stored as four layers
+    assert quantize.types_differ_by_run(shared, "Q4_K_M")
+    model = Decoder(shared)
+    initialize(model, shared, torch.Generator().manual_seed(0))
+    state = deployed_model(model, shared, "Q4_K_M", "llama.cpp").state_dict()
+    down = "model.layers.{}.mlp.down_proj.weight"
+    trained = [model.state_dict()[down.format(block)] for block in (0, 1, 1, 2)]
+    for layer, (weight, kind) in enumerate(zip(trained, ("Q4_K", "Q4_K", "Q6_K", "Q6_K"), strict=True)):
+        assert torch.equal(state[down.format(layer)], fake_quantize(weight, kind)), layer
+
+
 def test_runs_of_a_shared_block_are_deployed_in_their_own_types() -> None:
     sharing = LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)
     shared = replace(ARCHITECTURE, num_layers=1, sharing=sharing)
