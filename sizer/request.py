@@ -181,7 +181,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         if asks or changed or found.weights is None:
             return read._run_with(architecture, notes, None)
         note = "weights are those of the file; --format or --bits sizes the model in another format"
-        return read._run_with(architecture, (*notes, note), found)
+        return read._run_with(architecture, (*notes, note, *([found.note] if found.note else [])), found)
 
     def _run_facts(self, model: "FileModel") -> SizedModel:
         """Estimate a model without an architecture; InvalidQuantity for what only layers can answer."""

@@ -120,7 +120,7 @@ def _mlx(facts: _QuantizationBlock) -> StoredFormat:
         return StoredFormat(f"MLX {mode}{differ}", "mlx", str(mode), not own)
     groups = "" if facts.group_size in (None, 64) else f"-g{facts.group_size}"
     return StoredFormat(
-        f"MLX, {facts.bits} bits{_groups(facts.group_size)}{differ}",
+        f"MLX, {facts.bits} {'bit' if facts.bits == 1 else 'bits'}{_groups(facts.group_size)}{differ}",
         "mlx",
         f"{facts.bits}bit{groups}",
         not own,
