@@ -123,6 +123,13 @@ def test_a_vision_models_text_decoder_may_hold_the_block() -> None:
     assert (estimate.runtime, estimate.format) == ("transformers", "gptq-4bit-g128")
 
 
+def test_an_mlc_config_is_sized_for_web_llm() -> None:
+    outer = {"model_type": "llama", "quantization": "q4f16_1", "model_config": LLAMA_1B}
+    estimate = EstimateRequest(config=outer).run().estimate
+    assert (estimate.runtime, estimate.format) == ("web-llm", "q4f16_1")
+    assert estimate.parameters.total == 1_235_814_400
+
+
 def test_one_bit_of_mlx_is_stored_in_the_words_that_its_file_is_published_with() -> None:
     # huggingface.co counts stored elements: words, scales and biases of prism-ml/Bonsai-8B-mlx-1bit
     config = {**model("Bonsai-8B").config, "quantization": {"bits": 1, "group_size": 128}}
