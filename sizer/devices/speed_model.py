@@ -198,7 +198,8 @@ def decode_seconds(model: ModelCosts, kv_bytes: float, constants: Profile) -> fl
         cost = dict(c.byte_cost)
         cost_bytes += sum((cost.get(name, 1.0) - 1) * num_bytes for name, num_bytes in model.bytes_by_type)
     element_s = c.kv_element_s + (c.float_kv_element_s if c.float_kv_element_s and model.is_float else 0.0)
-    return _layers_seconds(model, c) + cost_bytes / c.bytes_per_s + element_s * model.kv_elements
+    seconds = _layers_seconds(model, c) + cost_bytes / c.bytes_per_s + element_s * model.kv_elements
+    return seconds + c.step_element_s * model.activation_elements if c.step_element_s else seconds
 
 
 def prefill_seconds(
