@@ -24,8 +24,6 @@ STORAGE = typer.Option(help="Optuna storage URL. [sqlite:///runs/sizer.db]", sho
 NAME = typer.Argument(metavar="NAME", help="Name of the study.")
 
 _HANGING = " " * 4  # before the second line of a decision
-# With fewer trained models the first lines of a frontier name no decisions.
-LEAST_MODELS = 4
 
 
 def default_storage(storage: str | None) -> str:
@@ -177,12 +175,10 @@ def frontier_command(
 
 def print_decisions(result: SearchResult) -> None:
     """Print how many decisions are settled, and the first of them."""
-    if len(result.trained) < LEAST_MODELS or result.config is None:
-        return
-    from reports.text.decisions import decision_lines
-    from search.analysis.decisions.decisions import decide
+    from reports.text.decisions import decision_lines, decisions_of
 
-    for line in decision_lines(decide(result)):
+    found = decisions_of(result)
+    for line in decision_lines(found) if found is not None else ():
         for part in wrap(line, console().width, subsequent_indent=_HANGING):
             print(part)
 

@@ -3,8 +3,9 @@
     pip install "sizer[calibrate]"
     python benchmarks/accuracy/calibration.py [--max-time 4m] [--threads N] [--json FILE] [--timings FILE]
 
-`--timings` takes a file that `--json` wrote, fits to its timings again and times nothing. The shapes are timed in the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the
-bench models are fitted; predictions go through the device file and `estimate`, as with --device.
+`--timings` takes a file that `--json` wrote, fits to its timings again and times nothing. The shapes are
+timed in the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the bench models
+are fitted; predictions go through the device file and `estimate`, as with --device.
 """
 
 from __future__ import annotations

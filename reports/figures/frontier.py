@@ -11,23 +11,28 @@ import plotly.graph_objects as go
 
 from reports.figures.axes import axis_range, log_ticks
 from reports.figures.cost_scales import SCALES
+from reports.figures.frontier_labels import Label, Spot, label_text, placed_sides
+from reports.figures.hover import hover_text
 from reports.figures.style import SYMBOLS, blank, style
 from reports.palette import BLUE, GREY, VERMILION
-from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, proxy_text, ranked_text
-from reports.text.wording import decode_text, rate_text, score_text, shape_text
+from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, ranked_text
+from reports.text.wording import rate_text
 from search.analysis.frontier import frontier
 from search.analysis.ranking import RankedBy, Ranking, ranking
-from search.analysis.ties import comparisons
+from search.analysis.ties import all_comparisons
 from search.config.objectives import Objective
+from search.schedule.finalists import CLEAR
 from search.store.results import SearchResult, TrialRecord
 from sizer.prediction import Prediction
-from sizer.units import format_bytes, format_bytes_binary, format_count
 
-_MOST_LABELS = 12
 # A limit further than this many times from the last point would squeeze the points into a corner.
 _LIMIT_IN_VIEW = 1.5
 # Share of the colour bar, on its logarithmic scale, that a tick keeps from the ends.
 _TICK_GAP = 0.11
+# Of the scores' span, room for labels above and below.
+_LABEL_ROOM = 0.12
+_BARS = "bars: two standard errors of the paired difference from the next cheaper model of the frontier"
+_ANY_SIDE = "top right"  # of a point without a label: plotly wants a word
 
 
 # Costs that are predictions with a range.
@@ -46,10 +51,11 @@ class FrontierPoint(NamedTuple):
     cost_low: float  # of a predicted speed; for bytes all three are the same
     cost_high: float
     val_bits_per_byte: float  # by the score that ranks
-    standard_error: float  # or half of the range of a score extrapolated
+    bar: float | None  # half of the vertical bar; None: no other model that it is compared with
     decode_tokens_per_s: float | None
     format: str
     hover: str
+    label: Label
 
 
 class FrontierInfo(NamedTuple):
@@ -65,7 +71,7 @@ class FrontierInfo(NamedTuple):
     colour_ticks_tokens_per_s: tuple[float, ...]  # ends and round values between; empty: no colours
     limit: float | None  # of the cost; None: no limit, or it lies far outside the view
     subtitle: str
-    labels: bool  # trial numbers next to the frontier's points
+    score_range: tuple[float, float]
     notice: str  # shown in place of points; empty when there are some
     score_axis: str  # title of the vertical axis
 
@@ -78,17 +84,36 @@ def frontier_info(result: SearchResult, cost: Objective = Objective.BYTES) -> Fr
     compared = {record.number for record in ranked.records}
     others = [r for r in result.trained if r.number not in numbers and r.cost(cost) is not None]
 
+    pairs = all_comparisons(result, cost)
+    bars: dict[int, float | None] = {pair.second: CLEAR * pair.standard_error for pair in pairs}
+    if ranked.by is RankedBy.CARRIED_OVER:
+        bars = {number: score.error for number, score in ranked.scores.items()}
+
     def drawn(records: Iterable[TrialRecord], remark: str = "") -> tuple[FrontierPoint, ...]:
-        return tuple(_point(r, cost, ranked, _hover(result, r, remark)) for r in records)
+        return tuple(
+            _point(r, cost, ranked, bar=bars.get(r.number), hover=_hover(result, r, remark)) for r in records
+        )
 
     front = drawn(on_front, ", on the frontier")
     dominated = drawn(r for r in others if r.number in compared)
     stopped = drawn(r for r in others if r.number not in compared)
     points = (*front, *dominated)
-    by_trial = {point.trial: point for point in points}
-    ties = tuple((by_trial[c.first], by_trial[c.second]) for c in comparisons(result, cost) if c.tied)
     limit = result.budget.get(SCALES[cost].limit)
     shown = limit if limit is not None and points and _in_view(limit, points, cost) else None
+    cost_range, score_range = _cost_range(points, shown), _score_range(points)
+    spots = {p.trial: _spot(p, cost_range, score_range) for p in points}
+    sides = placed_sides(
+        [spots[p.trial] for p in front],
+        [spots[p.trial] for p in dominated],
+        cheap_is_right=cost is Objective.DECODE,
+    )
+    texts = [label_text(r.candidate.architecture, r.file_bytes) for r in on_front]
+    front = tuple(
+        point._replace(label=Label(text, side)) if side else point
+        for point, text, side in zip(front, texts, sides, strict=True)
+    )
+    by_trial = {point.trial: point for point in (*front, *dominated)}
+    ties = tuple((by_trial[c.first], by_trial[c.second]) for c in pairs if c.tied)
     return FrontierInfo(
         cost=cost,
         front=front,
@@ -96,7 +121,8 @@ def frontier_info(result: SearchResult, cost: Objective = Objective.BYTES) -> Fr
         stopped=stopped,
         ties=ties,
         symbols=_symbols(p.format for p in points),
-        cost_range=_cost_range(points, shown),
+        cost_range=cost_range,
+        score_range=score_range,
         colour_ticks_tokens_per_s=() if cost is Objective.DECODE else _colour_ticks(points),
         limit=shown,
         subtitle=" · ".join(
@@ -107,10 +133,9 @@ def frontier_info(result: SearchResult, cost: Objective = Objective.BYTES) -> Fr
                 *((f"{len(stopped)} stopped earlier (see the legend)",) if stopped else ()),
                 *((f"{len(ties)} {'tie' if len(ties) == 1 else 'ties'} (dotted)",) if ties else ()),
                 *_hidden_limit(cost, limit if shown is None else None),
-                *(("bars: 80 % ranges",) if ranked.by is RankedBy.CARRIED_OVER else ()),
+                "bars: 80 % ranges" if ranked.by is RankedBy.CARRIED_OVER else _BARS,
             )
         ),
-        labels=len(front) <= _MOST_LABELS,
         notice="" if points else _nothing(result, cost),
         score_axis=EXTRAPOLATED_AXIS if ranked.by is RankedBy.CARRIED_OVER else SCORE_AXIS,
     )
@@ -159,13 +184,15 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
     )
     # more would lie on one another on a phone
     figure.update_xaxes(title=scale.axis_title, range=list(info.cost_range), nticks=4, **scale.ticks)
-    figure.update_yaxes(title=info.score_axis, tickformat=".3~f")
+    figure.update_yaxes(title=info.score_axis, tickformat=".3~f", range=list(info.score_range))
     if info.colour_ticks_tokens_per_s:
         figure.update_layout(coloraxis=_colour_axis(info.colour_ticks_tokens_per_s))
     return figure
 
 
-def _point(record: TrialRecord, cost: Objective, ranked: Ranking, hover: str) -> FrontierPoint:
+def _point(
+    record: TrialRecord, cost: Objective, ranked: Ranking, *, bar: float | None, hover: str
+) -> FrontierPoint:
     decode, value, score = record.decode_tokens_per_s, record.cost(cost), ranked.scores[record.number]
     assert value is not None, record.number
     predicted = _PREDICTED[cost](record) if cost in _PREDICTED else None
@@ -175,38 +202,16 @@ def _point(record: TrialRecord, cost: Objective, ranked: Ranking, hover: str) ->
         cost_low=predicted.low if predicted else value,
         cost_high=predicted.high if predicted else value,
         val_bits_per_byte=score.bits_per_byte,
-        standard_error=score.error,
+        bar=bar,
         decode_tokens_per_s=decode.value if decode else None,
         format=record.candidate.format,
         hover=hover,
+        label=Label(),
     )
 
 
 def _hover(result: SearchResult, record: TrialRecord, remark: str) -> str:
     return hover_text(record, remark, score=ranked_text(result, record))
-
-
-def _of_proxy(record: TrialRecord) -> tuple[str, ...]:
-    if record.scaled is None or record.proxy is None:
-        return ()
-    return (f"of a proxy: {proxy_text(record.scaled, record.proxy.num_parameters)}",)
-
-
-def hover_text(record: TrialRecord, remark: str = "", *, score: str = "") -> str:
-    """Return the text under the pointer for a trained model, as safe HTML; `score` is its score in words."""
-    decode = record.decode_tokens_per_s
-    steps = f" after {record.proxy.steps:,} steps" if record.proxy else ""
-    lines = (
-        f"<b>trial {record.number}</b>{escape(remark)}",
-        escape(shape_text(record.candidate.architecture)),
-        f"{escape(record.candidate.format)}, {format_bytes(record.file_bytes)} file, "
-        f"{format_count(record.num_parameters)} parameters",
-        f"{score or f'{score_text(record)} bits per byte'}{steps}",
-        *_of_proxy(record),
-        f"{format_bytes_binary(record.memory_bytes)} memory",
-        f"decode {decode_text(decode)} tokens/s" if decode else "decode speed not known (no device)",
-    )
-    return "<br>".join(lines)
 
 
 def _cost_text(cost: Objective, value: float) -> str:
@@ -248,6 +253,19 @@ def _cost_range(points: tuple[FrontierPoint, ...], limit: float | None) -> tuple
     if not costs:
         return (0.0, 1e6)
     return axis_range(costs if limit is None else [*costs, limit])
+
+
+def _score_range(points: tuple[FrontierPoint, ...]) -> tuple[float, float]:
+    """Return the ends of the vertical axis, with room for labels above the points and below them."""
+    scores = [p.val_bits_per_byte + sign * (p.bar or 0.0) for p in points for sign in (-1, 1)]
+    low, high = axis_range(scores)
+    room = _LABEL_ROOM * (high - low)
+    return (low - room, high + room)
+
+
+def _spot(point: FrontierPoint, cost_range: tuple[float, float], score_range: tuple[float, float]) -> Spot:
+    (left, right), (low, high) = cost_range, score_range
+    return Spot((point.cost - left) / (right - left), (point.val_bits_per_byte - low) / (high - low))
 
 
 def _hidden_limit(cost: Objective, limit: float | None) -> tuple[str, ...]:
@@ -309,12 +327,13 @@ def _markers(points: list[FrontierPoint], symbol: str, info: FrontierInfo, on_fr
     return go.Scatter(
         x=[p.cost for p in points],
         y=[p.val_bits_per_byte for p in points],
-        mode="markers+text" if on_frontier and info.labels else "markers",
-        text=[f" {p.trial}" for p in points],
-        textposition="top right",
+        mode="markers+text" if any(p.label.text for p in points) else "markers",
+        text=[p.label.text for p in points],
+        textposition=[p.label.side or _ANY_SIDE for p in points],
+        textfont={"size": 12},
         marker=marker,
         error_x=across if info.cost in _PREDICTED else None,
-        error_y={"type": "data", "array": [p.standard_error for p in points], **bars},
+        error_y={"type": "data", "array": [p.bar for p in points], **bars},
         hovertext=[p.hover for p in points],
         hoverinfo="text",
         customdata=[p.trial for p in points],

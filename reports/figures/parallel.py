@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from reports.figures.frontier import hover_text
+from reports.figures.hover import hover_text
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREY, VERMILION
 from reports.text.scaled_proxies import of_proxies

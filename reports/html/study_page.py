@@ -12,6 +12,7 @@ from reports.export.documents import frontier_document
 from reports.export.files import NO_PARQUET, PAGE_NAME, frontier_json, has_parquet, study_files, write_files
 from reports.html.page import page_html
 from reports.html.study_sections import (
+    decisions_section,
     frontier_section,
     models_section,
     rerun_section,
@@ -35,6 +36,7 @@ __all__ = ["ReportFiles", "frontier_json", "report_files", "report_html", "write
 
 _TIMED = "_step_s"
 _HEADINGS = {
+    "decisions": "Decisions",
     "frontier": "Frontier",
     "models": "Where the bytes go",
     "trust": "How far to trust it",
@@ -80,6 +82,7 @@ def report_html(
 ) -> str:
     """Return the whole page; every text that comes from the study is escaped."""
     sections = {
+        "decisions": decisions_section(result),
         "frontier": frontier_section(result),
         "models": models_section(result),
         "trust": trust_section(result),

@@ -17,6 +17,7 @@ from reports.html.bars import breakdown_html
 from reports.html.page import figure_html
 from reports.html.tables import table_html
 from reports.text.common_model import common_model_text
+from reports.text.decisions import COLUMNS, decision_cells, decision_lines, decisions_of, noise_line
 from reports.text.frontier import frontier_cells, frontier_columns
 from reports.text.rerun import TOML_NAME, reproduce_commands, search_toml, version_texts
 from reports.text.rungs import OUTCOME_COLUMNS, RUNG_COLUMNS, outcome_cells, rung_cells
@@ -65,6 +66,26 @@ def frontier_section(result: SearchResult) -> _Values:
             caption="Models that no other beats on both costs and accuracy, cheapest first",
             text_columns=("shape", "format"),
         ),
+    }
+
+
+def decisions_section(result: SearchResult) -> _Values:
+    """Return the first decisions as lines and all of them as a table; empty where too little was trained."""
+    found = decisions_of(result)
+    if found is None:
+        return {}
+    count, *lines = decision_lines(found)
+    return {
+        "count": count,
+        "lines": [line.strip() for line in lines],
+        "table": table_html(
+            COLUMNS,
+            decision_cells(found),
+            caption=f"{len(found.decisions)} decisions, the surest first",
+            text_columns=("basis",),
+            bold_rows=[place for place, one in enumerate(found.decisions) if one.settled],
+        ),
+        "noise": noise_line(found),
     }
 
 

@@ -81,6 +81,13 @@ _TRIAL_COLUMNS = (
 # Of scaled proxies, behind `on_frontier`: the column that ranks, and the frontier by what was trained.
 _RANKED_COLUMNS = ("ranked_by", "on_frontier_by_proxy")
 
+# What a page's grid of trials shows.
+GRID_COLUMNS = (
+    *("trial", "status", "on_frontier", "shape", "format", "num_parameters", "file_bytes", "memory_bytes"),
+    *("decode_tokens_per_s", "val_bits_per_byte", "val_bits_per_byte_se", "model_val_bits_per_byte"),
+    *("steps", "trained_tokens", "wall_s", "violations"),
+)
+
 
 def trials_frame(result: SearchResult) -> pd.DataFrame:
     """Return every trial of a study, infeasible and diverged ones included, by number.
@@ -104,6 +111,12 @@ def trials_frame(result: SearchResult) -> pd.DataFrame:
         frame.insert(place, _RANKED_COLUMNS[1], frame["trial"].isin(proxies_front(result)))
         frame.insert(place, _RANKED_COLUMNS[0], ranking(result).by.value)
     return frame
+
+
+def rows_with_words(frame: pd.DataFrame, words: str) -> pd.DataFrame:
+    """Return the rows that have each of the words, whatever their case, in any of GRID_COLUMNS."""
+    texts = [" ".join(map(str, row)).lower() for row in frame[list(GRID_COLUMNS)].itertuples(index=False)]
+    return frame[[all(word in text for word in words.lower().split()) for text in texts]]
 
 
 def frontier_frame(result: SearchResult) -> pd.DataFrame:

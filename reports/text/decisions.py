@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from sizer.errors import SizerError
 from sizer.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from search.analysis.decisions.decisions import Decision, Decisions
+    from search.store.results import SearchResult
 
 SCHEMA = "sizer.decisions/1"
 COLUMNS = ("decision", "files", "probability", "law alone", "runs alone", "basis", "to settle")
 
+# With fewer trained models the first lines of a study name no decisions.
+LEAST_MODELS = 4
 # Decisions of each kind that the first lines of a frontier, a report or a page name.
 _FIRST = 4
 
@@ -53,6 +57,21 @@ def decision_lines(found: Decisions) -> tuple[str, ...]:
     lines += [f"  {_text(d)}" for d in _varied(settled)]
     by_cost = sorted(open_ones, key=lambda d: (d.cost_to_settle_s is None, d.cost_to_settle_s or 0.0))
     return (*lines, *(f"  {_text(d)}" for d in _varied(by_cost)))
+
+
+def decisions_of(result: SearchResult) -> Decisions | None:
+    """Return the decisions of a study; None before enough models are trained to say more than the law.
+
+    None as well for a study from elsewhere that names a format or a runtime that is not known here.
+    """
+    if len(result.trained) < LEAST_MODELS or result.config is None:
+        return None
+    from search.analysis.decisions.decisions import decide  # loads more than a page without decisions needs
+
+    try:
+        return decide(result)
+    except SizerError:
+        return None
 
 
 def _varied(found: tuple[Decision, ...] | list[Decision]) -> list[Decision]:

@@ -36,17 +36,24 @@ def comparisons(result: SearchResult, cost: Objective = Objective.BYTES) -> tupl
     A dominated model is near if the most accurate member of the front that costs no more is tied with it.
     None where scores extrapolated rank: chunks do not show the law's errors, which neighbours share.
     """
+    return tuple(c for c in all_comparisons(result, cost) if c.on_front or c.tied)
+
+
+def all_comparisons(result: SearchResult, cost: Objective = Objective.BYTES) -> tuple[TrialComparison, ...]:
+    """Compare each model on the front with the next, and every other with the member that beats it.
+
+    None where scores extrapolated rank.
+    """
     ranked = ranking(result)
     if ranked.by is RankedBy.CARRIED_OVER:
         return ()
     members = frontier(result, cost, by=ranked)
     numbers = {record.number for record in members}
-    found = [compared(a, b, on_front=True) for a, b in pairwise(members)]
-    for record in ranked.records:
-        if record.number not in numbers and record.cost(cost) is not None:
-            against = compared(_beaten_by(record, members, cost), record, on_front=False)
-            found += [against] if against.tied else []
-    return tuple(found)
+    others = [r for r in ranked.records if r.number not in numbers and r.cost(cost) is not None]
+    return (
+        *(compared(a, b, on_front=True) for a, b in pairwise(members)),
+        *(compared(_beaten_by(r, members, cost), r, on_front=False) for r in others),
+    )
 
 
 def compared(first: TrialRecord, second: TrialRecord, *, on_front: bool) -> TrialComparison:

@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.widgets import downloads
+from reports.text.decisions import decision_lines, decisions_of
 from search.store.results import SearchResult
 from sizer.errors import StudyError
 from sizer.units import format_bytes, format_bytes_binary, format_count
@@ -202,3 +203,27 @@ def test_scaled_proxies_are_ranked_by_what_is_carried_over(
     assert any("the frontier would be trials 1, 2." in caption.value for caption in page.caption)
     headline = "**2.400 (2.272 to 2.528) bits per byte (extrapolated), 2.6000 ± 0.0100 of its proxy**"
     assert any(str(text.value).startswith(headline) for text in page.markdown)
+
+
+def test_results_open_with_the_decisions(page: AppTest, studies: Studies, in_rungs: SearchResult) -> None:
+    studies.clear()
+    studies[in_rungs.study] = in_rungs
+    found = decisions_of(in_rungs)
+    assert found is not None
+    count, *lines = decision_lines(found)
+    page.run()
+    assert not page.exception
+    shown = [str(block.value).replace("\\", "") for block in page.markdown]
+    assert f"**{count}.**" in shown
+    assert "\n".join(f"- {line.strip()}" for line in lines) in shown
+    headings = [heading.value for heading in page.subheader]
+    assert headings.index("Decisions") < headings.index("Trial 1")
+
+
+def test_the_grid_is_filtered_by_words(page: AppTest) -> None:
+    page.run()
+    assert len(page.dataframe[0].value) == 16
+    page.text_input(key="study_filter").set_value("diverged q4_0").run()
+    assert not page.exception
+    assert list(page.dataframe[0].value["trial"]) == [7, 15]
+    assert any(caption.value.startswith("2 of 16 trials;") for caption in page.caption)

@@ -21,6 +21,7 @@ from explorer.pages.search.studies import (
 from explorer.state import Choice
 from explorer.widgets.charts import show_figure
 from explorer.widgets.controls import choice
+from explorer.widgets.decision_views import show_decisions
 from explorer.widgets.html import show_table, show_tiles
 from explorer.widgets.study_views import (
     choose_on_frontier,
@@ -161,14 +162,16 @@ def _rung_row(count: RungCount) -> tuple[str, ...]:
 
 
 def _show_results(config: SearchConfig, result: SearchResult, now: Activity, storage: str) -> None:
+    decisions = st.container()
     st.subheader("Frontier so far" if now.owner is not None else "Frontier", divider="gray")
     chosen = choose_on_frontier(result, chart=_CHART, trial=_TRIAL)
     _show_curves(config, result, now, storage, chosen.number)
     show_model(result, chosen, key="search_model")
     show_export(result, chosen, storage, key="search_export")
-    if now.owner is None:  # while it trains, the page is drawn too often to click
+    if now.owner is None:  # while it trains, the page is drawn too often to click or to weigh decisions
         st.subheader("Whole study", divider="gray")
         show_downloads(result, storage, key="search_download")
+        show_decisions(result, decisions)
     st.subheader("Reliability", divider="gray")
     others = [name for name in stored_studies(storage) if name != result.study]
     control = st.selectbox("Compare with study", (_NO_CONTROL, *others), key=_CONTROL)

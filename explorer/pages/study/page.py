@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explorer.pages.study.trials import show_trials
 from explorer.state import Choice, PageState, Text
 from explorer.widgets.allowed_paths import storage_to_open
 from explorer.widgets.controls import choice, text
+from explorer.widgets.decision_views import show_decisions
 from explorer.widgets.html import show_tiles
 from explorer.widgets.study_views import choose_on_frontier, show_downloads, show_export, show_model
 from reports.html.tiles import Tile
@@ -52,6 +54,7 @@ def page() -> None:
         return
     result, storage = chosen
     _show_answer(result)
+    decisions = st.container()
     _show_counts(result)
     if not result.trained:
         st.info(
@@ -63,6 +66,7 @@ def page() -> None:
     show_model(result, chosen_model, key="model")
     show_export(result, chosen_model, storage, key="export")
     _show_all(result, storage)
+    show_decisions(result, decisions)
 
 
 def _choose() -> tuple[SearchResult, str] | None:
@@ -136,7 +140,7 @@ def _show_all(result: SearchResult, storage: str) -> None:
     st.subheader("Whole study", divider="gray")
     show_downloads(result, storage, key="download")
     st.markdown("\n".join(f"- {escape_markdown(note)}" for note in trust_notes(result)))
-    st.dataframe(trials_frame(result), hide_index=True, key="trials")
+    show_trials(result, TRIAL)
 
 
 page()

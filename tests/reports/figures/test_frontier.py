@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from reports.figures import frontier_figure, frontier_info
+from reports.figures.frontier_labels import Spot, placed_sides
 from search.config.objectives import Objective
 from search.store.results import SearchResult
 
@@ -17,9 +18,8 @@ def test_points_front_and_dominated(result: SearchResult) -> None:
     info = frontier_info(result)
     assert [point.trial for point in info.front] == [12, 0, 1, 4, 5, 8, 10]
     assert sorted(point.trial for point in info.dominated) == [2, 6, 9, 13]  # the repeat, 14, is no new model
-    assert info.front[0].standard_error == 0.0071
+    assert info.front[0].bar is None  # nothing is cheaper
     assert info.symbols == (("Q4_0", "circle"), ("Q4_K_M", "square"), ("Q8_0", "diamond"))
-    assert info.labels
     assert info.notice == ""
 
 
@@ -120,6 +120,50 @@ def test_ties_are_joined_by_dots(result: SearchResult) -> None:
     assert [(a.trial, b.trial) for a, b in info.ties if {a, b} <= set(info.front)] == [(8, 10)]
     dots = next(trace for trace in frontier_figure(info).data if trace.name == "tie")
     assert (dots.line.dash, list(dots.y)[:2]) == ("dot", [2.1472, 2.1460])
+
+
+def test_bars_are_of_paired_differences(in_rungs: SearchResult) -> None:
+    """By hand: chunks differ by 0.1, 0.2 and 0.1, whose standard error is 0.1 / 3."""
+    runs = [record.runs[0] for record in in_rungs.records[:2]]
+    small, large = (
+        replace(run, val_bits_per_byte=bits[1], val_chunk_bits=bits)
+        for run, bits in zip(runs, ((2.0, 3.0, 4.0), (1.9, 2.8, 3.9)), strict=True)
+    )
+    records = tuple(
+        replace(record, file_bytes=size, proxy=run, runs=(run,))
+        for record, size, run in zip(in_rungs.records, (100_000, 200_000), (small, large), strict=False)
+    )
+    first, second = frontier_info(replace(in_rungs, records=records)).front
+    assert first.bar is None
+    assert second.bar == pytest.approx(2 * 0.1 / 3)
+
+
+def test_points_say_shape_and_size(result: SearchResult) -> None:
+    info = frontier_info(result)
+    by_trial = {point.trial: point.label for point in info.front}
+    # the ends of the frontier always have room
+    assert by_trial[10].text == "8 x 256<br>3.757 MB"
+    assert by_trial[12].text.endswith(" KB")
+    drawn = [
+        text for trace in frontier_figure(info).data if trace.text is not None for text in trace.text if text
+    ]
+    assert sorted(drawn) == sorted(label.text for label in by_trial.values() if label.text)
+
+
+def test_labels_cover_neither_points_nor_one_another() -> None:
+    # three steps far apart: below and to the left of each but the first, which stands at the left edge
+    assert placed_sides([Spot(0.1, 0.8), Spot(0.5, 0.5), Spot(0.9, 0.2)], []) == (
+        "top right",
+        "bottom left",
+        "bottom left",
+    )
+    # a dominated model on the right of the first, and the line below it
+    assert (
+        placed_sides([Spot(0.1, 0.8), Spot(0.2, 0.5), Spot(0.9, 0.2)], [Spot(0.3, 0.85)])[0] == "bottom right"
+    )
+    # no room for more than one: the most accurate keeps its own
+    assert placed_sides([Spot(0.1, 0.22), Spot(0.12, 0.21), Spot(0.14, 0.2)], []) == ("", "", "top right")
+    assert placed_sides([], []) == ()
 
 
 def test_the_legend_stands_at_the_foot_of_the_figure(result: SearchResult) -> None:

@@ -20,6 +20,7 @@ from reports.export.documents import frontier_document
 from reports.figures.study import study_figures
 from reports.html.page import PLOTLY_BASIC
 from reports.html.study_page import report_html, write_report
+from reports.text.decisions import decision_cells, decision_lines, decisions_of
 from reports.text.rerun import search_toml
 from reports.text.rungs import reasons
 from reports.text.trust import trust_line, trust_table
@@ -290,3 +291,16 @@ def test_opens_with_the_answer_and_how_far_to_trust_it(result: SearchResult) -> 
     assert answer < text.index(trust_line(result)) < text.index("Frontier", answer) < text.index("Request")
     nothing = replace(result, records=())
     assert "No model has been trained to a score yet." in _text(report_html(nothing))
+
+
+def test_decisions_come_before_the_frontier(in_rungs: SearchResult, result_of: ResultOf) -> None:
+    page = report_html(in_rungs)
+    found = decisions_of(in_rungs)
+    assert found is not None
+    count, first, *_ = decision_lines(found)
+    text = _text(page)
+    assert text.index(count) < text.index(first.strip()) < text.index("Accuracy against file size")
+    rows = [row for table in HtmlReader(page).tables for row in table]
+    assert all(tuple(row) in {tuple(r) for r in rows} for row in decision_cells(found))
+    # two models say nothing that the published law does not say
+    assert "decisions settled" not in _text(report_html(result_of("raspberry-pi-5", (5,))))

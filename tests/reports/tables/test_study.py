@@ -6,8 +6,9 @@ from collections.abc import Callable
 from io import StringIO
 
 import pandas as pd
+import pytest
 
-from reports.tables.study import frontier_frame, trials_frame
+from reports.tables.study import frontier_frame, rows_with_words, trials_frame
 from search.store.results import SearchResult
 
 
@@ -59,3 +60,13 @@ def test_an_empty_study_keeps_its_columns(
     assert len(empty) == 0
     assert list(empty.columns) == list(trials_frame(result).columns)
     assert len(frontier_frame(result_of("raspberry-pi-5", ()))) == 0
+
+
+@pytest.mark.parametrize(("words", "trials"), [("q4_0 DIVERGED", [7, 15]), ("", None), ("no such words", [])])
+def test_rows_with_all_the_words_are_kept(result: SearchResult, words: str, trials: list[int] | None) -> None:
+    frame = trials_frame(result)
+    found = rows_with_words(frame, words)
+    if trials is None:
+        assert len(found) == len(frame)
+    else:
+        assert list(found["trial"]) == trials

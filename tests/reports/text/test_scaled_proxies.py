@@ -180,7 +180,7 @@ def test_figures_are_of_the_score_that_ranks(by_hand: SearchResult) -> None:
         assert (info.stopped, info.ties) == ((), ())
     info = frontier_info(by_hand)
     assert [point.val_bits_per_byte for point in info.front] == [2.8, 2.7, 2.4]
-    assert [point.standard_error for point in info.front] == pytest.approx([0.128155] * 3, abs=1e-6)
+    assert [point.bar for point in info.front] == pytest.approx([0.128155] * 3, abs=1e-6)
     assert frontier_figure(info).layout.yaxis.title.text == EXTRAPOLATED_AXIS
     assert "2.800 (2.672 to 2.928) bits per byte (extrapolated), 3.0000 ± 0.5000 of" in info.front[0].hover
     fronts = fronts_info([by_hand, by_hand])
