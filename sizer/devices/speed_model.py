@@ -22,8 +22,10 @@ from sizer.workload import Workload
 FLOAT_BITS = 15.0
 # Bytes of the cache that a step reads for each byte that a CPU would hold. LiteRT-LM keeps 32 bits on a CPU,
 # 16 on Metal: on an M4 Max a step at 1,467 tokens is 0.35 ms slower than at 84 (data/measurements.csv), too
-# little for its memory to read 32 bits an element.
-_CACHE_READ_SHARES = {("litert-lm", "metal"): 0.5}
+# little for its memory to read 32 bits an element. On CPUs a position costs far more than its bytes: 84 us of
+# 0.23 MB on a Galaxy S26 that reads weights at 40 GB/s, 220 us on a Pixel 8a at 10 GB/s; with 6, models left
+# out on either phone are predicted better.
+_CACHE_READ_SHARES = {("litert-lm", "metal"): 0.5, ("litert-lm", "cpu"): 6.0}
 
 
 class ModelCosts(NamedTuple):
