@@ -22,6 +22,7 @@ _OPTIONS = (
         "mlp",
         "sharing",
         "repeat",
+        "ends",
         "wide",
         "any_width",
         "bits",
@@ -83,8 +84,9 @@ def estimate_command(
         bool | None, typer.Option("--tie-embeddings/--no-tie-embeddings", help="Head shares the table. [yes]")
     ] = None,
     mlp: Annotated[str | None, typer.Option(help="swiglu, geglu, gelu, relu, relu2_gated. [swiglu]")] = None,
-    sharing: Annotated[str | None, typer.Option(help="immediate, repeat-all, reverse or none.")] = None,
+    sharing: Annotated[str | None, typer.Option(help="immediate, repeat-all, reverse, middle, none.")] = None,
     repeat: Annotated[int | None, typer.Option(help="Runs of each shared block. [2 when sharing]")] = None,
+    ends: Annotated[int | None, typer.Option(help="Unshared blocks at each end, with middle. [1]")] = None,
     wide: Annotated[
         bool, typer.Option("--wide", help="With --params: shallow and wide, not deep and thin.")
     ] = False,

@@ -53,7 +53,9 @@ def _list(rows: list[CatalogueModel]) -> Any:
             (
                 a.name,
                 f"{_count(row):,}",
-                str(a.num_layers) if a.sharing.repeat == 1 else f"{a.num_layers}x{a.sharing.repeat}",
+                str(a.num_layers)
+                if a.sharing.repeat == 1
+                else f"{a.num_layers}x{a.sharing.runs_per_block(a.num_layers):g}",
                 str(a.hidden_size),
                 f"{a.num_heads}/{a.num_kv_heads}" if _attends(row) else "-",
                 f"{a.num_experts}x{a.expert_width}" if a.num_experts else str(a.intermediate_size or "-"),

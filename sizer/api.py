@@ -43,6 +43,7 @@ class EstimateOptions(TypedDict, total=False):
     mlp: str | None
     sharing: str | None
     repeat: int | None
+    ends: int | None
     bits: float | None
     format: str | None
     runtime: str | None

@@ -153,6 +153,11 @@ class Architecture:
         if self.position is PositionKind.ROPE and rotated % 2:
             raise InvalidArchitecture(f"head_dim must be even for rotary positions, got {rotated}")
         self._check_layers()
+        if self.num_layers < self.sharing.fewest_layers:
+            raise InvalidArchitecture(
+                f"sharing.ends: {self.sharing.ends} blocks at each end need num_layers of "
+                f"{self.sharing.fewest_layers} or more, got {self.num_layers}"
+            )
         if self.executed_layers > MAX_LAYERS:
             raise InvalidArchitecture(
                 f"num_layers x sharing.repeat must be at most {MAX_LAYERS}, got {self.executed_layers}"
@@ -160,10 +165,7 @@ class Architecture:
 
     def __hash__(self) -> int:
         """Return a hash of the sizes: shapes that differ in other fields alone are rarely kept together."""
-        return hash(
-            (self.vocab_size, self.num_layers, self.hidden_size, self.intermediate_size, self.num_heads)
-            + (self.num_kv_heads, self.head_dim, self.num_experts, self.sharing.repeat)
-        )
+        return hash(_hashed(self))
 
     def _check_layers(self) -> None:
         """Raise unless fields that describe single layers name layers that exist."""
@@ -268,7 +270,7 @@ class Architecture:
     @property
     def executed_layers(self) -> int:
         """Number of times a block runs per token."""
-        return self.num_layers * self.sharing.repeat
+        return self.sharing.executed(self.num_layers)
 
     @property
     def q_width(self) -> int:
@@ -323,7 +325,7 @@ class Architecture:
             "head_dim": self.head_dim,
             "vocab_size": self.vocab_size,
             "tie_embeddings": self.tie_embeddings,
-            "sharing": {"strategy": self.sharing.strategy.value, "repeat": self.sharing.repeat},
+            "sharing": self.sharing.to_dict(),
             **({"layer_kinds": self.layer_kinds} if self.recurrent else {}),
         }
 
@@ -331,19 +333,15 @@ class Architecture:
         """Return the same computation with every executed layer stored on its own (what llama.cpp needs)."""
         if self.sharing.repeat == 1:
             return self
-        sliding = frozenset(self.sliding_layers)
-        return replace(
-            self,
-            num_layers=self.executed_layers,
-            sharing=LayerSharing(),
-            sliding_layers=tuple(
-                i for i, block in enumerate(self.sharing.order(self.num_layers)) if block in sliding
-            )
-            if sliding
-            else (),
-        )
+        sliding, order = frozenset(self.sliding_layers), self.sharing.order(self.num_layers)
+        windows = tuple(i for i, block in enumerate(order) if block in sliding)
+        return replace(self, num_layers=len(order), sharing=LayerSharing(), sliding_layers=windows)
 
 
+_hashed = attrgetter(
+    *("vocab_size", "num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads"),
+    *("head_dim", "num_experts", "sharing.repeat", "max_position_embeddings"),
+)
 _EXPERT_FIELDS = (
     "num_experts_per_tok",
     "moe_intermediate_size",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SHAPE = (
     *("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim"),
-    *("vocab_size", "tie_embeddings", "mlp", "sharing", "repeat"),
+    *("vocab_size", "tie_embeddings", "mlp", "sharing", "repeat", "ends"),
 )
 _TRAINING = (
     *("training", "lora_rank", "lora_targets", "sequence_length", "checkpointing", "optimizer"),
@@ -94,6 +94,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     mlp: str | None = None
     sharing: str | None = None
     repeat: int | None = None
+    ends: int | None = None
     bits: float | None = None
     format: str | None = None
     runtime: str | None = None
@@ -322,10 +323,10 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
 
     def _chosen(self) -> tuple[Architecture, tuple[str, ...], "StoredFormat | None"]:
         given = {key: value for key in _SHAPE if (value := getattr(self, key)) is not None}
-        if "sharing" in given or "repeat" in given:
+        if {"sharing", "repeat", "ends"} & given.keys():
             from sizer.shapes.near_count import asked_sharing
 
-            sharing = asked_sharing(given.pop("sharing", None), given.pop("repeat", None))
+            sharing = asked_sharing(*(given.pop(name, None) for name in ("sharing", "repeat", "ends")))
             given |= {"sharing": sharing} if sharing is not None else {}
         given |= {"mlp": parse_enum(MlpKind, self.mlp, "mlp")} if self.mlp is not None else {}
         known = self.architecture

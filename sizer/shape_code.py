@@ -123,8 +123,8 @@ def _word(value: object) -> str:
     match value:
         case bool():
             return str(int(value))
-        case LayerSharing(strategy=strategy, repeat=repeat):
-            return f"{strategy.value}.{repeat}"
+        case LayerSharing(strategy=strategy, repeat=repeat, ends=ends):
+            return f"{strategy.value}.{repeat}" + (f".{ends}" if ends else "")
         case tuple():
             return ".".join(_runs(value))
         case _:
@@ -159,9 +159,12 @@ def _value(kind: str, field: str, text: str) -> object:
             raise InvalidArchitecture(f"shape: {field} is {shown(text)}; accepted: 0 or 1")
         return text == "1"
     if kind == "LayerSharing":
-        strategy, _, repeat = text.partition(".")
+        strategy, _, numbers = text.partition(".")
+        repeat, dot, ends = numbers.partition(".")
         return LayerSharing(
-            strategy=parse_enum(SharingStrategy, strategy, field), repeat=_number(field, repeat)
+            strategy=parse_enum(SharingStrategy, strategy, field),
+            repeat=_number(field, repeat),
+            ends=_number(field, ends) if dot else 0,
         )
     if kind.startswith("tuple"):
         return tuple(_numbers(field, text))

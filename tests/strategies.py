@@ -9,14 +9,19 @@ from hypothesis import strategies as st
 
 from sizer.architecture import Architecture, BlockNorms, LayerSharing, MlpKind, NormKind, SharingStrategy
 
-SHARINGS = st.one_of(
-    st.just(LayerSharing()),
-    st.builds(
-        LayerSharing,
-        strategy=st.sampled_from([s for s in SharingStrategy if s is not SharingStrategy.NONE]),
-        repeat=st.integers(2, 4),
-    ),
-)
+_OF_ALL = (SharingStrategy.IMMEDIATE, SharingStrategy.REPEAT_ALL, SharingStrategy.REVERSE)
+
+
+def sharings(num_layers: int) -> st.SearchStrategy[LayerSharing]:
+    """Ways of sharing that so many stored layers have room for."""
+    found = [
+        st.just(LayerSharing()),
+        st.builds(LayerSharing, strategy=st.sampled_from(_OF_ALL), repeat=st.integers(2, 4)),
+    ]
+    if num_layers > 2:
+        middle, ends = st.just(SharingStrategy.MIDDLE), st.integers(1, (num_layers - 1) // 2)
+        found.append(st.builds(LayerSharing, strategy=middle, repeat=st.integers(2, 4), ends=ends))
+    return st.one_of(found)
 
 
 @st.composite
@@ -24,9 +29,10 @@ def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
     """A valid decoder of any kind, small enough to be listed quickly."""
     kv_heads = draw(st.integers(1, 6))
     heads = kv_heads * draw(st.integers(1, 6))
+    num_layers = draw(st.integers(1, max_layers))
     return Architecture(
         vocab_size=draw(st.integers(1, 70_000)),
-        num_layers=draw(st.integers(1, max_layers)),
+        num_layers=num_layers,
         hidden_size=draw(st.integers(1, 64)) * 32,
         intermediate_size=draw(st.integers(1, 200)) * 32,
         num_heads=heads,
@@ -41,7 +47,7 @@ def architectures(draw: st.DrawFn, *, max_layers: int = 12) -> Architecture:
         mlp_bias=draw(st.booleans()),
         sub_norms=draw(st.booleans()),
         shared_mlp=draw(st.booleans()),
-        sharing=draw(SHARINGS),
+        sharing=draw(sharings(num_layers)),
     )
 
 

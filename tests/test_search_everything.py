@@ -24,7 +24,22 @@ DEVICES = ("raspberry-pi-5", "pixel-8")
 OPTIONS = (
     *("--runtime", "executorch", "--device", DEVICES[0], "--device", DEVICES[1]),
     *("--objective", "energy", "--max-size", "1200KB", "--tokenizer", "bpe", "--vocab-size", "256,512"),
-    *("--layers", ":4", "--head-dim", "32", "--trials", str(TRIALS), "--steps", "30", "--final-seeds", "1"),
+    *(
+        "--sharing",
+        "none,middle",
+        "--sharing-repeats",
+        "2",
+        "--layers",
+        ":5",
+        "--head-dim",
+        "32",
+        "--trials",
+        str(TRIALS),
+        "--steps",
+        "30",
+        "--final-seeds",
+        "1",
+    ),
     *("--batch-size", "4", "--seq-len", "64", "--val-chunks", "8", "--corpus", "text.py"),
     *("--sampler", "random"),  # the others' first shapes are all of the first vocabulary
 )
@@ -104,6 +119,7 @@ def test_everything_on_two_devices_runs_to_its_report_and_survives_kills(tmp_pat
     assert stored.metric_names == ["joules_per_token", "val_bits_per_byte"]
     asked = {trial.params.get("vocab_size") for trial in stored.trials}
     assert asked == {256, 512}
+    assert {trial.params.get("sharing") for trial in stored.trials} == {"none", "middle ends 1"}
 
 
 def test_types_of_kv_cache_are_searched_for_memory(tmp_path: Path) -> None:

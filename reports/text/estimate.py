@@ -98,7 +98,8 @@ def _architecture(estimate: Estimate) -> Section:
         )
     )
     if a.sharing.repeat > 1:
-        rows.append(Row("sharing", a.sharing.strategy.value, f"each block repeats {a.sharing.repeat} times"))
+        which = f"each block but {a.sharing.ends} at each end" if a.sharing.ends else "each block"
+        rows.append(Row("sharing", a.sharing.strategy.value, f"{which} repeats {a.sharing.repeat} times"))
     return Section("Architecture", "", tuple(rows))
 
 

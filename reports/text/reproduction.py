@@ -57,7 +57,8 @@ def reproduction_table(found: Findings) -> RenderableType:
 
 def _arm_cells(found: ArmFinding) -> tuple[str, ...]:
     a = found.arm.candidate.architecture
-    runs = f", each {a.sharing.repeat} times" if a.sharing.repeat > 1 else ""
+    which = f"all but {a.sharing.ends} at each end" if a.sharing.ends else "each"
+    runs = f", {which} {a.sharing.repeat} times" if a.sharing.repeat > 1 else ""
     diverged = f", {found.diverged} diverged" if found.diverged else ""
     value = "-" if found.arm.published_value is None else f"{found.arm.published_value:g}"
     return (

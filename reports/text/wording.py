@@ -32,7 +32,7 @@ STEP_NAMES = {
 def shape_text(architecture: Architecture) -> str:
     """Return layers x hidden size, heads and sharing: "6 x 192, 6 query / 2 KV heads, immediate x2"."""
     a = architecture
-    shared = f", {a.sharing.strategy.value} x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
+    shared = f", {a.sharing.text}" if a.sharing.repeat > 1 else ""
     heads = f", {a.num_heads} query / {a.num_kv_heads} KV heads" if a.num_heads else ""
     kinds = ", ".join(f"{count} {kind}" for kind, count in a.layer_kinds.items()) if a.recurrent else ""
     return f"{a.num_layers} x {a.hidden_size}{heads}{shared}{kinds and f' ({kinds} layers)'}"

@@ -42,7 +42,7 @@ def _cells(record: TrialRecord, ranked: Ranking) -> tuple[str, ...]:
     a, proxy, decode = record.candidate.architecture, record.proxy, record.decode_tokens_per_s
     assert proxy is not None, record.number
     assert proxy.val_bits_per_byte is not None, record.number
-    shared = f", {a.sharing.strategy.value} x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
+    shared = f", {a.sharing.text}" if a.sharing.repeat > 1 else ""
     speed = (
         f"{format_rate(decode.value)} ({format_rate(decode.low)} to {format_rate(decode.high)})"
         if decode

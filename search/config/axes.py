@@ -22,9 +22,9 @@ _USUAL_REPEAT = 2
 
 
 def sharing_label(sharing: LayerSharing) -> str:
-    """Return a way of sharing as one word: "none", "immediate" (blocks run twice), "reverse x3"."""
-    usual = sharing.repeat in (1, _USUAL_REPEAT)
-    return sharing.strategy.value if usual else f"{sharing.strategy.value} x{sharing.repeat}"
+    """Return a way of sharing in words: "none", "immediate" (blocks run twice), "middle x3 ends 1"."""
+    times = "" if sharing.repeat in (1, _USUAL_REPEAT) else f" x{sharing.repeat}"
+    return f"{sharing.strategy.value}{times}" + (f" ends {sharing.ends}" if sharing.ends else "")
 
 
 def _same(value: Any) -> Label:
@@ -106,12 +106,16 @@ class Suggestion:
     sharing: LayerSharing = _axis(
         Options(
             listed="sharings",
-            rank=lambda _, sharing: (sharing.repeat, list(SharingStrategy).index(sharing.strategy)),
+            rank=lambda _, sharing: (
+                sharing.repeat,
+                list(SharingStrategy).index(sharing.strategy),
+                sharing.ends,
+            ),
             label=sharing_label,
         ),
         "runs of a shared block",
         "none, or blocks run 2, 3 or 4 times: each in a row (immediate), all in turn (repeat-all), there and "
-        "back (reverse)",
+        "back (reverse), or all in turn but the blocks at the ends (middle)",
     )
     executed_layers: int = _axis(
         Range(low="min_executed_layers", high="max_executed_layers", whole=True, log=True),

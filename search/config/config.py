@@ -150,6 +150,9 @@ class Space:
     sharing_repeats: tuple[int, ...] = setting(
         (2, 3, 4), "how many times a shared block runs", whole(2, 64), before=(2,)
     )
+    sharing_ends: tuple[int, ...] = setting(
+        (1,), "blocks at each end that run once where `sharing` is `middle`", whole(1, 64)
+    )
     tie_embeddings: tuple[bool, ...] = setting(
         (True, False), "whether the head is the embedding table", before=(True,)
     )
@@ -192,21 +195,24 @@ class Space:
             if value % 2:
                 raise InvalidQuantity(f"head_dims: must be even for rotary positions, got {value}")
         if not self.sharings:
+            middle = SharingStrategy.MIDDLE.value in self.sharing
+            ends = f" less the blocks at both ends ({list(self.sharing_ends)} each)" if middle else ""
             raise InvalidQuantity(
                 f"sharing_repeats: needs a number up to max_executed_layers, which is "
-                f"{self.max_executed_layers}, got {list(self.sharing_repeats)}"
+                f"{self.max_executed_layers}{ends}, got {list(self.sharing_repeats)}"
             )
 
     @property
     def sharings(self) -> tuple[LayerSharing, ...]:
         """Ways of sharing that the deepest model has layers for, as listed."""
         strategies = [parse_enum(SharingStrategy, name, "sharing") for name in self.sharing]
-        repeats = [repeat for repeat in self.sharing_repeats if repeat <= self.max_executed_layers]
-        return tuple(
-            LayerSharing(strategy=strategy, repeat=repeat)
+        every = (
+            LayerSharing(strategy=strategy, repeat=repeat, ends=ends)
             for strategy in strategies
-            for repeat in ((1,) if strategy is SharingStrategy.NONE else repeats)
+            for repeat in ((1,) if strategy is SharingStrategy.NONE else self.sharing_repeats)
+            for ends in (self.sharing_ends if strategy is SharingStrategy.MIDDLE else (0,))
         )
+        return tuple(s for s in every if s.executed(s.fewest_layers) <= self.max_executed_layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ def read_task(source: str) -> tuple[Item, ...]:
         text = _read(Path(source))
     items = [
         _item(line, f"task: line {number} of {source!r}")
-        for number, line in enumerate(text.splitlines(), 1)
+        for number, line in enumerate(text.split("\n"), 1)  # U+2028 and such may be in a text
         if line.strip()
     ]
     if not items:
@@ -121,6 +121,9 @@ def _item(line: str, where: str) -> Item:
         context = f"{context.rstrip()} {question}".lstrip()
     choices, labels = _choices(row, where)
     answer = _answer(row, choices, labels, where)
+    for given in (context, *choices):
+        if any("\ud800" <= character <= "\udfff" for character in given):
+            raise InvalidFile(f"{where}: half a surrogate pair in {given[:20]!a}; accepted: Unicode text")
     before, blank, after = context.partition(_BLANK)
     if "option1" in row and blank and after.strip():
         return Item(before, choices, answer, after)

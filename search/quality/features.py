@@ -156,7 +156,7 @@ def features_of(
         head_dim=a.head_dim,
         kv_ratio=a.num_kv_heads / max(a.num_heads, 1),
         ffn_ratio=sum(widths) / len(widths) / a.hidden_size,
-        sharing=a.sharing.repeat,
+        sharing=a.sharing.runs_per_block(a.num_layers),
         embedding_ratio=a.embedding_width / a.hidden_size,
         bits_per_weight=bits_per_weight,
         parameters=counts.total,

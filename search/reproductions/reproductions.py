@@ -198,7 +198,11 @@ def _arm(values: dict[str, Any], scale: dict[str, int]) -> Arm:
 def _architecture(name: str, shape: dict[str, Any], sharing: dict[str, Any] | None) -> Architecture:
     shared = LayerSharing()
     if sharing is not None:
-        shared = LayerSharing(strategy=SharingStrategy(sharing["strategy"]), repeat=sharing["repeat"])
+        shared = LayerSharing(
+            strategy=SharingStrategy(sharing["strategy"]),
+            repeat=sharing["repeat"],
+            ends=sharing.get("ends", 0),
+        )
     return Architecture(
         **{**shape, "mlp": MlpKind(shape.get("mlp", MlpKind.SWIGLU))}, name=name, sharing=shared
     )

@@ -140,11 +140,13 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
     total = count_parameters(tensor_specs(architecture)).total
     if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
         return architecture, 1.0
-    alone = count_parameters(tensor_specs(replace(architecture, num_layers=1))).total
-    block = count_parameters(tensor_specs(replace(architecture, num_layers=2))).total - alone
-    layers = max(1, min(architecture.num_layers, 1 + (_MOST_TIMED_PARAMETERS - alone) // block))
+    fewest, runs = architecture.sharing.fewest_layers, architecture.sharing.runs_per_block
+    alone = count_parameters(tensor_specs(replace(architecture, num_layers=fewest))).total
+    block = count_parameters(tensor_specs(replace(architecture, num_layers=fewest + 1))).total - alone
+    layers = max(fewest, min(architecture.num_layers, fewest + (_MOST_TIMED_PARAMETERS - alone) // block))
     few = replace(architecture, num_layers=layers)
-    return few, total / count_parameters(tensor_specs(few)).total
+    more_runs = runs(architecture.num_layers) / runs(layers)
+    return few, total / count_parameters(tensor_specs(few)).total * more_runs
 
 
 def threads_of(workers: int) -> int:

@@ -193,9 +193,10 @@ class _Rows:
     def build(cls, suggestion: Suggestion, config: SearchConfig, multiple: int, *, any_depth: bool) -> _Rows:
         """Return all widths of the space whose heads divide about as suggested."""
         # a model with fewer layers than repeats has nothing to share
-        has_room = suggestion.sharing.repeat <= config.space.max_executed_layers
-        sharing = suggestion.sharing if has_room else LayerSharing()
-        wanted, depths = _depths(suggestion.executed_layers, sharing.repeat, config, any_depth)
+        sharing = suggestion.sharing
+        if sharing.executed(sharing.fewest_layers) > config.space.max_executed_layers:
+            sharing = LayerSharing()
+        wanted, depths = _depths(suggestion.executed_layers, sharing, config, any_depth)
         step = lcm(suggestion.head_dim, multiple)
         first = -(-config.space.min_hidden_size // step) * step
         heads = range(
@@ -210,7 +211,7 @@ class _Rows:
         ]
         like = Architecture(
             vocab_size=suggestion.vocab_size,
-            num_layers=1,
+            num_layers=sharing.fewest_layers,
             hidden_size=suggestion.head_dim,
             intermediate_size=ROW_STEP,
             num_heads=1,
@@ -303,12 +304,13 @@ def _around(rows: _Rows, suggestion: Suggestion, config: SearchConfig, limit: in
 
 
 def _depths(
-    executed_layers: int, repeat: int, config: SearchConfig, any_depth: bool
+    executed_layers: int, sharing: LayerSharing, config: SearchConfig, any_depth: bool
 ) -> tuple[int, tuple[int, ...]]:
     """Return the stored blocks of the suggested depth, and the numbers of blocks to try."""
-    most = max(1, config.space.max_executed_layers // repeat)
-    wanted = min(max(1, round(executed_layers / repeat)), most)
-    least = min(wanted, -(-config.space.min_executed_layers // repeat))
+    fewest = sharing.fewest_layers
+    most = max(fewest, int(sharing.stored(config.space.max_executed_layers)))
+    wanted = min(max(fewest, round(sharing.stored(executed_layers))), most)
+    least = min(wanted, max(fewest, ceil(sharing.stored(config.space.min_executed_layers))))
     if any_depth:
         tried = np.unique(np.geomspace(least, most, _MOST_DEPTHS).round().astype(np.int64))
         return wanted, tuple(tried.tolist())
@@ -332,6 +334,7 @@ def shape_name(architecture: Architecture) -> str:
     """Return a short label of a shape: layers x width, query/KV heads, sharing."""
     a = architecture
     shared = f" {a.sharing.strategy.value}x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
+    shared += f"e{a.sharing.ends}" if a.sharing.ends else ""
     tied = "" if a.tie_embeddings else " untied"
     heads = f"{a.num_heads}/{a.num_kv_heads}h"
     return f"{a.num_layers}x{a.hidden_size} {heads} ff{a.intermediate_size}{shared}{tied}"

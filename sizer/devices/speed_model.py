@@ -15,6 +15,7 @@ from sizer.architecture import Architecture, SharingStrategy
 from sizer.devices.profile import Profile
 from sizer.formats.stored import StoredTensor, stored_groups
 from sizer.memory import kv_bytes_per_token, kv_row_bytes
+from sizer.tensor_spec import Layers
 from sizer.tensors import Access, Group, Role, TensorSpec
 from sizer.workload import Workload
 
@@ -80,7 +81,8 @@ def model_costs(
     architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, str]], windowed_layers: int = 0
 ) -> ModelCosts:
     """Return the costs of a model from its tensors, each with its bytes and its type's name."""
-    return _costs(architecture, ((*tensor, 1) for tensor in sized), windowed_layers)
+    each = ((spec, size, name, (spec.layer,)) for spec, size, name in sized)
+    return _costs(architecture, each, windowed_layers)
 
 
 def stored_costs(
@@ -88,35 +90,38 @@ def stored_costs(
 ) -> ModelCosts:
     """Return the costs of a model from its stored tensors."""
     groups = stored_groups(stored)
-    sized = ((t.spec, t.num_bytes, t.type.name, len(layers)) for t, layers in groups)
+    sized = ((t.spec, t.num_bytes, t.type.name, layers) for t, layers in groups)
     return _costs(architecture, sized, windowed_layers)
 
 
 def _costs(
-    architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, str, int]], windowed_layers: int
+    architecture: Architecture, sized: Iterable[tuple[TensorSpec, float, str, Layers]], windowed_layers: int
 ) -> ModelCosts:
-    """Return the costs from tensors, each with its bytes, its type's name and how many there are.
+    """Return the costs from tensors, each with its bytes, its type's name and the layers that have it.
 
-    With immediate sharing a block's weights are still in cache; repeat-all and reverse read them again for
-    each run. Of a layer's experts a step reads, and a token computes, num_experts_per_tok: as for one
-    sequence, since the number of experts that a batch shares is not known. `windowed_layers` of the executed
-    layers attend to the sliding window only; runtimes differ in whether they use windows.
+    Where a block runs again at once its weights are still in cache; repeat-all, reverse and middle read them
+    again for each run. Of a layer's experts a step reads, and a token computes, num_experts_per_tok: as for
+    one sequence, since the number of experts that a batch shares is not known. `windowed_layers` of the
+    executed layers attend to the sliding window only; runtimes differ in whether they use windows.
     """
-    sharing = architecture.sharing
-    rereads = 1 if sharing.strategy is SharingStrategy.IMMEDIATE else sharing.repeat
+    sharing, stored_layers = architecture.sharing, architecture.num_layers
+    at_once = sharing.strategy is SharingStrategy.IMMEDIATE or stored_layers == sharing.fewest_layers
     unchosen_bytes = float_bytes = 0.0
     head = weights_read = activation_elements = 0
     bytes_by_type: dict[str, float] = {}
     weights_by_type: dict[str, int] = {}
-    for spec, num_bytes, type_name, count in sized:
+    for spec, num_bytes, type_name, layers in sized:
+        count = runs = len(layers)
+        if sharing.repeat > 1 and spec.layer is not None:
+            runs = sum(sharing.runs(layer, stored_layers) for layer in layers if layer is not None)
+        reads = count if at_once else runs
         elements = spec.num_elements
         is_float = len(spec.shape) > 1 and 8 * num_bytes >= FLOAT_BITS * elements
         if spec.used_experts is not None:
-            unchosen_bytes += count * rereads * num_bytes * (1 - spec.active_share)
+            unchosen_bytes += reads * num_bytes * (1 - spec.active_share)
             num_bytes *= spec.active_share
             elements = spec.active_elements
         if spec.layer is not None:
-            reads, runs = count * rereads, count * sharing.repeat
             if architecture.shared_mlp and spec.role.group is Group.MLP:
                 reads = runs = count * architecture.executed_layers
             read_bytes = reads * num_bytes

@@ -188,7 +188,7 @@ def sliding(
 
 
 def sharing_from_config(value: object) -> LayerSharing:
-    """Read LayerSharing from {"strategy": ..., "repeat": ...}; None means no sharing."""
+    """Read LayerSharing from {"strategy": ..., "repeat": ..., "ends": ...}; None means no sharing."""
     if value is None:
         return LayerSharing()
     if not isinstance(value, Mapping) or not isinstance(value.get("strategy"), str):
@@ -199,4 +199,7 @@ def sharing_from_config(value: object) -> LayerSharing:
     repeat = value.get("repeat", 1 if strategy is SharingStrategy.NONE else 2)
     if isinstance(repeat, bool) or not isinstance(repeat, int):
         raise InvalidArchitecture(f"sharing.repeat: expected a whole number, got {shown(repeat)}")
-    return LayerSharing(strategy=strategy, repeat=repeat)
+    ends = value.get("ends", 1 if strategy is SharingStrategy.MIDDLE else 0)
+    if isinstance(ends, bool) or not isinstance(ends, int):
+        raise InvalidArchitecture(f"sharing.ends: expected a whole number, got {shown(ends)}")
+    return LayerSharing(strategy=strategy, repeat=repeat, ends=ends)

@@ -138,7 +138,7 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
     config |= {key: True for key in OWN_FLAGS if getattr(a, key)}
     if a.sharing.repeat > 1:
-        config["sharing"] = {"strategy": a.sharing.strategy.value, "repeat": a.sharing.repeat}
+        config["sharing"] = a.sharing.to_dict()
     return config
 
 

@@ -55,6 +55,7 @@ class Grid:
             if self.like.position is PositionKind.ROPE:
                 bad |= self.head_dim & 1 == 1
             bad |= self.executed_layers > MAX_LAYERS
+            bad |= self.num_layers < _fewest(self.sharings, self.sharing)
         if bad.any():
             row = int(bad.argmax())
             try:
@@ -103,7 +104,8 @@ class Grid:
         """Return every combination of the choices, the last changing fastest; sharing changes fastest of all.
 
         Combinations whose heads do not divide into their KV heads, or that run more layers than an
-        architecture may, are left out; any other row that is no architecture is an error.
+        architecture may or have none between unshared ends, are left out; any other row that is no
+        architecture is an error.
         """
         given = {name: np.atleast_1d(c) for name, c in _given(choices).items()}
         kinds = list(sharing or (like.sharing,))
@@ -118,8 +120,8 @@ class Grid:
         columns = dict(zip(given, full, strict=False))
         heads = columns.get("num_heads", np.array([like.num_heads]))
         kv_heads = columns.get("num_kv_heads", np.array([like.num_kv_heads]))
-        repeats = np.array([kind.repeat for kind in kinds])[full[-1]]
-        keep = columns.get("num_layers", np.array([like.num_layers])) * repeats <= MAX_LAYERS
+        layers = columns.get("num_layers", np.array([like.num_layers]))
+        keep = (_executed(layers, kinds, full[-1]) <= MAX_LAYERS) & (layers >= _fewest(kinds, full[-1]))
         # a number of KV heads below 1 is left for the check that names the row
         keep &= _whole_groups(heads, np.maximum(kv_heads, 1)) | (kv_heads < 1)
         if not keep.all():
@@ -139,7 +141,7 @@ class Grid:
     @property
     def executed_layers(self) -> Ints:
         """Number of times a block runs per token."""
-        return self.num_layers * np.array([s.repeat for s in self.sharings], np.int64)[self.sharing]
+        return _executed(self.num_layers, self.sharings, self.sharing)
 
     def architecture(self, row: int) -> Architecture:
         """Return the architecture of one row."""
@@ -158,6 +160,17 @@ class Grid:
             value = getattr(self, f.name)
             object.__setattr__(part, f.name, value[some] if isinstance(value, np.ndarray) else value)
         return part
+
+
+def _executed(layers: Ints, kinds: Sequence[LayerSharing], number: Ints) -> Ints:
+    """Return the runs of each row's stored blocks; `number` has each row's place among the kinds."""
+    repeats = np.array([kind.repeat for kind in kinds], np.int64)[number]
+    ends = np.array([kind.ends for kind in kinds], np.int64)[number]
+    return np.asarray(layers + (layers - 2 * ends) * (repeats - 1))
+
+
+def _fewest(kinds: Sequence[LayerSharing], number: Ints) -> Ints:
+    return np.array([kind.fewest_layers for kind in kinds], np.int64)[number]
 
 
 def _check_kind(like: Architecture) -> None:

@@ -94,7 +94,7 @@ def flops_per_token(architecture: Architecture) -> float:
     a = architecture
     multiplied = sum(t.num_elements for t in tensor_specs(a) if t.access is Access.MATMUL)
     blocks = sum(t.num_elements for t in tensor_specs(a) if t.layer is not None and t.access is Access.MATMUL)
-    run_again = blocks * (a.sharing.repeat - 1)
+    run_again = blocks * (a.executed_layers - a.num_layers) / a.num_layers
     attention = 12 * a.executed_layers * a.hidden_size * SEQUENCE_TOKENS
     return float(6 * (multiplied + run_again) + attention)
 

@@ -148,7 +148,7 @@ def trained_shape(architecture: Architecture, tokens: float) -> TrainedShapes:
         aspect=np.array([a.hidden_size / a.num_layers]),
         head_dim=np.array([float(a.head_dim) if a.head_dim and counts.attention else np.nan]),
         ffn_ratio=np.array([ffn / counts.attention if counts.attention and ffn > 0 else np.nan]),
-        repeat=np.array([float(a.sharing.repeat)]),
+        repeat=np.array([float(a.sharing.runs_per_block(a.num_layers))]),
     )
 
 

@@ -36,7 +36,8 @@ def request_keys(line: object, accepted: Iterable[str]) -> dict[str, Any]:
         from sizer.families.config_keys import sharing_from_config
 
         sharing = sharing_from_config(given.pop("sharing"))
-        given |= {"sharing": sharing.strategy.value, "repeat": sharing.repeat}
+        words = sharing.to_dict()
+        given |= {"sharing": words.pop("strategy"), **words}
     if isinstance(given.get("tokens"), float) and given["tokens"].is_integer():
         given["tokens"] = int(given["tokens"])  # 1e12 is a float in JSON
     check_types(given)

@@ -106,7 +106,8 @@ def held_bytes(architecture: Architecture, tensor: StoredTensor) -> int:
     if tensor.spec.access is not Access.MATMUL:
         return tensor.num_bytes
     rows = tensor.spec.num_elements // tensor.spec.row_length
-    runs = 1 if tensor.spec.layer is None else architecture.sharing.repeat
+    layer = tensor.spec.layer
+    runs = 1 if layer is None else architecture.sharing.runs(layer, architecture.num_layers)
     return runs * (tensor.num_bytes + _PACKED_ROW_BYTES * rows)
 
 

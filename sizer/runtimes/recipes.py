@@ -116,7 +116,8 @@ def cache_bytes(
 def sliding_runs(architecture: Architecture) -> int:
     """Return how many of the executed layers cache keys and values of the sliding window alone."""
     a = architecture
-    return sum(layer < a.num_layers - a.shared_kv_layers for layer in a.sliding_layers) * a.sharing.repeat
+    caching = (layer for layer in a.sliding_layers if layer < a.num_layers - a.shared_kv_layers)
+    return sum(a.sharing.runs(layer, a.num_layers) for layer in caching)
 
 
 def sequence_state_bytes(architecture: Architecture, cache_type: str, *, whole_kernel: bool = False) -> int:

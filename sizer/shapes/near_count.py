@@ -63,22 +63,23 @@ def _near(
 ) -> tuple[Architecture | None, int]:
     """Return the best shape with sizes of that multiple, and the count of the smallest such shape."""
     best: tuple[float, Architecture] | None = None
-    smallest = 0
+    shared = sharing or LayerSharing()
+    smallest, fewest = 0, max(2, shared.fewest_layers)
     for hidden_size in shape_widths():
         if hidden_size % multiple:
             continue
         one = llama_shape(hidden_size, vocab_size, tie_embeddings, multiple)
         base, block = _count_by_depth(one)
-        smallest = smallest or base + 2 * block
-        if base + 2 * block > num_parameters * 1.5:
+        smallest = smallest or base + fewest * block
+        if base + fewest * block > num_parameters * 1.5:
             break
-        num_layers = max(2, round((num_parameters - base) / block))
+        num_layers = max(fewest, round((num_parameters - base) / block))
         if num_layers > hidden_size or not groups_well(one):
             continue
         deviation = (base + num_layers * block) / num_parameters - 1
         score = _DEVIATION_WEIGHT * abs(deviation) + abs(log(hidden_size / num_layers / aspect))
         if best is None or score < best[0]:
-            best = (score, replace(one, num_layers=num_layers, sharing=sharing or LayerSharing()))
+            best = (score, replace(one, num_layers=num_layers, sharing=shared))
     return None if best is None else best[1], smallest
 
 
@@ -128,15 +129,20 @@ def _count_by_depth(one_layer: Architecture) -> tuple[int, int]:
     return sum(spec.num_elements for spec in specs) - block, block
 
 
-def asked_sharing(strategy: str | None, repeat: int | None) -> LayerSharing | None:
-    """Return the sharing that is asked for by strategy and repeats; None if none is."""
+def asked_sharing(strategy: str | None, repeat: int | None, ends: int | None) -> LayerSharing | None:
+    """Return the sharing that is asked for by strategy, repeats and unshared ends; None if none is."""
     if strategy is None:
         if repeat is not None and repeat != 1:
-            raise InvalidArchitecture(f"repeat: {repeat} needs --sharing immediate, repeat-all or reverse")
+            raise InvalidArchitecture(
+                f"repeat: {repeat} needs --sharing immediate, repeat-all, reverse or middle"
+            )
+        if ends:
+            raise InvalidArchitecture(f"ends: {ends} needs --sharing middle")
         return None
     kind = parse_enum(SharingStrategy, strategy, "sharing")
     default = 1 if kind is SharingStrategy.NONE else 2
-    return LayerSharing(strategy=kind, repeat=default if repeat is None else repeat)
+    at_ends = int(kind is SharingStrategy.MIDDLE) if ends is None else ends
+    return LayerSharing(strategy=kind, repeat=default if repeat is None else repeat, ends=at_ends)
 
 
 def shape_near(

@@ -48,17 +48,17 @@ def test_a_finalist_is_exported_verified_and_talked_to(
     assert (tmp_path / "taken.gguf").read_bytes() == path.read_bytes()
 
     page.get_by_role("button", name="Verify", exact=True).click()
-    drawn = page.get_by_role("table").filter(has=page.get_by_role("rowheader", name="val_bits_per_byte"))
+    drawn = page.get_by_role("table").filter(has=page.get_by_role("rowheader", name="bits per byte"))
     rows = drawn.get_by_role("row").filter(has=page.get_by_role("rowheader"))
     rows.first.wait_for()
     table = {
         row.get_by_role("rowheader").inner_text(): [c.inner_text() for c in row.get_by_role("cell").all()]
         for row in rows.all()
     }
-    assert table["file_bytes"] == [f"{size:,}", "", f"{size:,}", "yes"]
+    assert table["file"] == [f"{size:,} B", "", f"{size:,} B", "yes"]
     assert {name: cells[-1] for name, cells in table.items()} == {
-        **dict.fromkeys(("file_bytes", "tensor_bytes", "val_bits_per_byte", "memory_bytes"), "yes"),
-        **dict.fromkeys(("load_s", "prefill_tokens_per_s", "decode_tokens_per_s"), "not compared"),
+        **dict.fromkeys(("file", "weights", "bits per byte", "memory"), "yes"),
+        **dict.fromkeys(("load", "prefill, tokens/s", "decode, tokens/s"), "not compared"),
     }
     assert all(cells[2] not in ("", "-") for cells in table.values())  # measured, also where not compared
 

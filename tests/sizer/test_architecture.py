@@ -34,6 +34,31 @@ def test_the_three_orders_of_mobilellm(strategy: SharingStrategy, order: tuple[i
     assert LayerSharing(strategy=strategy, repeat=2).order(3) == order
 
 
+MIDDLE = LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=3, ends=1)
+
+
+def test_the_middle_loops_and_the_ends_run_once() -> None:
+    assert MIDDLE.order(4) == (0, 1, 2, 1, 2, 1, 2, 3)
+    assert LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=2).order(5) == (0, 1, 2, 2, 3, 4)
+    shared = replace(SMALL, num_layers=4, sharing=MIDDLE)
+    assert shared.executed_layers == 8
+    assert [MIDDLE.runs(layer, 4) for layer in range(4)] == [1, 3, 3, 1]
+    assert (MIDDLE.stored(8), MIDDLE.runs_per_block(4), MIDDLE.text) == (4, 2, "middle x3 ends 1")
+    assert shared.to_dict()["sharing"] == {"strategy": "middle", "repeat": 3, "ends": 1}
+
+
+def test_ends_need_a_middle() -> None:
+    with pytest.raises(
+        InvalidArchitecture, match=r"sharing\.ends: 1 blocks at each end need num_layers of 3 or"
+    ):
+        replace(SMALL, num_layers=2, sharing=MIDDLE)
+    for strategy, ends in ((SharingStrategy.MIDDLE, 0), (SharingStrategy.REVERSE, 1)):
+        with pytest.raises(
+            InvalidArchitecture, match=rf"sharing\.ends: {ends} with strategy '{strategy.value}'"
+        ):
+            LayerSharing(strategy=strategy, repeat=2, ends=ends)
+
+
 def test_reverse_three_times_goes_there_back_and_there() -> None:
     assert LayerSharing(strategy=SharingStrategy.REVERSE, repeat=3).order(2) == (0, 1, 1, 0, 0, 1)
 
@@ -86,4 +111,10 @@ def test_an_unknown_enum_lists_what_is_accepted() -> None:
 def test_unrolled_runs_as_many_layers_and_shares_none(architecture: Architecture) -> None:
     unrolled = architecture.unrolled()
     assert unrolled.num_layers == unrolled.executed_layers == architecture.executed_layers
-    assert len(architecture.sharing.order(architecture.num_layers)) == architecture.executed_layers
+    order = architecture.sharing.order(architecture.num_layers)
+    assert len(order) == architecture.executed_layers
+    assert architecture.sharing.stored(len(order)) == architecture.num_layers
+    runs = [
+        architecture.sharing.runs(block, architecture.num_layers) for block in range(architecture.num_layers)
+    ]
+    assert runs == [order.count(block) for block in range(architecture.num_layers)]

@@ -28,9 +28,10 @@ VOCABULARY = Number("vocabulary", "Vocabulary", FIRST.vocab_size, 2, 300_000, 1)
 TIED = Flag("tied", "Embedding tied to the head", FIRST.tie_embeddings)
 SHARING = Choice("sharing", "Sharing", "none", tuple(s.value for s in SharingStrategy))
 REPEAT = Number("repeat", "Block repeats", 2, 2, 8, 1)
+ENDS = Number("ends", "Unshared ends", 1, 1, 8, 1, "Blocks at each end that run once, with sharing `middle`.")
 
 SOURCE = (START, MODEL, COUNT, SHAPE, NAME)
-SLIDERS = (LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, TIED, SHARING, REPEAT)
+SLIDERS = (LAYERS, WIDTH, FFN, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, TIED, SHARING, REPEAT, ENDS)
 
 
 def ffn_field(architecture: Architecture) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from explorer.pages.size.controls import (
+    ENDS,
     FFN,
     HEAD_DIM,
     HEADS,
@@ -167,6 +168,8 @@ def _draw_shape() -> None:
         choice(SHARING)
     with right:
         slider(REPEAT, disabled=st.session_state[SHARING.key] == SharingStrategy.NONE.value)
+    if st.session_state[SHARING.key] == SharingStrategy.MIDDLE.value:
+        slider(ENDS)
 
 
 def _keep_ffn_ratio() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.pages.size.controls import (
+    ENDS,
     FFN,
     HEAD_DIM,
     HEADS,
@@ -57,6 +58,7 @@ def slider_values(start: Architecture) -> dict[str, Any]:
         HEAD_DIM: a.head_dim,
         VOCABULARY: a.vocab_size,
         REPEAT: a.sharing.repeat,
+        ENDS: a.sharing.ends,
     }
     return {control.key: _within(control, value) for control, value in numbers.items()} | {
         TIED.key: a.tie_embeddings,
@@ -114,10 +116,11 @@ def chosen_architecture(start: Architecture, values: Values) -> Architecture:
         TIED.key: "tie_embeddings",
     }
     moved: dict[str, Any] = {f: values[key] for key, f in fields.items() if values[key] != shown[key]}
-    if any(values[key] != shown[key] for key in (SHARING.key, REPEAT.key)):
+    if any(values[key] != shown[key] for key in (SHARING.key, REPEAT.key, ENDS.key)):
         strategy = SharingStrategy(values[SHARING.key])
         repeat = 1 if strategy is SharingStrategy.NONE else values[REPEAT.key]
-        moved["sharing"] = LayerSharing(strategy=strategy, repeat=repeat)
+        ends = values[ENDS.key] if strategy is SharingStrategy.MIDDLE else 0
+        moved["sharing"] = LayerSharing(strategy=strategy, repeat=repeat, ends=ends)
     return replace(start, **moved, name="custom") if replace(start, **moved) != start else start
 
 
@@ -155,6 +158,7 @@ def shortest(request: EstimateRequest, values: Values) -> EstimateRequest:
         return request
     given = {f: getattr(shape, f) for f in _OPTIONS if getattr(shape, f) != getattr(start, f)}
     if shape is not None and shape.sharing != start.sharing:
-        given |= {"sharing": shape.sharing.strategy.value, "repeat": shape.sharing.repeat}
+        words = shape.sharing.to_dict()
+        given |= {"sharing": words.pop("strategy"), **words}
     named = request._replace(architecture=None, model=start.name, **given)
     return named if named.chosen_architecture()[0] == shape else request

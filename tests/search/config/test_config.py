@@ -117,6 +117,10 @@ def test_a_change_names_its_field_and_leaves_the_others() -> None:
             {"sharing": ["reverse"], "sharing_repeats": [4], "max_executed_layers": 3},
             "sharing_repeats: needs a number up to max_executed_layers, which is 3, got [4]",
         ),
+        (
+            {"sharing": ["middle"], "sharing_repeats": [2], "sharing_ends": [2], "max_executed_layers": 5},
+            "which is 5 less the blocks at both ends ([2] each), got [2]",
+        ),
         ({"tie_embeddings": [1]}, "tie_embeddings: must be true or false, got 1"),
         ({"tie_embeddings": True}, "tie_embeddings: must be a list, got True"),
         ({"allow_fallback": 1}, "allow_fallback: must be bool, got 1"),

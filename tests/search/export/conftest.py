@@ -23,7 +23,7 @@ MakeStudy = Callable[..., str]
 
 def tiny(
     *,
-    layers: int = 2,
+    layers: int | None = None,
     width: int = 64,
     heads: int = 2,
     kv_heads: int = 1,
@@ -32,7 +32,8 @@ def tiny(
     tied: bool = True,
     sharing: SharingStrategy = SharingStrategy.NONE,
 ) -> Architecture:
-    """A decoder as searches train them."""
+    """A decoder as searches train them: of two layers, four where the middle ones loop."""
+    layers = layers or (4 if sharing is SharingStrategy.MIDDLE else 2)
     return Architecture(
         name=f"{layers}x{width}",
         vocab_size=vocab,
@@ -43,7 +44,11 @@ def tiny(
         num_kv_heads=kv_heads,
         head_dim=width // heads,
         tie_embeddings=tied,
-        sharing=LayerSharing(strategy=sharing, repeat=1 if sharing is SharingStrategy.NONE else 2),
+        sharing=LayerSharing(
+            strategy=sharing,
+            repeat=1 if sharing is SharingStrategy.NONE else 2,
+            ends=int(sharing is SharingStrategy.MIDDLE),
+        ),
     )
 
 

@@ -59,6 +59,15 @@ def test_weights_have_executorchs_names_and_pairs() -> None:
     assert len(found) == 3 + 4 * 9
 
 
+def test_only_the_middle_is_stored_for_several_runs() -> None:
+    a = tiny(layers=4, sharing=SharingStrategy.MIDDLE)
+    weights = {name: torch.randn(tensor.shape) for name, tensor in Decoder(a).state_dict().items()}
+    found = executorch_weights(a, weights)
+    ups = [found[f"layers.{layer}.feed_forward.w3.weight"] for layer in range(a.executed_layers)]
+    same = {(i, j) for i in range(6) for j in range(i) if torch.equal(ups[i], ups[j])}
+    assert same == {(3, 1), (4, 2)}  # A B C B C D
+
+
 def test_the_worker_is_asked_for_every_run_of_a_block(tmp_path: Path) -> None:
     a = tiny(layers=2, sharing=SharingStrategy.REVERSE)
     request = export_request(

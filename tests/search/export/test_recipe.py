@@ -17,11 +17,15 @@ from sizer.tensors import count_parameters, tensor_specs
 from tests.search.export.conftest import tiny
 from tests.search_runs import TEXT
 
+DATA = Path(__file__).resolve().parents[2] / "data"
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("architecture", [tiny(), tiny(sharing=SharingStrategy.REVERSE, tied=False)])
+@pytest.mark.parametrize(
+    "architecture",
+    [tiny(), tiny(sharing=SharingStrategy.REVERSE, tied=False), tiny(sharing=SharingStrategy.MIDDLE)],
+)
 def test_twenty_steps_lower_the_loss(tmp_path: Path, architecture: Architecture) -> None:
     recipe = write_recipe(architecture, tmp_path / "plan", tokens=1_000_000)
     assert recipe.parameters == count_parameters(tensor_specs(architecture)).total
@@ -57,6 +61,29 @@ def test_numbers_of_the_plan_by_hand(tmp_path: Path) -> None:
     assert plan["tensors"]["model.embed_tokens.weight"]["rate"] == pytest.approx(4 * (160 / 64) ** 0.5)
     assert "plan.json" in (recipe.path / "plan.md").read_text(encoding="utf-8")
     assert "n_query_groups: 1" in (recipe.path / "litgpt.yaml").read_text(encoding="utf-8")
+
+
+def test_litgpt_knows_every_key(tmp_path: Path) -> None:
+    """All names are of `litgpt pretrain` 0.5.13, and those it requires are there.
+
+    benchmarks/oracles/litgpt_config.py wrote the names.
+    """
+    yaml = pytest.importorskip("yaml")
+    known = json.loads((DATA / "litgpt_keys.json").read_text(encoding="utf-8"))
+    recipe = write_recipe(tiny(), tmp_path / "plan", tokens=1_000_000)
+    config = yaml.safe_load((recipe.path / "litgpt.yaml").read_text(encoding="utf-8"))
+    assert set(config) <= set(known["pretrain"])
+    assert set(known["required"]) <= set(config)
+    for name in ("model_config", "train"):
+        assert set(config[name]) <= set(known[name])
+    numbers = {**config["model_config"], **config["train"], **config["optimizer"]["init_args"]}
+    assert {k: v for k, v in numbers.items() if isinstance(v, str)} == {
+        "name": "2x64",
+        "norm_class_name": "RMSNorm",
+        "mlp_class_name": "LLaMAMLP",
+    }  # 1e-6 without a point would be a text
+    assert numbers["norm_eps"] == 1e-6
+    assert config["train"]["global_batch_size"] >= config["train"]["micro_batch_size"] >= 1
 
 
 def test_twenty_tokens_a_weight_by_default(tmp_path: Path) -> None:

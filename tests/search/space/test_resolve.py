@@ -289,10 +289,25 @@ def test_one_block_run_twice_is_one_model() -> None:
     config = SearchConfig.build(max_executed_layers=2, max_size_bytes=300_000)
     points = [
         replace(PLAIN, sharing=LayerSharing(strategy=s, repeat=2), executed_layers=2, size_fraction=1.0)
-        for s in SharingStrategy
-        if s is not SharingStrategy.NONE
+        for s in (SharingStrategy.IMMEDIATE, SharingStrategy.REPEAT_ALL, SharingStrategy.REVERSE)
     ]
     assert len({resolve(point, config).candidate for point in points}) == 1
+
+
+@pytest.mark.parametrize(("ends", "layers"), [(1, 4), (1, 9), (2, 6), (2, 12)])
+def test_a_middle_that_loops_has_ends_of_its_own(ends: int, layers: int) -> None:
+    config = CONFIG.changed(sharing=("middle",), sharing_ends=(ends,))
+    middle = LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=ends)
+    resolved = resolve(replace(PLAIN, sharing=middle, executed_layers=layers), config)
+    a = resolved.candidate.architecture
+    assert resolved.reason is None
+    assert a.sharing == middle
+    assert a.num_layers > 2 * ends
+    assert abs(a.executed_layers - layers) <= max(2, 0.25 * layers)
+    assert a.name.endswith(f"middlex2e{ends}")
+    # llama.cpp stores the looped blocks once for each run: as many bytes as without sharing
+    plain = replace(a, num_layers=a.executed_layers, sharing=LayerSharing())
+    assert _size(a, PLAIN.format) == _size(plain, PLAIN.format)
 
 
 def test_names_describe_the_shape() -> None:

@@ -104,6 +104,18 @@ def test_what_has_one_option_is_not_asked(encoding: Encoding) -> None:
     assert parameters(suggestion, config, encoding) == trial.params
 
 
+def test_a_middle_that_loops_is_an_option_with_its_ends() -> None:
+    space = SearchConfig.build(
+        sharing=("none", "middle"), sharing_repeats=(2, 3), sharing_ends=(1, 2), max_executed_layers=6
+    ).space
+    assert [sharing_label(s) for s in space.sharings] == [
+        "none",
+        "middle ends 1",
+        "middle ends 2",
+        "middle x3 ends 1",  # with 2 ends it runs 7 layers
+    ]
+
+
 def test_a_study_from_before_repeats_is_asked_as_it_was() -> None:
     """The names of a study that shared blocks twice only: Optuna refuses categories that change."""
     assert [sharing_label(s) for s in SearchConfig.build(sharing_repeats=(2,)).space.sharings] == [

@@ -22,10 +22,22 @@ SHARED = replace(
 )
 
 
+LOOPED = replace(
+    record(),
+    candidate=replace(
+        record().candidate,
+        architecture=replace(
+            TINY, num_layers=3, sharing=LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=1)
+        ),
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
         record(),
+        LOOPED,
         SHARED,
         replace(record(), proxy=None, violations=("file 3 MB > 2 MB",)),
         replace(record(), proxy=proxy(status=TrialStatus.DIVERGED)),

@@ -40,9 +40,10 @@ def architectures(draw: st.DrawFn) -> Architecture:
     num_kv_heads = draw(st.integers(1, 3))
     strategy = draw(st.sampled_from(SharingStrategy))
     repeat = 1 if strategy is SharingStrategy.NONE else draw(st.integers(2, 3))
+    ends = int(strategy is SharingStrategy.MIDDLE)
     return Architecture(
         vocab_size=draw(st.integers(1, 300)),
-        num_layers=draw(st.integers(1, 4)),
+        num_layers=draw(st.integers(1 + 2 * ends, 4)),
         hidden_size=draw(st.integers(1, 40)),
         intermediate_size=draw(st.integers(1, 60)),
         num_heads=num_kv_heads * draw(st.integers(1, 3)),
@@ -59,7 +60,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
         sub_norms=draw(st.booleans()),
         shared_mlp=draw(st.booleans()),
         max_position_embeddings=draw(st.integers(8, 16)),
-        sharing=LayerSharing(strategy=strategy, repeat=repeat),
+        sharing=LayerSharing(strategy=strategy, repeat=repeat, ends=ends),
     )
 
 
@@ -171,17 +172,19 @@ def test_later_tokens_do_not_change_earlier_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "order"),
+    ("strategy", "ends", "order"),
     [
-        (SharingStrategy.IMMEDIATE, (0, 0, 1, 1)),
-        (SharingStrategy.REPEAT_ALL, (0, 1, 0, 1)),
-        (SharingStrategy.REVERSE, (0, 1, 1, 0)),
+        (SharingStrategy.IMMEDIATE, 0, (0, 0, 1, 1)),
+        (SharingStrategy.REPEAT_ALL, 0, (0, 1, 0, 1)),
+        (SharingStrategy.REVERSE, 0, (0, 1, 1, 0)),
+        (SharingStrategy.MIDDLE, 1, (0, 1, 2, 1, 2, 3)),
     ],
 )
 def test_shared_blocks_run_as_their_unrolled_copies(
-    strategy: SharingStrategy, order: tuple[int, ...]
+    strategy: SharingStrategy, ends: int, order: tuple[int, ...]
 ) -> None:
-    shared = replace(TINY, num_layers=2, sharing=LayerSharing(strategy=strategy, repeat=2))
+    sharing = LayerSharing(strategy=strategy, repeat=2, ends=ends)
+    shared = replace(TINY, num_layers=2 + 2 * ends, sharing=sharing)
     model = _decoder(shared)
     state = model.state_dict()
     copies = {name: tensor for name, tensor in state.items() if ".layers." not in name}

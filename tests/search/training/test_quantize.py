@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
 
+from search.export.llamacpp_library import quantize_rows
 from search.training import quantize
 from search.training.decoder import Decoder
 from search.training.learning_rates import initialize
@@ -143,6 +146,44 @@ def test_errors_and_values_of_llama_cpp(name: str, weights: Tensor) -> None:
     assert ours[0, :6].tolist() == pytest.approx(first, rel=1e-6)
 
 
+def _odd_weights() -> Tensor:
+    """Rows of weights on which a search for scales can go either way."""
+    random = torch.Generator().manual_seed(0)
+
+    def bell() -> Tensor:
+        return torch.randn(64, 256, generator=random)
+
+    def rare(share: float) -> Tensor:
+        return torch.rand(64, 256, generator=random) < share
+
+    return torch.cat(
+        (
+            bell(),
+            bell() * bell().exp(),
+            bell() * 1e-4,
+            torch.where(rare(0.5), 0.0, bell()),
+            (bell() * 8).round() / 8,  # many equal
+            bell()[:, :1].expand(64, 256),
+            torch.where(rare(0.01), 30.0, 1.0) * bell(),
+        )
+    ).contiguous()
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="ARM builds multiply and add at once"
+)
+@pytest.mark.parametrize("name", ["IQ4_NL", "IQ4_XS", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
+def test_searched_scales_are_ggmls_to_the_last_bit(name: str) -> None:
+    pytest.importorskip("xllamacpp")
+    gguf = pytest.importorskip("gguf")
+    kind, rows = gguf.GGMLQuantizationType[name], _odd_weights()
+    block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    stored = quantize_rows(int(kind), rows.numpy(), rows.numel() // block * block_bytes)
+    packed = numpy.frombuffer(stored, numpy.uint8).reshape(len(rows), -1)
+    read = torch.from_numpy(gguf.quants.dequantize(packed, kind))
+    assert int((read != fake_quantize(rows, name)).sum()) == 0
+
+
 def test_more_bits_mean_less_error(weights: Tensor) -> None:
     errors = [
         _root_mean_square(fake_quantize(weights, name) - weights)
@@ -209,6 +250,19 @@ def test_shared_blocks_have_the_type_of_their_first_run() -> None:
     # Block 1 runs as layers 2 and 3 of the four above.
     assert types["model.layers.0.mlp.down_proj.weight"].name == "Q4_K"
     assert types["model.layers.1.mlp.down_proj.weight"].name == "Q6_K"
+
+
+def test_runs_of_a_looped_middle_are_deployed_in_their_own_types() -> None:
+    sharing = LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=1)
+    shared = replace(ARCHITECTURE, num_layers=3, sharing=sharing)  # A B B C, stored as four layers
+    assert quantize.types_differ_by_run(shared, "Q4_K_M")
+    model = Decoder(shared)
+    initialize(model, shared, torch.Generator().manual_seed(0))
+    state = deployed_model(model, shared, "Q4_K_M", "llama.cpp").state_dict()
+    down = "model.layers.{}.mlp.down_proj.weight"
+    trained = [model.state_dict()[down.format(block)] for block in (0, 1, 1, 2)]
+    for layer, (weight, kind) in enumerate(zip(trained, ("Q4_K", "Q4_K", "Q6_K", "Q6_K"), strict=True)):
+        assert torch.equal(state[down.format(layer)], fake_quantize(weight, kind)), layer
 
 
 def test_runs_of_a_shared_block_are_deployed_in_their_own_types() -> None:

@@ -75,6 +75,19 @@ def test_sharing_reads_a_block_again_unless_it_is_still_in_cache() -> None:
     assert immediate.activation_elements == repeated.activation_elements == 2 * base.activation_elements
 
 
+def test_of_a_middle_that_loops_each_run_is_read_and_the_ends_once() -> None:
+    middle = LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=3, ends=1)
+    base = f16_costs(replace(TINY, num_layers=4))
+    looped = f16_costs(replace(TINY, num_layers=4, sharing=middle))
+    assert (
+        looped.step_bytes == base.step_bytes + 2 * 2 * 2 * TINY_BLOCK
+    )  # two blocks twice more, 2 bytes each
+    assert looped.executed_layers == 8
+    assert looped.block_weights == 2 * base.block_weights
+    alone = f16_costs(replace(TINY, num_layers=3, sharing=middle))  # A B B B C: B is still in cache
+    assert alone.step_bytes == f16_costs(replace(TINY, num_layers=3)).step_bytes
+
+
 def test_a_feed_forward_block_shared_by_all_layers_is_read_in_each() -> None:
     # two norms, attention per layer; 384 weights of the one feed-forward block count in both layers
     shared = f16_costs(replace(TINY, shared_mlp=True))

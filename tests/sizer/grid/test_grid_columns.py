@@ -16,6 +16,7 @@ from sizer.registry import model
 
 M125 = model("MobileLLM-125M").architecture
 TWICE = LayerSharing(strategy=SharingStrategy.REVERSE, repeat=2)
+MIDDLE = LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=3, ends=2)
 
 
 def test_a_product_is_every_combination_that_is_an_architecture() -> None:
@@ -35,6 +36,12 @@ def test_a_product_is_every_combination_that_is_an_architecture() -> None:
             wanted.append(replace(shape, sharing=sharing))
     assert [grid.architecture(row) for row in range(len(grid))] == wanted
     assert grid.executed_layers.tolist() == [a.executed_layers for a in wanted]
+
+
+def test_a_product_leaves_out_depths_without_a_middle() -> None:
+    grid = Grid.product(M125, num_layers=(4, 5, 3333, 3336, 3337), sharing=(MIDDLE,))
+    assert grid.num_layers.tolist() == [5, 3333, 3336]
+    assert grid.executed_layers.tolist() == [7, 9991, 10_000]
 
 
 def test_rows_of_a_grid_are_the_columns_given() -> None:
@@ -58,6 +65,7 @@ def test_rows_of_a_grid_are_the_columns_given() -> None:
             {"num_layers": [5_000, 5_001], "sharing": TWICE},
             "row 1: num_layers x sharing.repeat must be at most",
         ),
+        ({"num_layers": [5, 4], "sharing": MIDDLE}, "row 1: sharing.ends: 2 blocks at each end need"),
     ],
 )
 def test_the_first_row_that_is_no_architecture_is_named(columns: dict[str, Any], message: str) -> None:

@@ -21,7 +21,7 @@ from sizer.model_estimate import Estimate, estimate
 from sizer.registry import model
 from sizer.workload import Workload
 from tests.sizer.test_llamacpp_graph import workloads
-from tests.strategies import SHARINGS, architectures
+from tests.strategies import architectures, sharings
 
 PARTS = ("total", "embedding", "attention", "mlp", "norm", "head")
 M125 = model("MobileLLM-125M").architecture
@@ -110,9 +110,10 @@ def grids(draw: st.DrawFn) -> Grid:
         st.integers(1, 3000),
     )
     kv_heads = column(st.integers(1, 6))
+    layers = column(st.one_of(st.integers(1, 14), st.sampled_from([20, 40, 80])))
     return Grid.build(
         like,
-        num_layers=column(st.one_of(st.integers(1, 14), st.sampled_from([20, 40, 80]))),
+        num_layers=layers,
         hidden_size=column(widths),
         intermediate_size=column(widths),
         num_heads=[k * g for k, g in zip(kv_heads, column(st.integers(1, 6)), strict=True)],
@@ -120,7 +121,7 @@ def grids(draw: st.DrawFn) -> Grid:
         head_dim=column(st.sampled_from([32, 64, 96, 128, 256])),
         vocab_size=column(st.one_of(st.integers(1, 70_000), st.sampled_from([32_000, 49_152, 128_256]))),
         tie_embeddings=draw(st.lists(st.booleans(), min_size=rows, max_size=rows)),
-        sharing=draw(st.lists(SHARINGS, min_size=rows, max_size=rows)),
+        sharing=[draw(sharings(number)) for number in layers],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from explorer.pages.size.state import STATE, chosen_architecture, slider_values
+from explorer.pages.size.state import STATE, chosen_architecture, request_of, shortest, slider_values
 from explorer.widgets.model_source import start_of
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.registry import models
@@ -24,6 +24,15 @@ MOVES: dict[str, tuple[Any, str, Any]] = {
     "tied": (False, "tie_embeddings", False),
     "sharing": ("reverse", "sharing", LayerSharing(strategy=SharingStrategy.REVERSE, repeat=2)),
 }
+
+
+def test_unshared_ends_move_with_the_middle(smollm2: Architecture) -> None:
+    values = STATE.from_address({}) | {"sharing": "middle", "ends": 3}
+    moved = chosen_architecture(start_of(values), values)
+    assert moved.sharing == LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=3)
+    assert moved.executed_layers == 2 * smollm2.num_layers - 6
+    request = shortest(request_of(values), values)
+    assert (request.sharing, request.repeat, request.ends) == ("middle", 2, 3)
 
 
 @pytest.mark.parametrize("key", MOVES)

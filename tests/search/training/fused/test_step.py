@@ -38,6 +38,9 @@ SHAPES = {
     "immediate": replace(LLAMA, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)),
     "repeat-all": replace(LLAMA, sharing=LayerSharing(strategy=SharingStrategy.REPEAT_ALL, repeat=3)),
     "reverse": replace(LLAMA, sharing=LayerSharing(strategy=SharingStrategy.REVERSE, repeat=2)),
+    "middle": replace(
+        LLAMA, num_layers=4, sharing=LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=1)
+    ),
     "odd sizes": replace(
         LLAMA, vocab_size=301, hidden_size=70, intermediate_size=93, num_heads=5, num_kv_heads=1, head_dim=14
     ),
