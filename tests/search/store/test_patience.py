@@ -18,6 +18,7 @@ from search.store import study as study_module
 from search.store.patience import patiently
 from search.store.storage import StorageUnavailable, storage_errors
 from search.store.study import load_result, open_study
+from search.store.trial_rows import insert_trial
 from sizer.errors import StudyError
 from tests.search.records import record
 from tests.search.store.studies import CONFIG, asked, new, stored
@@ -118,7 +119,7 @@ def test_a_new_trial_whose_storing_was_not_answered_is_stored_once(
     suggest(trial, CONFIG)
     untrained = replace(record(0), proxy=None, violations=("file 3 MB > 2 MB",))
     Clock(monkeypatch)
-    monkeypatch.setattr(study_module, "insert_trial", Cut(study_module.insert_trial))
+    monkeypatch.setattr(study_module, "insert_trial", Cut(insert_trial))
     study.start(0, params, trial.distributions, None if is_trained else untrained)
     (kept,) = study.optuna_study.trials
     assert (kept.params, kept.state.name) == (params, "RUNNING" if is_trained else "FAIL")

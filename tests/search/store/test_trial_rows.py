@@ -82,10 +82,15 @@ def test_other_tables_than_known_are_left_to_optuna(tmp_path: Path, monkeypatch:
     study = optuna.create_study(storage=storage)
     asked: list[int] = []
     whole = storage.create_new_trial
-    monkeypatch.setattr(storage, "create_new_trial", lambda *a, **k: asked.append(1) or whole(*a, **k))
+
+    def noted(study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        asked.append(study_id)
+        return whole(study_id, template_trial)
+
+    monkeypatch.setattr(storage, "create_new_trial", noted)
     insert_trial(storage, study._study_id, 0, _template(0, TrialState.FAIL))
     assert asked == []
     monkeypatch.setattr(trial_rows, "_SCHEMA", 11)
     insert_trial(storage, study._study_id, 1, _template(1, TrialState.FAIL))
-    assert asked == [1]
+    assert asked == [study._study_id]
     assert [t.number for t in study.trials] == [0, 1]
