@@ -297,7 +297,11 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
             # what is about the model itself is not about its draft
             kept = {"runtime", "bits", "format", "device", *_WORKLOAD} - {"gpu_layers"}
             asked = {name: getattr(self, name) for name in kept}
-            sized = with_draft(sized, EstimateRequest(model=self.draft, **asked).run().estimate)
+            try:
+                draft = EstimateRequest(model=self.draft, **asked).run()
+            except UnknownName as error:
+                raise UnknownName(f"draft: {error}") from None
+            sized = with_draft(sized, draft.estimate)
         return sized if self.mmproj is None else with_projector(sized, self.mmproj)
 
     def limits(self) -> "Limits | None":
