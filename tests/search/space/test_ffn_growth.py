@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,21 @@ def test_a_grown_model_fills_its_share(format_name: str, growth: float) -> None:
     equal = resolve(replace(suggestion, ffn_growth=1.0), config).candidate.architecture
     assert (equal.hidden_size, equal.num_layers) == (a.hidden_size, a.num_layers)
     assert not equal.layer_intermediate_sizes
+
+
+def test_where_a_mix_gives_the_last_layers_more_bits_a_step_is_taken_back() -> None:
+    """Q5_K_M: five layers of 768 take 7.99 MB, and growing to four times as much 8.01 MB."""
+    config = CONFIG.changed(max_size_bytes=8_000_000, ffn_growths=(4.0,))
+    form: dict[str, Any] = {"head_dim": 64, "query_heads_per_kv_head": 1, "size_fraction": 1.0}
+    suggestion = replace(PLAIN, format="Q5_K_M", ffn_growth=4.0, **form)
+    equal = resolve(replace(suggestion, ffn_growth=1.0), config).candidate.architecture
+    grown = with_growth(equal, 4.0, 256)
+    assert file_bytes(grown, "Q5_K_M", "llama.cpp") > 8_000_000
+    resolved = resolve(suggestion, config)
+    a = resolved.candidate.architecture
+    assert (resolved.reason, resolved.candidate.format) == (None, "Q5_K_M")
+    assert file_bytes(a, "Q5_K_M", "llama.cpp") <= 8_000_000
+    assert sum(a.layer_intermediate_sizes) == sum(grown.layer_intermediate_sizes) - 256
 
 
 def test_other_runtimes_refuse_sizes_by_layer_in_one_line() -> None:
