@@ -1,11 +1,13 @@
-"""Simulate a large search: the real loop and storage with many slots, without training; write docs/scale.md.
+"""Simulate a large search: the real loop and storage with many slots, without training.
 
-    python benchmarks/scale.py [--trials 1000 10000 30000 100000] [--slots 1000] [--last 300] [--write]
+    python benchmarks/scale.py --trials 2000 [--slots 1000] [--last 300]
+    python benchmarks/scale.py --write
 
-A task ends at once with a loss that its size and depth give, plus noise from its number. For each number of
-trials all but the last go into the database and the head's state in bulk, as copies of simulated ones with
-other widths; the last go through the loop. Printed: milliseconds of a proposal (from asking for a task to
-having it) and of storing a result, resident memory and the size of the database.
+A task ends at once with a loss that its size and depth give, plus noise from its number. All trials but the
+last go into the database in bulk, as copies of simulated ones with other widths; the head resumes that study,
+and the last go through its loop. Measured: milliseconds of a proposal (from asking for a task to having it)
+and of storing a result, seconds to resume, resident memory and the size of the database. A run adds its line
+to benchmarks/scale.jsonl; `--write` writes docs/scale.md from the last line of each number of trials.
 """
 
 from __future__ import annotations
@@ -19,27 +21,23 @@ import resource
 import sqlite3
 import tempfile
 import time
-import zlib
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from search.config.config import SearchConfig
-from search.run.history import Asked
 from search.run.loop import Loop
 from search.run.progress import SearchProgress
 from search.run.tasks import TrainingTask
-from search.store.records import proxy_to_dict, record_to_json
+from search.store.records import record_to_json
 from search.store.results import ProxyResult, TrialRecord, TrialStatus
 from search.store.study import OpenStudy, create_study
 from sizer.tensors import tensor_specs
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "scale.md"
+PAGE, RECORD = ROOT / "docs" / "scale.md", Path(__file__).with_suffix(".jsonl")
 _TEMPLATES, _TEMPLATE_SLOTS = 150, 20  # simulated trials that are copied, and the slots that they had
-_REMEMBERED = 1000  # of the last trials, that evolution looks at
 _LARGE = 100_000  # trials asked for: the sampler of a search of many
 
 
@@ -96,12 +94,16 @@ class Measured:
     """The search at a number of trials: medians of the last, which went through the loop."""
 
     trials: int
+    slots: int
+    last: int
+    loaded_s: float  # to read the study
     proposal_ms: float  # of processor time, and of the clock
     proposal_wall_ms: float
     result_ms: float
     result_wall_ms: float
     memory_mb: float
     database_mb: float
+    load: float
 
 
 Times = tuple[float, float]  # milliseconds of this process's processor time, and of the clock
@@ -121,6 +123,7 @@ class Timed(Loop):
 
     def measure(self) -> None:
         """Begin to time."""
+        self.loaded_s = 0.0
         self.proposals: list[Times] = []
         self.results: list[Times] = []
 
@@ -151,15 +154,15 @@ def _study(folder: Path, slots: int) -> OpenStudy:
     )
 
 
-def _run(study: OpenStudy, slots: int, last: int, begin: Bulk | None) -> Timed:
-    """Run the loop until so many tasks have ended."""
+def _run(study: OpenStudy, slots: int, last: int) -> Timed:
+    """Resume the study and run the loop until so many tasks have ended."""
     executor = Simulated(slots=slots)
     loop = Timed(study=study, hook=_quiet, should_stop=lambda: executor.ended >= last)
     loop.executor = executor
     loop.measure()
+    began = time.perf_counter()
     loop.load_state()
-    if begin is not None:
-        begin.load_into(loop)
+    loop.loaded_s = time.perf_counter() - began
     loop.go()
     return loop
 
@@ -207,21 +210,6 @@ class Bulk:
                 )
             file.commit()
 
-    def load_into(self, loop: Timed) -> None:
-        """Put the trials into the head's state, as it would hold them after their results."""
-        runs = [[proxy_to_dict(run) for run in record.runs] for record in self._templates]
-        asked = _asked_of(self._rows, self._templates)
-        for number in range(self._count):
-            packed = json.dumps((self._text(number), runs[number % len(runs)])).encode()
-            loop.records._packed[number] = zlib.compress(packed, 1)
-            loop.known._first[blake2b(str(number).encode(), digest_size=16).digest()] = number
-        for number in range(max(0, self._count - _REMEMBERED), self._count):
-            place = number % len(self._templates)
-            record = replace(self._templates[place], number=number)
-            loop.history.add(record, asked[place])
-        loop.tally.trained += self._count
-        loop.num_asked = self._count
-
 
 _COPIED = {
     "trial_params": "param_name, param_value, distribution_json",
@@ -230,39 +218,29 @@ _COPIED = {
 }
 
 
-def _asked_of(rows: Path, templates: Sequence[TrialRecord]) -> list[Asked]:
-    import optuna
-
-    study = optuna.load_study(study_name="scale", storage=f"sqlite:///{rows}")
-    trials = study.get_trials(deepcopy=False)
-    return [Asked(trials[r.number].params, trials[r.number].distributions) for r in templates]
-
-
-def simulate(numbers: Sequence[int], slots: int, last: int, folder: Path) -> list[Measured]:
-    """Measure the loop at several numbers of trials."""
-    made = _run(_study(folder / "made", _TEMPLATE_SLOTS), _TEMPLATE_SLOTS, _TEMPLATES, None)
+def simulate(trials: int, slots: int, last: int, folder: Path) -> Measured:
+    """Measure the loop at a number of trials."""
+    made = _run(_study(folder / "made", _TEMPLATE_SLOTS), _TEMPLATE_SLOTS, _TEMPLATES)
     templates = [record for record in made.records.values() if record.proxy and record.repeats is None]
-    rows = folder / "made" / "runs" / "sizer.db"
-    found = []
-    for trials in numbers:
-        home = folder / str(trials)
-        study = _study(home, slots)
-        bulk = Bulk(templates, rows, max(0, trials - slots - last))
-        bulk.write(home / "runs" / "sizer.db")
-        loop = _run(study, slots, last, bulk)
-        found.append(
-            Measured(
-                trials=loop.num_asked,
-                proposal_ms=_median(loop.proposals[-last:], 0),
-                proposal_wall_ms=_median(loop.proposals[-last:], 1),
-                result_ms=_median(loop.results[-last:], 0),
-                result_wall_ms=_median(loop.results[-last:], 1),
-                memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                database_mb=(home / "runs" / "sizer.db").stat().st_size / 1e6,
-            )
-        )
-        print(found[-1], flush=True)
-    return found
+    home = folder / "measured"
+    study = _study(home, slots)
+    bulk = Bulk(templates, folder / "made" / "runs" / "sizer.db", max(0, trials - slots - last))
+    bulk.write(home / "runs" / "sizer.db")
+    del made, bulk, templates
+    loop = _run(study, slots, last)
+    return Measured(
+        trials=loop.num_asked,
+        slots=slots,
+        last=last,
+        loaded_s=loop.loaded_s,
+        proposal_ms=_median(loop.proposals[-last:], 0),
+        proposal_wall_ms=_median(loop.proposals[-last:], 1),
+        result_ms=_median(loop.results[-last:], 0),
+        result_wall_ms=_median(loop.results[-last:], 1),
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        database_mb=(home / "runs" / "sizer.db").stat().st_size / 1e6,
+        load=os.getloadavg()[0],
+    )
 
 
 def _median(values: Sequence[Times], which: int) -> float:
@@ -275,50 +253,66 @@ def _quiet(progress: SearchProgress) -> None:
 
 _PAGE = """# A search of many trials
 
-Written by `python benchmarks/scale.py --write`: the search's own loop and an SQLite storage, with {slots:,}
-slots whose tasks end at once with a loss by formula. Nothing is trained. Of each number of trials the last
-were proposed by the loop, and {last:,} of them ended; those before were put into the database and the head's
-state in bulk, as copies of simulated trials with other widths. Medians of the last {last:,} in milliseconds
-of processor time, with the clock's in brackets, at a load of {load:.1f} on two cores; memory is the process's
-largest, torch included. The database is in memory (`TMPDIR=/dev/shm`): a disk adds its time to each commit.
+Written by `python benchmarks/scale.py --write` from what `python benchmarks/scale.py --trials N` measured:
+the search's own loop and an SQLite storage, with {slots:,} slots whose tasks end at once with a loss by
+formula. Nothing is trained. The last trials were proposed by the loop, and {last:,} of them ended; those
+before were put into the database in bulk, as copies of simulated trials with other widths, and the search
+was resumed from it. Medians of the last {last:,} in milliseconds of processor time, with the clock's in
+brackets; two cores, shared with other work: the load is in the last column. Memory is the process's
+largest, torch included. The database was in memory (`TMPDIR=/dev/shm`): a disk adds its time to each
+commit.
 
-| trials | a proposal, ms | storing a result, ms | decisions per s | memory, MB | database, MB |
-|---:|---:|---:|---:|---:|---:|
+| trials | proposal, ms | result, ms | decisions per s | resuming, s | memory, MB | database, MB | load |
+|---:|---:|---:|---:|---:|---:|---:|---:|
 {rows}
 
-Records are kept packed and candidates as digests; evolution looks at the last thousand scored trials. What
-grows with the number of trials: Optuna counts a study's trials whenever it adds one. Reading a study back, to
-resume it or to report on it, holds all of its trials as objects and is not in the table.
+A trial is stored in one write when it starts, or when it ends untrained: over the budget, or a repeat.
+Records are kept packed and candidates as digests; evolution looks at the last thousand scored trials; a
+resumed search reads its trials a page at a time. What grows with the number of trials: memory by the packed
+records, the database, and the time to resume, since every trial is read once. Reading a whole study to
+report on it, as a search does when it has ended, holds all of its trials as objects and is not in the
+table.
 """
 
 
-def page(found: Sequence[Measured], slots: int, last: int, load: float) -> str:
+def page(found: Sequence[Measured]) -> str:
     """Return docs/scale.md."""
     rows = [
         f"| {m.trials:,} | {m.proposal_ms:.1f} ({m.proposal_wall_ms:.0f}) | {m.result_ms:.1f} "
-        f"({m.result_wall_ms:.0f}) | {_per_s(m):.0f} | {m.memory_mb:.0f} | {m.database_mb:.1f} |"
+        f"({m.result_wall_ms:.0f}) | {_per_s(m):.0f} | {m.loaded_s:.0f} | {m.memory_mb:.0f} | "
+        f"{m.database_mb:.0f} | {m.load:.1f} |"
         for m in found
     ]
-    return _PAGE.format(slots=slots, last=last, load=load, rows="\n".join(rows))
+    return _PAGE.format(slots=found[-1].slots, last=found[-1].last, rows="\n".join(rows))
 
 
 def _per_s(measured: Measured) -> float:
     return 1000 / (measured.proposal_ms + measured.result_ms)
 
 
+def _recorded() -> list[Measured]:
+    """Return the last line of each number of trials, smallest first."""
+    lines = RECORD.read_text(encoding="utf-8").splitlines()
+    of_trials = {found["trials"]: Measured(**found) for found in map(json.loads, lines)}
+    return [of_trials[trials] for trials in sorted(of_trials)]
+
+
 def main() -> None:
-    """Simulate and print; write the page where asked to."""
+    """Simulate, print and record; write the page where asked to."""
     parser = argparse.ArgumentParser(description="Simulate a large search.")
-    parser.add_argument("--trials", type=int, nargs="+", default=[2_000, 10_000, 30_000, 100_000])
+    parser.add_argument("--trials", type=int, default=None)
     parser.add_argument("--slots", type=int, default=1000)
     parser.add_argument("--last", type=int, default=300)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sizer-scale-") as folder:
-        found = simulate(given.trials, given.slots, given.last, Path(folder))
+    if given.trials is not None:
+        with tempfile.TemporaryDirectory(prefix="sizer-scale-") as folder:
+            found = simulate(given.trials, given.slots, given.last, Path(folder))
+        print(found)
+        with RECORD.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(found)) + "\n")
     if given.write:
-        text = page(found, given.slots, given.last, os.getloadavg()[0])
-        PAGE.write_text(text, encoding="utf-8")
+        PAGE.write_text(page(_recorded()), encoding="utf-8")
 
 
 if __name__ == "__main__":

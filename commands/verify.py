@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_rows
 
 
 def verify_command(
@@ -18,6 +18,7 @@ def verify_command(
     threads: Annotated[int, typer.Option(help="Threads of the engine.", min=1, max=512)] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Compare bytes only; run nothing.")] = False,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Compare an exported file with what was predicted of it, in its engine: llama.cpp or ExecuTorch.
 
@@ -28,6 +29,7 @@ def verify_command(
     Examples:
       sizer verify runs/search-1/export/7-Q4_0.gguf
       sizer verify model.gguf --quick --json
+      sizer verify model.gguf -o csv
       sizer verify model.gguf --device my-laptop.toml --threads 4
       sizer verify runs/search-1/export/7-8da4w-g32-e8.pte
     """
@@ -47,19 +49,14 @@ def verify_command(
             quick=quick,
             on_progress=lambda done, total: report("score", done, total),
         )
-    if json_output:
-        out_json(found.to_dict())
+    form, document = chosen_form(json_output, output), found.to_dict()
+    if form is not Form.TABLE:
+        out_rows(document, "rows", form)
     else:
-        from rich.table import Column, Table
+        from reports.text.verification import verification_notes, verification_table
 
-        from reports.text.verification import COLUMNS, verification_notes, verification_rows
-
-        rows = found.to_dict()["rows"]
-        table = Table(Column(COLUMNS[0], no_wrap=True), *COLUMNS[1:])
-        for row in verification_rows(rows):
-            table.add_row(*row)
-        out(table)
-        for note in verification_notes(rows):
+        out(verification_table(document["rows"]))
+        for note in verification_notes(document["rows"]):
             print(note)
     if not found.agrees:
         raise typer.Exit(1)

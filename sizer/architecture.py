@@ -165,10 +165,7 @@ class Architecture:
 
     def __hash__(self) -> int:
         """Return a hash of the sizes: shapes that differ in other fields alone are rarely kept together."""
-        return hash(
-            (self.vocab_size, self.num_layers, self.hidden_size, self.intermediate_size, self.num_heads)
-            + (self.num_kv_heads, self.head_dim, self.num_experts, self.sharing.repeat)
-        )
+        return hash(_hashed(self))
 
     def _check_layers(self) -> None:
         """Raise unless fields that describe single layers name layers that exist."""
@@ -341,6 +338,10 @@ class Architecture:
         return replace(self, num_layers=len(order), sharing=LayerSharing(), sliding_layers=windows)
 
 
+_hashed = attrgetter(
+    *("vocab_size", "num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads"),
+    *("head_dim", "num_experts", "sharing.repeat", "max_position_embeddings"),
+)
 _EXPERT_FIELDS = (
     "num_experts_per_tok",
     "moe_intermediate_size",

@@ -109,17 +109,18 @@ def _longer(key: str, by_key: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def require_published(name: str) -> None:
-    """Raise UnknownName for a model whose shape is not published, by the list in unpublished_models.toml."""
+    """Raise UnknownName with the reason that unpublished_models.toml has for a model, if it is there."""
     import tomllib
 
     rows = tomllib.loads(_UNPUBLISHED.read_text(encoding="utf-8"))["model"]
     typed = [key for candidate in spellings(name) for key in keys(candidate)]
-    longest = sorted(((n, row["source"]) for row in rows for n in row["names"]), key=lambda r: -len(r[0]))
-    for spelled, source in longest:
+    longest = sorted(((n, row) for row in rows for n in row["names"]), key=lambda r: -len(r[0]))
+    for spelled, row in longest:
         if any(_is_variant(text, key) for key in keys(spelled) for text in typed):
+            reason = row.get("reason", "its shape is not published")
+            others = "a config.json or file of it" if "reason" in row else "a model whose shape is known"
             raise UnknownName(
-                f"model: {spelled}: its shape is not published ({source}); accepted: a model whose layers "
-                "and widths are known, or --params with a count"
+                f"model: {spelled}: {reason} ({row['source']}); accepted: {others}, or --params with a count"
             )
 
 

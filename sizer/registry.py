@@ -127,5 +127,20 @@ def model(name: str, kind: str = "model") -> CatalogueModel:
         return catalogue[meant]
     if found:
         raise UnknownName(f"model: {shown(name)} may be {', '.join(found)}; accepted: one of these")
+    _require_reader(name)
     require_published(name)
     raise UnknownName.of(kind, name, catalogue, all_of=f"{len(catalogue)} models (sizer models lists them)")
+
+
+def _require_reader(name: str) -> None:
+    """Raise UnknownName with the count of a model whose family has no reader here."""
+    from sizer.unread_models import unread_model
+
+    unread = unread_model(name)
+    if unread is not None:
+        kind = f"{unread.note}; " if unread.note else ""
+        raise UnknownName(
+            f"model: {unread.name}: {kind}its layers (model_type {unread.config['model_type']}) have no "
+            f"reader here, it has {unread.parameters:,} parameters; accepted: with transformers installed, "
+            "`sizer estimate` counts it by parts"
+        )

@@ -291,11 +291,10 @@ def each_by_itself(specs: Iterable[TensorSpec]) -> tuple[TensorGroup, ...]:
 
 def matrix(
     role: Role, name: str, rows: int, columns: int, layer: int | None, *, bias: bool = False
-) -> Iterator[TensorSpec]:
+) -> tuple[TensorSpec, ...]:
     """List a weight matrix and, with `bias`, its bias."""
-    yield TensorSpec(f"{name}.weight", (rows, columns), role, layer, Access.MATMUL)
-    if bias:
-        yield bias_of(role, name, rows, layer)
+    weight = TensorSpec(f"{name}.weight", (rows, columns), role, layer, Access.MATMUL)
+    return (weight, bias_of(role, name, rows, layer)) if bias else (weight,)
 
 
 def bias_of(role: Role, name: str, rows: int, layer: int | None) -> TensorSpec:

@@ -341,12 +341,11 @@ def _experts(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
         yield from matrix(Role.SHARED_ROUTER, f"{prefix}_gate", 1, d, layer)
 
 
-def _norm(a: Architecture, role: Role, name: str, width: int, layer: int | None) -> Iterator[TensorSpec]:
+def _norm(a: Architecture, role: Role, name: str, width: int, layer: int | None) -> tuple[TensorSpec, ...]:
     if a.norm is NormKind.NONE:
-        return
-    parts = ("weight", "bias") if a.norm is NormKind.LAYERNORM else ("weight",)
-    for part in parts:
-        yield TensorSpec(f"{name}.{part}", (width,), role, layer, Access.VECTOR)
+        return ()
+    weight = TensorSpec(f"{name}.weight", (width,), role, layer, Access.VECTOR)
+    return (weight, bias_of(role, name, width, layer)) if a.norm is NormKind.LAYERNORM else (weight,)
 
 
 def mtp_parameters(a: Architecture) -> int:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -159,43 +160,52 @@ def _slurm() -> Iterator[tuple[Slurm, Path]]:
             slurm.close()
 
 
+def missing() -> list[str]:
+    """Return the programs of SLURM that this machine lacks."""
+    return [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
+
+
+def search_with_a_node_killed(folder: Path, *, steps: int) -> tuple[dict[str, Any], str]:
+    """Run a search locally and under SLURM with a node killed; return the outcome and what was printed."""
+    local, work = (search_folder(folder / name, steps=steps, workers=WORKERS) for name in ("local", "slurm"))
+    assert start_search(local, *RUN, "s").wait() == 0, (local / "log.txt").read_text()
+    said = []
+    with _slurm() as (slurm, _):
+        began = time.monotonic()
+        said.append(slurm.ask("sinfo", "-N", "-l"))
+        running = start_search(
+            work, *RUN, "s", "--cluster", "slurm:walltime=01:00:00,memory=4GB,interface=lo",
+            environment=slurm.environment,
+        )  # fmt: skip
+        while running.poll() is None and len(finished_runs(work)) < 3:
+            time.sleep(0.2)
+        said.append(slurm.ask("squeue", "-l"))
+        before, killed = len(finished_runs(work)), slurm.kill_node("n1")
+        code = running.wait(timeout=1800)
+        wall_s = time.monotonic() - began
+        said += [slurm.ask("squeue", "-l"), slurm.ask("sinfo", "-N", "-l")]
+        version = slurm.ask("sinfo", "--version").split()[-1]
+    said.append((work / "log.txt").read_text(encoding="utf-8"))
+    found = {
+        "version": version, "killed": "node n1", "processes": killed, "runs_before": before, "exit": code,
+        "same": scores(work) == scores(local), "runs": len(scores(work)), "wall_s": round(wall_s, 1),
+    }  # fmt: skip
+    return found, "\n".join(said)
+
+
 def main() -> None:
     """Run a search locally and under SLURM with a node killed, and print both."""
     parser = argparse.ArgumentParser(description="Kill a node of SLURM under a search.")
     parser.add_argument("--keep", type=Path, default=None)
     given = parser.parse_args()
-    if missing := [p for p in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(p) is None]:
-        sys.exit(f"needs {', '.join(missing)}: Debian's packages slurmctld, slurmd, slurm-client and munge")
+    if missing():
+        sys.exit(f"needs {', '.join(missing())}: Debian's packages slurmctld, slurmd, slurm-client and munge")
     with tempfile.TemporaryDirectory(prefix="sizer-slurm-run-") as name:
-        local, work = (search_folder(Path(name, n), steps=STEPS, workers=WORKERS) for n in ("local", "slurm"))
-        assert start_search(local, *RUN, "s").wait() == 0, (local / "log.txt").read_text()
-        print(f"local, --workers 2: {len(finished_runs(local))} runs", flush=True)
-        said = []
-        with _slurm() as (slurm, _):
-            began = time.monotonic()
-            said.append(slurm.ask("sinfo", "-N", "-l"))
-            running = start_search(
-                work, *RUN, "s", "--cluster", "slurm:walltime=01:00:00,memory=4GB,interface=lo",
-                environment=slurm.environment,
-            )  # fmt: skip
-            while running.poll() is None and len(finished_runs(work)) < 3:
-                time.sleep(0.5)
-            said.append(slurm.ask("squeue", "-l"))
-            killed = slurm.kill_node("n1")
-            print(f"node n1 killed with {killed} processes after {len(finished_runs(work))} runs", flush=True)
-            code = running.wait(timeout=1800)
-            wall_s = time.monotonic() - began
-            said += [slurm.ask("squeue", "-l"), slurm.ask("sinfo", "-N", "-l")]
-            version = slurm.ask("sinfo", "--version").split()[-1]
-        said.append((work / "log.txt").read_text(encoding="utf-8"))
-        same = scores(work) == scores(local)
-        add(
-            "slurm", version=version, killed="node n1", processes=killed, exit=code, same=same,
-            runs=len(scores(work)), wall_s=round(wall_s, 1),
-        )  # fmt: skip
-        print("\n".join(said))
-        if given.keep is not None:
-            given.keep.write_text("\n".join(said), encoding="utf-8")
+        found, said = search_with_a_node_killed(Path(name), steps=STEPS)
+    add("slurm", **found)
+    print(said)
+    if given.keep is not None:
+        given.keep.write_text(said, encoding="utf-8")
 
 
 if __name__ == "__main__":

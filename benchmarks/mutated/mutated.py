@@ -1,9 +1,11 @@
 """Read fifty thousand broken files of every kind, and write what became of them to docs/mutated.md.
 
-    python benchmarks/mutated/mutated.py [--seed 1] [--share 1.0] [--write]
+    python benchmarks/mutated/mutated.py [--kind config --kind gguf ...] [--seed 1] [--share 1.0]
+    python benchmarks/mutated/mutated.py --write
 
-Each kind is read in a separate process that may take 200 MB more than before its first file; a file must
-give a result or one clear error within a second of processor time.
+A run adds a line for each kind to measured.jsonl; `--write` writes the page from the last line of each.
+Each kind is read in a separate process that may take 200 MB more than before its first file; a file must give
+a result or one clear error within a second of processor time.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "mutated.md"
+PAGE, RECORD = ROOT / "docs" / "mutated.md", Path(__file__).parent / "measured.jsonl"
 MODELS, OTHERS = "tests.sizer.readers.fuzzing", "tests.search.mutated_files"
 # Kind: the module that breaks and reads its files, and how many.
 COUNTS = {
@@ -49,7 +51,7 @@ def read_kind(kind: str, share: float, seed: int) -> dict[str, Any]:
     return found
 
 
-def page(found: dict[str, dict[str, Any]], seed: int) -> str:
+def page(found: dict[str, dict[str, Any]]) -> str:
     """Return docs/mutated.md."""
     rows = [
         f"| {kind} | {result['files']:,} | {result['refused']:,} | {len(result['wrong'])} |"
@@ -62,10 +64,10 @@ def page(found: dict[str, dict[str, Any]], seed: int) -> str:
         [
             "# Broken files",
             "",
-            f"Written by `python benchmarks/mutated/mutated.py --seed {seed} --write`: valid files with",
-            "numbers, keys, values or bytes changed by a program that knows their layout. Wrong is whatever",
-            "is neither a result nor one clear error of at most 1,000 letters, within a second of processor",
-            "time and 200 MB.",
+            "Written by `python benchmarks/mutated/mutated.py --write` from what the same program has read:",
+            "valid files with numbers, keys, values or bytes changed by a program that knows their layout.",
+            "Wrong is whatever is neither a result nor one clear error of at most 1,000 letters, within a",
+            "second of processor time and 200 MB.",
             "",
             "| what is read | files | refused | wrong |",
             "|---|---:|---:|---:|",
@@ -79,17 +81,23 @@ def page(found: dict[str, dict[str, Any]], seed: int) -> str:
 def main() -> None:
     """Read every kind and print what became of its files; write the page where asked to."""
     parser = argparse.ArgumentParser(description="Read broken files of every kind.")
+    parser.add_argument("--kind", action="append", choices=tuple(COUNTS), default=None)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    found = {}
-    for kind in COUNTS:
-        found[kind] = read_kind(kind, given.share, given.seed)
-        print(kind, json.dumps(found[kind])[:1000], flush=True)
+    wrong = 0
+    for kind in given.kind or (() if given.write else COUNTS):
+        found = {"kind": kind, "seed": given.seed, **read_kind(kind, given.share, given.seed)}
+        wrong += len(found["wrong"])
+        print(json.dumps(found)[:1000], flush=True)
+        with RECORD.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
     if given.write:
-        PAGE.write_text(page(found, given.seed), encoding="utf-8")
-    sys.exit(any(result["wrong"] for result in found.values()))
+        lines = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
+        last = {line["kind"]: line for line in lines}
+        PAGE.write_text(page({kind: last[kind] for kind in COUNTS}), encoding="utf-8")
+    sys.exit(wrong > 0)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,11 @@ def model_card(finalist: TrainedFinalist, *, context_tokens: int, files: Mapping
         f"| context | {context_tokens} tokens; trained on windows of {f.context_tokens} |",
         f"| bits per byte in float32 | {f.bits_per_byte:.5f} |",
         f"| bits per byte in {f.format} | {f.deployed_bits_per_byte:.5f} |",
-        f"| standard error over the validation text | {f.run.val_bits_per_byte_sd or 0.0:.4f} |",
+        *(
+            f"| standard error over the validation text | {error:.4f} |"
+            for error in (f.run.val_bits_per_byte_sd,)
+            if error is not None
+        ),
         *(f"| {name} | {size:,} bytes ({format_bytes(size)}) |" for name, size in files.items()),
         *(f"| {name} | {value} |" for name, value in versions().items()),
         "",
@@ -53,8 +57,9 @@ def model_card(finalist: TrainedFinalist, *, context_tokens: int, files: Mapping
         "of minutes. It orders shapes for a full training; as a model it is a sketch of one. "
         f"`sizer search trust {result.study}` says how far short runs ordered this study's models.",
         "",
-        "To score the Hugging Face folder with lm-evaluation-harness give `prefix_token_id=10` (the model "
-        f"has no token that begins a text) and `max_length={f.context_tokens}`.",
+        "To score the Hugging Face folder with lm-evaluation-harness give "
+        f"`prefix_token_id={f.vocabulary.newline_token}` (a line's end: the model has no token that begins a "
+        f"text) and `max_length={f.context_tokens}`.",
         "",
     ]
     if f.is_proxy:

@@ -9,7 +9,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.export.llamacpp_scores import OnProgress, ask, context_of, finite
+from search.export.llamacpp_scores import OnProgress, ask, context_of, finite, is_unicode
 from sizer.errors import InvalidFile, UnknownName
 from sizer.readers.regular_file import open_regular
 
@@ -85,7 +85,7 @@ def read_task(source: str) -> tuple[Item, ...]:
         text = _read(Path(source))
     items = [
         _item(line, f"task: line {number} of {source!r}")
-        for number, line in enumerate(text.splitlines(), 1)
+        for number, line in enumerate(text.split("\n"), 1)  # U+2028 and such may be in a text
         if line.strip()
     ]
     if not items:
@@ -121,6 +121,9 @@ def _item(line: str, where: str) -> Item:
         context = f"{context.rstrip()} {question}".lstrip()
     choices, labels = _choices(row, where)
     answer = _answer(row, choices, labels, where)
+    for given in (context, *choices):
+        if not is_unicode(given):
+            raise InvalidFile(f"{where}: half a surrogate pair in {given[:20]!a}; accepted: Unicode text")
     before, blank, after = context.partition(_BLANK)
     if "option1" in row and blank and after.strip():
         return Item(before, choices, answer, after)

@@ -12,6 +12,7 @@ from typing import Any
 from search.export.card import shape_text
 from search.export.huggingface import huggingface_config
 from search.export.layout import check_layout
+from search.training.decoder import NORM_EPSILON, ROPE_THETA
 from search.training.learning_rates import initial_deviation, learning_rate_factor
 from search.training.train_step import update_rule
 from search.training.training_run import COOLDOWN_SHARE, TrainConfig
@@ -188,8 +189,10 @@ def _length_row(length: TrainingLength) -> str:
 def _litgpt(a: Architecture, plan: dict[str, Any], context: int) -> str:
     """Return a pretraining configuration of litgpt 0.5: rates of hidden matrices, for all tensors."""
     hidden = min(rule["rate"] for name, rule in plan["tensors"].items() if name.endswith("q_proj.weight"))
-    tied = str(a.tie_embeddings).lower()
-    return f"""# litgpt pretrain --config litgpt.yaml (one rate for all tensors: not what the search used)
+    sequences = max(1, plan["batch_tokens"] // context)
+    return f"""# litgpt pretrain --config litgpt.yaml --data ... (your text; without it TinyLlama's)
+# One rate for all tensors and litgpt's own first weights and schedule: not what the search used.
+model_name: {json.dumps(a.name)}
 model_config:
   name: {json.dumps(a.name)}
   block_size: {context}
@@ -202,23 +205,28 @@ model_config:
   head_size: {a.head_dim}
   intermediate_size: {a.intermediate_size}
   rotary_percentage: 1.0
+  rope_base: {ROPE_THETA:.0f}
   parallel_residual: false
   bias: false
   norm_class_name: RMSNorm
+  norm_eps: {NORM_EPSILON:.1e}
   mlp_class_name: LLaMAMLP
 train:
-  global_batch_size: {max(1, plan["batch_tokens"] // context)}
+  global_batch_size: {sequences}
+  micro_batch_size: {min(4, sequences)}
   max_tokens: {plan["tokens"]}
   max_seq_length: {context}
   max_norm: {plan["clip"]}
-  tie_embeddings: {tied}
+  min_lr: 0.0
+  tie_embeddings: {str(a.tie_embeddings).lower()}
   lr_warmup_steps: {max(1, round(plan["warmup_share"] * plan["steps"]))}
 optimizer:
   class_path: torch.optim.AdamW
   init_args:
-    lr: {plan["base_rate"] * hidden:.3g}
-    weight_decay: 0.1
+    lr: {plan["base_rate"] * hidden:.3e}
+    weight_decay: {TrainConfig(steps=1).weight_decay}
     betas: [{plan["betas"][0]}, {plan["betas"][1]}]
+    eps: {plan["epsilon"]:.1e}
 """
 
 

@@ -30,7 +30,7 @@ from sizer.runtimes import runtime
 from sizer.workload import Workload
 
 # Bits per byte that llama.cpp's score may differ from the promised one: its kernels round activations to 8
-# bits, and searched scales are found in another order; without either, sums of float32.
+# bits; without that, sums of float32.
 SCORE_TOLERANCE = 5e-4
 EXACT_SCORE_TOLERANCE = 1e-5
 _EXACT_FORMATS = ("F32",)

@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -24,6 +24,7 @@ from search.run.tasks import StepHook, TrainingTask
 from search.store.results import ProxyResult, TrialStatus
 from search.text.corpora import TextInTokens
 from search.training.accelerator import VISIBLE_CARDS
+from search.training.memory import predicted_bytes
 from search.training.score import train_proxy
 from search.training.training_run import StepReport
 from sizer.errors import SizerError, StudyError
@@ -78,7 +79,10 @@ class _Worker:
 
 
 class WorkerPool:
-    """Several tasks at a time, each in a separate process on its own cores."""
+    """Several tasks at a time, each in a separate process on its own cores.
+
+    Workers share cards of known memory as far as the predicted memory of their tasks lets them.
+    """
 
     def __init__(
         self,
@@ -88,11 +92,14 @@ class WorkerPool:
         on_step: StepHook,
         should_stop: Callable[[], bool],
         cards: Sequence[str] = (),
+        card_bytes: Mapping[str, int] | None = None,
     ) -> None:
         self._load, self._on_step, self._should_stop = load, on_step, should_stop
         self._context = get_context("spawn")
         self._stop = self._context.Event()
         self._deaths: dict[tuple[int, int, int], int] = {}
+        self._card_bytes = card_bytes or {}
+        self._waiting: list[_Worker] = []  # whose task needs more of its card than is left, the first first
         self._workers = [
             self._worker(cores, cards[slot % len(cards)] if cards else None)
             for slot, cores in enumerate(divided(available_cores(), workers))
@@ -104,10 +111,37 @@ class WorkerPool:
         return sum(worker.task is None for worker in self._workers)
 
     def start(self, task: TrainingTask) -> None:
-        """Hand the task to a worker without one."""
-        worker = next(w for w in self._workers if w.task is None)
+        """Hand the task to a worker without one, on the card with the most memory left."""
+        worker = max((w for w in self._workers if w.task is None), key=self._left_bytes)
         worker.task = task
-        self._send(worker, task)
+        self._waiting.append(worker)
+        self._send_what_fits()
+
+    def _left_bytes(self, worker: _Worker) -> int:
+        """Return what the tasks of a worker's card leave of its memory; 0 where that is not known."""
+        if worker.card is None or worker.card not in self._card_bytes:
+            return 0
+        tasks = [w.task for w in self._workers if w.card == worker.card and w.task is not None]
+        return self._card_bytes[worker.card] - sum(map(_predicted, tasks))
+
+    def _send_what_fits(self) -> None:
+        """Send waiting tasks that their card has room for, in order; one alone on its card always."""
+        full: set[str | None] = set()
+        for worker in list(self._waiting):
+            task, limit = worker.task, self._card_bytes.get(worker.card or "")
+            assert task is not None
+            sent = [w.task for w in self._sent() if w.card == worker.card and w.task is not None]
+            if limit is not None and sent:
+                needed = _predicted(task) + sum(map(_predicted, sent))
+                if worker.card in full or needed > limit:
+                    full.add(worker.card)
+                    continue
+            self._waiting.remove(worker)
+            self._send(worker, task)
+
+    def _sent(self) -> list[_Worker]:
+        """Return the workers that have been sent their task."""
+        return [w for w in self._workers if w.task is not None and w not in self._waiting]
 
     def _send(self, worker: _Worker, task: TrainingTask) -> None:
         try:
@@ -121,12 +155,22 @@ class WorkerPool:
         while not ended:
             if self._should_stop():
                 self._stop.set()
-            busy = {w.link: w for w in self._workers if w.task is not None}
-            assert busy
+                ended += [(task, not_begun(task)) for task in self._take_back()]
+            busy = {w.link: w for w in self._sent()}
+            assert busy or ended
             for link in wait(list(busy), timeout=_POLL_S):
                 assert isinstance(link, Connection)
                 ended += self._hear(busy[link])
+            self._send_what_fits()
         return ended
+
+    def _take_back(self) -> Iterator[TrainingTask]:
+        """Yield the tasks that wait for room, which their workers no longer have."""
+        for worker in self._waiting:
+            assert worker.task is not None
+            yield worker.task
+            worker.task = None
+        self._waiting = []
 
     def _hear(self, worker: _Worker) -> list[tuple[TrainingTask, ProxyResult]]:
         task = worker.task
@@ -180,6 +224,11 @@ class WorkerPool:
             worker.process.join(timeout=30)
             if worker.process.is_alive():
                 worker.process.kill()
+
+
+def _predicted(task: TrainingTask) -> int:
+    training = task.training
+    return predicted_bytes(task.trained, batch_size=training.batch_size, seq_len=training.seq_len)
 
 
 @contextmanager

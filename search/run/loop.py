@@ -73,6 +73,7 @@ class Loop:
     reports: dict[PlannedRun, StepReport] = field(default_factory=dict)
     done_steps: int = 0
     asked: dict[int, Asked] = field(default_factory=dict)  # parameters of trials in the first rung
+    queued: frozenset[int] = frozenset()  # trials that an earlier version put into the queue
     num_asked: int = 0  # trials, whatever became of them
     history: History = field(init=False)
     tally: Tally = field(default_factory=Tally)
@@ -91,16 +92,19 @@ class Loop:
 
     def load_state(self) -> None:
         """Load what the study already holds."""
-        self.history = History(self.config)
-        for record in self.study.result().records:
+        self.history, self.num_asked = History(self.config), self.study.num_asked
+        self.orphaned_trials, self.queued = list(self.study.orphaned_trials()), self.study.queued
+        # before these no trial is missing any more, so that samplers need no longer hold what is too old
+        whole = min(
+            (self.num_asked - self.config.training.workers, *(t.number for t in self.orphaned_trials))
+        )
+        for trial, first, record in self.study.stored():
             self.records[record.number] = record
             self.done_steps += sum(self._steps_added(record.runs, run) for run in record.runs)
             self.tally.count(record)
-        for trial, record in self.study.finished():
-            self._remember(Asked(trial.params, trial.distributions), record)
-        self.num_asked = self.study.num_asked
-        self.orphaned_trials = list(self.study.orphaned_trials())
-        ended = (r for _, r in sorted(self.records.items(), reverse=True))
+            self._remember(Asked(trial.params, trial.distributions), first)
+            self.history.before(min(record.number, whole))
+        ended = (self.records[number] for number in sorted(self.records, reverse=True))
         self.misses = sum(1 for _ in takewhile(lambda r: r.violations or r.repeats is not None, ended))
         self._check_misses()
         self.report()
@@ -157,12 +161,11 @@ class Loop:
             params = next_params(self.config, number, before, self._fits)
             fixed = optuna.trial.FixedTrial(params, number)
             suggestion = suggest(fixed, self.config, encoding_of(self.config))
-            trial = self.study.begin(params, number=number, distributions=fixed.distributions)
             self.num_asked += 1
-            if not trial.params:  # one that an earlier version had put in the queue
-                task = self._begin(trial)
+            if number in self.queued:
+                task = self._begin(self.study.begin(params, number=number))
             else:
-                task = self._try(number, suggestion, Asked(params, fixed.distributions))
+                task = self._try(number, suggestion, Asked(params, fixed.distributions), is_new=True)
             if task is not None:
                 return task
             self._check_misses()
@@ -182,8 +185,13 @@ class Loop:
         suggestion = self.study.patiently(lambda: suggest(trial, config, encoding_of(config)))
         return self._try(trial.number, suggestion, Asked(trial.params, trial.distributions))
 
-    def _try(self, number: int, suggestion: Suggestion, asked: Asked) -> TrainingTask | None:
-        """Return the first task of a trial; None if it ends at once: over budget, or a repeat."""
+    def _try(
+        self, number: int, suggestion: Suggestion, asked: Asked, *, is_new: bool = False
+    ) -> TrainingTask | None:
+        """Return the first task of a trial; None if it ends at once: over budget, or a repeat.
+
+        `is_new` if the storage does not have the trial yet.
+        """
         config = self.config
         resolved = resolve(suggestion, config)
         candidate, sized = resolved.candidate, deployments(resolved.candidate, config)
@@ -191,10 +199,16 @@ class Loop:
         broken = (resolved.reason,) if resolved.reason else violations(sized, config)
         first = None if broken else self.known.trial_of(candidate)
         if broken or first not in (None, number):
-            repeats = first
-            self._finish(trial_record(number, candidate, sized, config, broken=broken, repeats=repeats))
+            record = trial_record(number, candidate, sized, config, broken=broken, repeats=first)
+            if is_new:
+                self.study.start(number, dict(asked.params), asked.distributions, record)
+                self._take_in(record)
+            else:
+                self._finish(record)
             self.misses += 1
             return None
+        if is_new:
+            self.study.start(number, dict(asked.params), asked.distributions)
         self.misses = 0
         self.known.add(candidate, number)
         self.in_first_rung[number] = (candidate, sized)
@@ -303,6 +317,10 @@ class Loop:
     def _finish(self, record: TrialRecord) -> TrialRecord:
         """Store a trial that has ended; return its record with its runs."""
         self.study.tell(record)
+        return self._take_in(record)
+
+    def _take_in(self, record: TrialRecord) -> TrialRecord:
+        """Add a trial that has ended to what is known; return its record with its runs."""
         runs = (record.proxy,) if record.proxy and record.repeats is None else ()
         finished = replace(record, runs=runs)
         self.records[record.number] = finished

@@ -18,7 +18,7 @@ from search.store.folders import runs_folder
 from search.store.study import OpenStudy
 from search.text.corpora import Corpora, load_corpora
 from search.text.corpus import Corpus
-from search.training.accelerator import cards
+from search.training.accelerator import card_bytes, cards
 from search.training.conditions import check_engine
 from search.training.train_step import ProductPrecision
 from search.training.training_run import TrainConfig, backend_of
@@ -74,6 +74,7 @@ class Here:
         self, study: OpenStudy, corpus: Corpora, *, on_step: StepHook, should_stop: Callable[[], bool]
     ) -> Executor:
         """Return this process, or as many worker processes as the study trains models at a time."""
+        here = cards(study.config.training.train_on)
         if study.config.training.workers == 1:
             return InProcess(corpus, on_step=on_step, should_stop=should_stop)
         return WorkerPool(
@@ -81,7 +82,8 @@ class Here:
             partial(load_same, corpus_of(study.config, study.storage), corpus.digest),
             on_step=on_step,
             should_stop=should_stop,
-            cards=cards(study.config.training.train_on),
+            cards=here,
+            card_bytes=card_bytes(here),
         )
 
 

@@ -11,6 +11,7 @@ from search.run.live import Watch
 from search.run.loop import Loop, LoopEnding
 from search.run.places import Place, corpus_of, place_of
 from search.run.progress import ProgressHook
+from search.run.retry_alone import RetryAlone
 from search.run.signals import stop_on_signal
 from search.run.tasks import ClusterRequest
 from search.store.lock import runner_lock
@@ -152,7 +153,8 @@ def _run(
         study.recover()
         loop = Loop(study=study, hook=watch, should_stop=lambda: is_asked_to_stop() or is_taken_over())
         loop.load_state()
-        loop.executor = place.executor(study, corpus, on_step=loop.stepped, should_stop=loop.should_stop)
+        trained = place.executor(study, corpus, on_step=loop.stepped, should_stop=loop.should_stop)
+        loop.executor = RetryAlone(trained, should_stop=loop.should_stop)
         try:
             loop.go()
         finally:

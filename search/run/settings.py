@@ -8,7 +8,7 @@ from pathlib import Path
 from search.config.config import SearchConfig
 from search.schedule.plan import rung_steps
 from search.space.sampling import sampler_of
-from search.training.accelerator import PROCESSOR
+from search.training.accelerator import PROCESSOR, numerics
 from search.training.train_step import choose_engine
 from search.training.training_run import TRAINER_REVISION, TrainConfig, backend_of, precision_of
 
@@ -35,6 +35,7 @@ def settings_of(config: SearchConfig) -> dict[str, str | int | float]:
         "engine": backend.name,
         **({} if backend.reason is None else {"engine_reason": backend.reason}),
         "train_on": config.training.train_on,
+        **numerics(config.training.train_on),
         **{f"{name.replace(' ', '_')}_step_s": seconds for name, seconds in step_s.items()},
         "trainer_revision": TRAINER_REVISION,
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",

@@ -95,6 +95,7 @@ class ProxyResult:
     aside_tokens: int = 0
     val_chunk_bits: tuple[float, ...] = ()  # bits per byte of each validation chunk, the same for every model
     machine: str | None = None  # host and processor that trained it last; None in studies before it was kept
+    micro_batch: int | None = None  # windows of a backward pass, where memory did not suffice for a batch's
 
 
 def combined(results: Sequence[ProxyResult]) -> ProxyResult:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -31,16 +30,17 @@ from search.store.objective_values import metric_names, objective_values, study_
 from search.store.patience import patiently
 from search.store.process import this_process
 from search.store.records import proxy_from_dict, proxy_to_dict, record_from_json, record_to_json
-from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, combined
+from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus
 from search.store.storage import default_storage, open_storage, storage_errors, study_names
+from search.store.stored_records import RECORD, RUN, damage_errors, later_runs, records_of, with_runs
+from search.store.trial_rows import count_started, insert_trial, pages, read_page, trial_ids, trials_in
 from search.store.versions import versions
-from sizer.errors import InvalidFile, SizerError, StudyError
+from sizer.errors import InvalidFile, StudyError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings come on top of the error that is raised
 
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
-_RECORD, _OWNER, _RUN = "sizer_record", "sizer_owner", "sizer_run"
-_VERSIONS = "sizer_versions"
+_OWNER, _VERSIONS = "sizer_owner", "sizer_versions"
 
 _T = TypeVar("_T")
 
@@ -73,8 +73,8 @@ class OpenStudy:
         return patiently(access, self.storage) if self.waits else access()
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Return the trials in some states, or all, by growing number; they must not be changed."""
-        return self.patiently(lambda: self.optuna_study.get_trials(deepcopy=False, states=states or None))
+        """Return the trials in some states by growing number; they must not be changed."""
+        return self.patiently(lambda: trials_in(self._storage, self._study_id, *states))
 
     @property
     def checkpoints(self) -> Path:
@@ -83,11 +83,11 @@ class OpenStudy:
 
     @property
     def finalists(self) -> Path:
-        """Folder of the weights of runs at their end, where they are kept."""
+        """Folder of the weights of finished runs, where they are kept."""
         return self.checkpoints.parent / "finalists"
 
     def optuna_trial(self, number: int) -> FrozenTrial:
-        """Return a trial as Optuna stores it; this one alone is read."""
+        """Return a trial as Optuna stores it."""
         return self.patiently(lambda: self._storage.get_trial(self._trial_id(number)))
 
     @property
@@ -95,15 +95,21 @@ class OpenStudy:
         return self.optuna_study._storage
 
     def _trial_id(self, number: int) -> int:
-        found: int = self._storage.get_trial_id_from_study_id_trial_number(
-            self.optuna_study._study_id, number
-        )
-        return found
+        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+    @property
+    def _study_id(self) -> int:
+        return self.optuna_study._study_id
 
     @property
     def num_asked(self) -> int:
-        """Trials asked for so far, which is the number of the next; every trial is read to count them."""
-        return sum(trial.state is not TrialState.WAITING for trial in self._trials())
+        """Trials asked for so far, which is the number of the next."""
+        return self.patiently(lambda: count_started(self._storage, self._study_id))
+
+    @property
+    def queued(self) -> frozenset[int]:
+        """Numbers of trials that an earlier version of this program put into the queue, not started yet."""
+        return frozenset(trial.number for trial in self._trials(TrialState.WAITING))
 
     def begin(
         self,
@@ -114,8 +120,7 @@ class OpenStudy:
     ) -> optuna.Trial:
         """Start the next trial with these parameters; a queued trial that never started comes first.
 
-        `number` is the trial's, where the caller counts them. With their `distributions` the parameters are
-        stored at once, in one write; without, as the trial is asked for them.
+        With their `distributions` the parameters are stored at once; without, as the trial is asked for them.
         """
         next_number = self.num_asked if number is None else number
         return self.patiently(lambda: self._begin(next_number, params, distributions or {}))
@@ -124,23 +129,35 @@ class OpenStudy:
         self, number: int, params: dict[str, Any], distributions: Mapping[str, BaseDistribution]
     ) -> optuna.Trial:
         """Start trial `number`, or take it up if an earlier try has started it without an answer."""
-        study = self.optuna_study
         try:
             stored = self._storage.get_trial(self._trial_id(number))
         except KeyError:
-            template = create_trial(
-                state=TrialState.RUNNING,
-                params=params if distributions else {},
-                distributions=dict(distributions),
-                user_attrs={_OWNER: this_process()},
-                system_attrs={"fixed_params": params},
-            )
-            # not through Optuna's cache, which keeps it for ever: it is needed to ask for parameters only
-            storage = getattr(self._storage, "_backend", self._storage) if distributions else self._storage
-            return optuna.Trial(study, storage.create_new_trial(study._study_id, template_trial=template))
+            template = _template(params, distributions or {})
+            created = self._storage.create_new_trial(self._study_id, template_trial=template)
+            return optuna.Trial(self.optuna_study, created)
         if stored.state is TrialState.WAITING:  # queued by an earlier version of this program
             self._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
         return self._take_over(stored._trial_id)
+
+    def start(
+        self,
+        number: int,
+        params: dict[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        record: TrialRecord | None = None,
+    ) -> None:
+        """Store a new trial in one write: as running, or with the record of one that is not trained."""
+
+        def create() -> None:
+            try:
+                self._trial_id(number)  # an earlier try has stored it, without an answer
+            except KeyError:
+                state = TrialState.RUNNING if record is None else TrialState.FAIL
+                kept = {} if record is None else {RECORD: record_to_json(record)}
+                template = _template(params, distributions, state=state, attributes=kept)
+                insert_trial(self._storage, self._study_id, number, template)
+
+        self.patiently(create)
 
     def orphaned_trials(self) -> tuple[optuna.Trial, ...]:
         """Return trials of a process that died, now owned by this one; they resume from their checkpoints.
@@ -159,10 +176,18 @@ class OpenStudy:
         trial.set_user_attr(_OWNER, this_process())
         return trial
 
-    def finished(self) -> tuple[tuple[FrozenTrial, TrialRecord], ...]:
-        """Return every finished trial as Optuna stores it, with its record of the first rung."""
-        trials = self._trials()
-        return tuple((trials[record.number], record) for record in _records(trials))
+    def stored(self) -> Iterator[tuple[FrozenTrial, TrialRecord, TrialRecord]]:
+        """Yield every finished trial, its record of the first rung, and the one with its later runs.
+
+        Trials are read a page at a time, so that a resumed search holds no more than one that ran through.
+        """
+        storage, study = self._storage, self._study_id
+        with damage_errors(self.name):
+            runs = later_runs(self.patiently(lambda: self.optuna_study.user_attrs))
+            for page in pages(self.patiently(lambda: trial_ids(storage, study))):
+                for trial in self.patiently(partial(read_page, storage, study, page)):
+                    for record in records_of([trial]):
+                        yield trial, record, with_runs(record, runs)
 
     def tell(self, record: TrialRecord) -> None:
         """Store a finished trial. If the storage refuses, keep the record in a file and raise StudyError."""
@@ -190,23 +215,26 @@ class OpenStudy:
             ) from None
 
     def _write_run(self, number: int, rung: int, seed: int, text: str) -> None:
-        self.optuna_study.set_user_attr(f"{_RUN}/{number}/{rung}/{seed}", text)
+        self.optuna_study.set_user_attr(f"{RUN}/{number}/{rung}/{seed}", text)
 
     def release(self) -> None:
         """Let whoever resumes the study take over its running trials."""
         with storage_errors(self.storage):
-            for stored in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            for stored in trials_in(self._storage, self._study_id, TrialState.RUNNING):
                 if stored.user_attrs.get(_OWNER) == this_process():
                     optuna.Trial(self.optuna_study, stored._trial_id).set_user_attr(_OWNER, None)
 
     def _write(self, record: TrialRecord, text: str) -> None:
-        study, stored = self.optuna_study, self._storage.get_trial(self._trial_id(record.number))
-        if not stored.state.is_finished():
-            optuna.Trial(study, stored._trial_id).set_user_attr(_RECORD, text)
+        storage, trial = self._storage, self._trial_id(record.number)
+        try:
+            storage.set_trial_user_attr(trial, RECORD, text)
+        except UpdateFinishedTrialError:  # by an earlier try, whose answer was lost
+            return
         if record.status is TrialStatus.COMPLETE:
-            study.tell(record.number, values=objective_values(record, self.config), skip_if_finished=True)
+            values = objective_values(record, self.config)
+            storage.set_trial_state_values(trial, TrialState.COMPLETE, values)
         else:
-            study.tell(record.number, state=TrialState.FAIL, skip_if_finished=True)
+            storage.set_trial_state_values(trial, TrialState.FAIL)
 
     def recover(self) -> int:
         """Recover after a kill: read saved fallback files and records not yet reported; return how many."""
@@ -223,7 +251,7 @@ class OpenStudy:
             path.unlink()
             taken += 1
         for trial in self._trials(TrialState.RUNNING):
-            stored = trial.user_attrs.get(_RECORD)
+            stored = trial.user_attrs.get(RECORD)
             # killed between storing the record and telling Optuna
             if stored is not None and trial.user_attrs.get(_OWNER) != this_process():
                 self.patiently(partial(self._write, record_from_json(stored), stored))
@@ -242,8 +270,24 @@ class OpenStudy:
 
     def result(self) -> SearchResult:
         """Return everything stored so far."""
-        with _damage(self.name):
+        with damage_errors(self.name):
             return self.patiently(lambda: _result(self.optuna_study, self.config))
+
+
+def _template(
+    params: dict[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    *,
+    state: TrialState = TrialState.RUNNING,
+    attributes: Mapping[str, str] | None = None,
+) -> FrozenTrial:
+    return create_trial(
+        state=state,
+        params=params if distributions else {},
+        distributions=dict(distributions),
+        user_attrs={_OWNER: this_process(), **(attributes or {})},
+        system_attrs={"fixed_params": params},
+    )
 
 
 def create_study(
@@ -287,9 +331,8 @@ def check_new_study(name: str | None, storage: str) -> None:
 
 
 def _taken(name: str) -> StudyError:
-    return StudyError(
-        f"study: {name!r} exists already; go on with `sizer search resume {name}` or give another --study"
-    )
+    how = f"go on with `sizer search resume {name}` or give another --study"
+    return StudyError(f"study: {name!r} exists already; {how}")
 
 
 def open_study(name: str, storage: str, *, write: bool = False) -> OpenStudy:
@@ -302,13 +345,13 @@ def open_study(name: str, storage: str, *, write: bool = False) -> OpenStudy:
             shown = without_password(storage)
             raise StudyError(f"study: {name!r} does not exist in {shown}; there are: {listed}")
         study = optuna.load_study(study_name=name, storage=opened)
-        with _damage(name):
+        with damage_errors(name):
             is_ours = _CONFIG in study.user_attrs
         if not is_ours:
             raise StudyError(
                 f"study: {name!r} was not made by sizer; accepted: a study of `sizer search run`"
             )
-        with _damage(name):
+        with damage_errors(name):
             config = stored_config(json.loads(study.user_attrs[_CONFIG]), where=f"study {name}")
             settings = json.loads(study.user_attrs[_SETTINGS])
     return OpenStudy(
@@ -326,20 +369,6 @@ def read_study(name: str, storage: str | None = None) -> SearchResult:
     return load_result(name, storage or default_storage())
 
 
-@contextmanager
-def _damage(name: str) -> Iterator[None]:
-    """Turn what a damaged or edited attribute of a study makes of its reader into one StudyError."""
-    try:
-        yield
-    except StudyError:
-        raise
-    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = str(error) if isinstance(error, SizerError) else f"{type(error).__name__}: {error}"
-        raise StudyError(
-            f"study: {name!r} is damaged in the storage: {' '.join(reason.split())[:300]}"
-        ) from None
-
-
 def corpus_digest(study: OpenStudy) -> str:
     """Return the digest of the text the study was started on."""
     return str(json.loads(study.optuna_study.user_attrs[_CORPUS])["digest"])
@@ -351,7 +380,7 @@ def torch_version(study: OpenStudy) -> str:
 
 
 def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
-    corpus = json.loads(study.user_attrs[_CORPUS])
+    corpus, runs = json.loads(study.user_attrs[_CORPUS]), later_runs(study.user_attrs)
     return SearchResult(
         study=study.study_name,
         device=config.budget.device,
@@ -365,31 +394,7 @@ def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
         corpus_digest=str(corpus["digest"]),
         trials_requested=config.training.trials,
         settings=json.loads(study.user_attrs[_SETTINGS]),
-        records=tuple(_with_runs(_records(study.get_trials(deepcopy=False)), study.user_attrs)),
+        records=tuple(with_runs(record, runs) for record in records_of(study.get_trials(deepcopy=False))),
         config=config,
         versions=json.loads(study.user_attrs.get(_VERSIONS, "{}")),
     )
-
-
-def _with_runs(records: Iterator[TrialRecord], stored: dict[str, Any]) -> Iterator[TrialRecord]:
-    """Return records with the runs of later rungs and other seeds added."""
-    later: dict[int, list[ProxyResult]] = {}
-    for key, text in stored.items():
-        if key.startswith(f"{_RUN}/"):
-            later.setdefault(int(key.split("/")[1]), []).append(proxy_from_dict(json.loads(text)))
-    for record in records:
-        if record.proxy is None or record.repeats is not None:
-            yield record
-            continue
-        runs = (record.proxy, *sorted(later.get(record.number, ()), key=lambda run: (run.rung, run.seed)))
-        yield replace(record, proxy=combined(runs), runs=runs)
-
-
-def _records(trials: list[FrozenTrial]) -> Iterator[TrialRecord]:
-    for trial in trials:
-        text = trial.user_attrs.get(_RECORD)
-        if text is not None and trial.state.is_finished():
-            try:
-                yield record_from_json(text)
-            except InvalidFile as error:
-                raise StudyError(f"study: trial {trial.number}: {error}") from None

@@ -26,6 +26,11 @@ class Vocabulary(NamedTuple):
         """Number of the token of byte 0xFF, which no text has."""
         return self.tokens.index(byte_characters()[_NEVER_BYTE])
 
+    @property
+    def newline_token(self) -> int:
+        """Number of the token of a line's end alone."""
+        return self.tokens.index(byte_characters()[ord("\n")])
+
     def entries(self, vocab_size: int) -> tuple[Entry, ...]:
         """Return the tokenizer's metadata in a GGUF file of a model with that many rows."""
         return byte_level_entries(self.tokens, self.merges, end_token=self.end_token, vocab_size=vocab_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 
@@ -24,6 +25,9 @@ def training_device(name: str) -> torch.device:
     here = available()
     if name not in here:
         raise InvalidQuantity(f"train_on: {name!r} is not there; accepted here: {', '.join(here)}")
+    if name == "cuda":
+        # float32 products with the mantissa of ten bits that TF32 has would blur scores
+        torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(name)
 
 
@@ -44,6 +48,18 @@ def cards(name: str) -> tuple[str, ...]:
     visible = os.environ.get(VISIBLE_CARDS, "")
     named = tuple(card for card in visible.split(",") if card)
     return named or tuple(str(number) for number in range(torch.cuda.device_count()))
+
+
+def card_bytes(names: Sequence[str]) -> dict[str, int]:
+    """Return the memory of this machine's cards, in the order in which CUDA numbers them."""
+    return {card: torch.cuda.get_device_properties(number).total_memory for number, card in enumerate(names)}
+
+
+def numerics(name: str) -> dict[str, str]:
+    """Return what a study records of an accelerator's arithmetic; nothing for the processor."""
+    if name == PROCESSOR:
+        return {}
+    return {"tf32": "off", "deterministic": "no: the same seed need not give the same bits"}
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from search.training.straight_through import int8_rows, straight_through
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
@@ -20,6 +21,7 @@ from sizer.tensors import count_parameters, tensor_specs
 
 NORM_EPSILON = 1e-6  # Hugging Face LlamaConfig's default
 ROPE_THETA = 10_000.0  # the same; Architecture has no field for it, because no size depends on it
+_LOGIT_BYTES = 256 * 2**20  # of float32 logits at a time on a card; a batch of 64 x 1,024 x 32,000 has 8.4 GB
 
 
 # Fields beyond Llama's that the decoder and the fused step have
@@ -159,6 +161,31 @@ _NORMS: dict[NormKind, type[_RmsNorm] | type[_LayerNorm] | type[_LayerNormWithou
 }
 
 
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return causal attention of `[batch, seq, heads, dim]` as `[batch, seq, heads x dim]`."""
+    batch, seq, heads, dim = q.shape
+    kv = k.shape[2]
+    groups = heads // kv
+    # The query heads of a group are stacked along the sequence, so keys and values need no copies.
+    q = q.view(batch, seq, kv, groups, dim).permute(0, 2, 3, 1, 4).reshape(batch * kv, groups * seq, dim)
+    k = k.permute(0, 2, 3, 1).reshape(batch * kv, dim, seq)
+    v = v.permute(0, 2, 1, 3).reshape(batch * kv, seq, dim)
+    # Plain products, not scaled_dot_product_attention: forward and backward of 8 x 5 heads x 128 x 32
+    # take 2.6 ms against 12.0 in bfloat16 (5.0 against 4.4 in float32) on 2 cores.
+    mask = _causal_mask(seq, groups, q.dtype, q.device)
+    weights = torch.baddbmm(mask, q, k, alpha=dim**-0.5).softmax(-1)
+    mixed = torch.bmm(weights, v).view(batch, kv, groups, seq, dim)
+    return mixed.permute(0, 3, 1, 2, 4).reshape(batch, seq, heads * dim)
+
+
+def _attend_fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return the same by torch's fused attention, which keeps no scores of pairs of positions."""
+    grouped = q.shape[2] != k.shape[2]
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+    return y.transpose(1, 2).flatten(2)
+
+
 class _Attention(nn.Module):
     """Causal attention with grouped keys and values."""
 
@@ -166,6 +193,7 @@ class _Attention(nn.Module):
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_dim = a.num_heads, a.num_kv_heads, a.head_dim
         self.round_cache: Callable[[Tensor], Tensor] | None = None  # what a cache keeps of keys and values
+        self.keeps_no_scores = False  # torch's fused attention, whose memory grows with the context only
         self.rotary = a.position is PositionKind.ROPE
         self.q_proj = Linear(a.hidden_size, a.q_width, bias=a.qkv_bias)
         self.k_proj = Linear(a.hidden_size, a.kv_width, bias=a.qkv_bias)
@@ -183,7 +211,6 @@ class _Attention(nn.Module):
         """Map `[batch, seq, hidden]` to the same."""
         batch, seq, _ = x.shape
         heads, kv, dim = self.num_heads, self.num_kv_heads, self.head_dim
-        groups = heads // kv
         qkv = _fused(x, self.q_proj, self.k_proj, self.v_proj).view(batch, seq, heads + 2 * kv, dim)
         qk, v = torch.split(qkv, [heads + kv, kv], dim=2)
         if self.qk_norm:
@@ -195,16 +222,7 @@ class _Attention(nn.Module):
         q, k = torch.split(qk, [heads, kv], dim=2)
         if self.round_cache is not None:
             k, v = self.round_cache(k), self.round_cache(v)
-        # The query heads of a group are stacked along the sequence, so keys and values need no copies.
-        q = q.view(batch, seq, kv, groups, dim).permute(0, 2, 3, 1, 4).reshape(batch * kv, groups * seq, dim)
-        k = k.permute(0, 2, 3, 1).reshape(batch * kv, dim, seq)
-        v = v.permute(0, 2, 1, 3).reshape(batch * kv, seq, dim)
-        # Plain products, not scaled_dot_product_attention: forward and backward of 8 x 5 heads x 128 x 32
-        # take 2.6 ms against 12.0 in bfloat16 (5.0 against 4.4 in float32) on 2 cores.
-        mask = _causal_mask(seq, groups, x.dtype, x.device)
-        weights = torch.baddbmm(mask, q, k, alpha=dim**-0.5).softmax(-1)
-        mixed = torch.bmm(weights, v).view(batch, kv, groups, seq, dim)
-        y = mixed.permute(0, 3, 1, 2, 4).reshape(batch, seq, heads * dim)
+        y = (_attend_fused if self.keeps_no_scores else _attend)(q, k, v)
         out: Tensor = self.o_proj(self.attn_sub_norm(y) if self.sub_norms else y)
         return out
 
@@ -294,6 +312,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.compute_dtype = torch.float32
+        self.logit_bytes: int | None = None  # at a time in `loss`; None: a whole batch's
         self.order = architecture.sharing.order(architecture.num_layers)
         self.model = _Body(architecture)
         if not architecture.tie_embeddings:
@@ -301,6 +320,10 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map token numbers `[batch, seq]` to float32 logits `[batch, seq, vocab]`."""
+        return self._logits(self._hidden(tokens))
+
+    def _hidden(self, tokens: Tensor) -> Tensor:
+        """Map token numbers to the input of the last norm, `[batch, seq, hidden]`."""
         body, a = self.model, self.architecture
         x = F.embedding(tokens, body.embed_tokens.weight)
         if a.position is PositionKind.LEARNED:
@@ -310,7 +333,11 @@ class Decoder(nn.Module):
         for index in self.order:
             block = blocks[index]
             x = block(x, blocks[0 if a.shared_mlp else index].mlp)
-        if a.tie_embeddings:
+        return x
+
+    def _logits(self, x: Tensor) -> Tensor:
+        body = self.model
+        if self.architecture.tie_embeddings:
             return F.linear(body.norm(x), body.embed_tokens.weight.to(x.dtype)).float()
         logits: Tensor = self.lm_head(body.norm(x))
         return logits.float()
@@ -326,7 +353,29 @@ class Decoder(nn.Module):
             if isinstance(module, _Attention):
                 module.round_cache = rounded
 
+    def bound_memory(self, logit_bytes: int = _LOGIT_BYTES) -> None:
+        """Train as suits a card: attention that keeps no scores, and the loss in chunks of logits."""
+        self.logit_bytes = logit_bytes
+        for module in self.modules():
+            if isinstance(module, _Attention):
+                module.keeps_no_scores = True
+
     def loss(self, windows: Tensor) -> Tensor:
         """Return the cross-entropy in nats of every next token, `[batch, seq + 1]` to `[batch, seq]`."""
-        logits = self(windows[:, :-1])
-        return F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")
+        targets = windows[:, 1:]
+        if self.logit_bytes is None:
+            logits = self(windows[:, :-1])
+            return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        rows = max(1, self.logit_bytes // (4 * self.architecture.vocab_size))
+        hidden = self._hidden(windows[:, :-1]).flatten(0, 1)
+        # a chunk's logits are computed again in the backward pass, so that one chunk's are held at a time
+        losses = [
+            checkpoint(self._chunk_loss, chunk, wanted, use_reentrant=False)
+            for chunk, wanted in zip(
+                torch.split(hidden, rows), torch.split(targets.flatten(), rows), strict=True
+            )
+        ]
+        return torch.cat(losses).view(targets.shape)
+
+    def _chunk_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(self._logits(hidden), targets, reduction="none")

@@ -1,14 +1,17 @@
 """Fake quantization to ggml's types that search for their scales: Q2_K to Q6_K, IQ4_NL and IQ4_XS.
 
-Vectorised over blocks from quantize_row_*_ref in ggml/src/ggml-quants.c (llama-cpp-python 0.3.36), function
-by function; every input and output is float32 `[super_blocks, elements]`. `groups` below are the runs of 16
-or 32 weights with a scale of their own inside a super-block of 256, `[super_blocks, groups, elements]`.
+Vectorised over blocks from quantize_row_*_ref in ggml/src/ggml-quants.c, function by function. Every input
+and output is float32 `[super_blocks, elements]`. Products and sums are rounded in ggml's order: values
+are ggml's own (of a build without fused multiply-add, as for x86-64). `groups` below are the runs of
+16 or 32 weights with a scale of their own inside a super-block of 256, `[super_blocks, groups, elements]`;
+searches take their elements first, `[elements, all groups]`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -29,7 +32,8 @@ def q2_k(x: Tensor) -> Tensor:
 def q2_k_grid(x: Tensor) -> tuple[Tensor, Tensor]:
     """Step between levels and depth of the lowest that Q2_K finds for each group, `[super_blocks, 16, 1]`."""
     groups = x.view(-1, 16, 16)
-    scale, low = _search_affine(groups, groups.abs(), top=3, first=-0.5, steps=15, absolute_error=True)
+    importance = _elements_first(groups).abs()
+    scale, low = _search_affine(groups, importance, top=3, first=-0.5, steps=15, absolute_error=True)
     return _affine_grid(scale, low, scale_top=15)
 
 
@@ -57,10 +61,11 @@ def q3_k(x: Tensor) -> Tensor:
     groups = x.view(-1, 16, 16)
     scale = _search_by_descent(groups, half=4)
     largest = first_extreme(scale.squeeze(-1)).unsqueeze(-1)
-    quantized_scale = (_over(-32, largest) * scale).round().clamp(-32, 31)
-    step = as_half(largest / -32) * quantized_scale
+    per_step = _over(-32, largest)
+    quantized_scale = (per_step * scale).round().clamp(-32, 31)
+    step = as_half(inverse(per_step)) * quantized_scale
     # Where the scale rounds to nothing every level reads back as zero.
-    return ((groups * inverse(step)).round().clamp(-4, 3) * step).view_as(x)
+    return (_over(groups, step).round().clamp(-4, 3) * step).view_as(x)
 
 
 def q6_k(x: Tensor) -> Tensor:
@@ -69,9 +74,10 @@ def q6_k(x: Tensor) -> Tensor:
     scale = _search_symmetric(groups, half=32)
     largest = first_extreme(scale.squeeze(-1)).unsqueeze(-1)
     largest = torch.where(largest.abs() < _ZERO_GROUP, 0.0, largest)
-    quantized_scale = (_over(-128, largest) * scale).round().clamp(max=127)
-    step = as_half(largest / -128) * quantized_scale
-    return ((groups * inverse(step)).round().clamp(-32, 31) * step).view_as(x)
+    per_step = _over(-128, largest)
+    quantized_scale = (per_step * scale).round().clamp(max=127)
+    step = as_half(inverse(per_step)) * quantized_scale
+    return (_over(groups, step).round().clamp(-32, 31) * step).view_as(x)
 
 
 def iq4_nl(x: Tensor) -> Tensor:
@@ -90,14 +96,31 @@ def iq4_xs(x: Tensor) -> Tensor:
     return (levels * (as_half(step) * quantized_scale)).view_as(x)
 
 
-def _over(number: float, scale: Tensor) -> Tensor:
+def _over(number: float | Tensor, scale: Tensor) -> Tensor:
     """Return number / scale, and 0 where the scale is 0."""
-    return torch.where(scale == 0, 0.0, divide(number, scale))
+    exact = number / scale if isinstance(number, Tensor) else divide(number, scale)
+    return torch.where(scale == 0, 0.0, exact)
+
+
+def _elements_first(groups: Tensor) -> Tensor:
+    """Return groups as `[elements, all groups]`, each row contiguous."""
+    return groups.flatten(0, -2).T.contiguous()
+
+
+def _sum_in_order(terms: Tensor) -> Tensor:
+    """Return sums over the first axis, one term after the other as a loop in C adds them."""
+    total = terms[0].clone()
+    for term in terms[1:]:
+        total += term
+    return total
 
 
 def _importance(groups: Tensor) -> Tensor:
-    """Return each element's weight in the search of Q4_K and Q5_K: group RMS plus magnitude."""
-    return groups.square().mean(-1, keepdim=True).sqrt() + groups.abs()
+    """Return the elements' weights in the search of Q4_K and Q5_K: group RMS plus magnitude."""
+    x = _elements_first(groups)
+    mean = _sum_in_order(x.square()) / len(x)
+    # torch's root of float32 may be off in the last place, that of float64 rounds to the right one
+    return mean.double().sqrt().float() + x.abs()
 
 
 def _affine_groups(groups: Tensor, scale: Tensor, low: Tensor, *, top: int, scale_top: int) -> Tensor:
@@ -113,7 +136,7 @@ def _affine_grid(scale: Tensor, low: Tensor, *, scale_top: int) -> tuple[Tensor,
 
 
 def _affine_levels(groups: Tensor, step: Tensor, shift: Tensor, *, top: int) -> Tensor:
-    return ((groups + shift) * inverse(step)).round().clamp(0, top) * step - shift
+    return _over(groups + shift, step).round().clamp(0, top) * step - shift
 
 
 def _search_affine(
@@ -126,31 +149,29 @@ def _search_affine(
     absolute_error: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the scale and negated minimum of each group with the least weighted error (make_qkx2_quants)."""
-    high = groups.amax(-1, keepdim=True)
-    best_low = groups.amin(-1, keepdim=True).clamp(max=0)
+    x = _elements_first(groups)
+    high = x.amax(0)
+    best_low = x.amin(0).clamp(max=0)
     constant = high == best_low
-    sum_w = importance.sum(-1, keepdim=True)
-    weighted = importance * groups
-    sum_x = weighted.sum(-1, keepdim=True)
+    sum_w, sum_x = _sum_in_order(torch.stack((importance, importance * x), 1))
 
     def rounded(levels_in_spread: float) -> Tensor:
         # From the best minimum so far, not the group's: the reference overwrites `min` when a try wins.
         per_weight = divide(levels_in_spread, high - best_low)
-        return (groups - best_low).mul_(per_weight).round_().clamp_(0, top)
+        return (x - best_low).mul_(per_weight).round_().clamp_(0, top)
 
     def error(levels: Tensor, scale: Tensor, minimum: Tensor) -> Tensor:
-        off = torch.addcmul(minimum, scale, levels) - groups
+        off = (scale * levels).add_(minimum).sub_(x)
         off = off.abs_() if absolute_error else off.square_()
-        return off.mul_(importance).sum(-1, keepdim=True)
+        return _sum_in_order(off.mul_(importance))
 
     best_scale = 1 / divide(top, high - best_low)
     best = error(rounded(top), best_scale, best_low)
     for step in range(steps + 1):
-        levels = rounded(first + 0.1 * step + top)
-        sum_xl = (weighted * levels).sum(-1, keepdim=True)
-        weighted_levels = importance * levels
-        sum_l = weighted_levels.sum(-1, keepdim=True)
-        sum_l2 = weighted_levels.mul_(levels).sum(-1, keepdim=True)
+        levels = rounded(_in_float32(first, step, top))
+        of_levels = importance * levels
+        terms = torch.stack((of_levels, of_levels * levels, of_levels * x), 1)
+        sum_l, sum_l2, sum_xl = _sum_in_order(terms)
         determinant = sum_w * sum_l2 - sum_l * sum_l
         scale = (sum_w * sum_xl - sum_x * sum_l) / determinant
         minimum = (sum_l2 * sum_x - sum_l * sum_xl) / determinant
@@ -163,40 +184,64 @@ def _search_affine(
         best_scale = torch.where(better, scale, best_scale)
         best_low = torch.where(better, minimum, best_low)
     # A constant group divided by its zero spread above: nothing of that is better than its start.
-    return torch.where(constant, 0.0, best_scale), -best_low
+    shape = (*groups.shape[:-1], 1)
+    return torch.where(constant, 0.0, best_scale).view(shape), (-best_low).view(shape)
+
+
+def _in_float32(first: float, step: int, top: int) -> float:
+    """Return first + 0.1 x step + top, each operation rounded to float32."""
+    tenths = numpy.float32(0.1) * numpy.float32(step)
+    return float(numpy.float32(first) + tenths + numpy.float32(top))
 
 
 def _search_symmetric(groups: Tensor, *, half: int) -> Tensor:
     """Scale of each group from 19 tries, error weighted by x squared (make_qx_quants, rmse_type = 1)."""
-    extreme = first_extreme(groups)
+    x, extreme, empty = _with_extreme(groups)
+    importance = x.square()
+    weighted = importance * x
+
+    def terms(levels: Tensor) -> Tensor:
+        return torch.stack((weighted * levels, importance * levels * levels), 1)
+
+    multipliers = [-half, *(-_in_float32(0.0, step, half) for step in range(-9, 10) if step != 0)]
+    tries = (x * divide(multiplier, extreme) for multiplier in multipliers)
+    found = _best_scale((levels.round_().clamp_(-half, half - 1) for levels in tries), terms)
+    return torch.where(empty, 0.0, found).view(*groups.shape[:-1], 1)
+
+
+def _with_extreme(groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return elements first, the value of largest magnitude of each group, and which groups count as zero.
+
+    The extreme of those is 1.
+    """
+    extreme = first_extreme(groups).flatten()
     empty = extreme.abs() < _ZERO_GROUP
-    extreme = torch.where(empty, 1.0, extreme)
-    importance = groups.square()
-    weighted = importance * groups
-    best_scale = torch.zeros_like(extreme)
-    best = torch.zeros_like(extreme)
-    for step in (0, *(s for s in range(-9, 10) if s != 0)):
-        levels = (groups * divide(-(half + 0.1 * step), extreme)).round_().clamp_(-half, half - 1)
-        sum_xl = (weighted * levels).sum(-1, keepdim=True)
-        sum_l2 = levels.square_().mul_(importance).sum(-1, keepdim=True)
-        scale = sum_xl * inverse(sum_l2)
+    return _elements_first(groups), torch.where(empty, 1.0, extreme), empty
+
+
+def _best_scale(tries: Iterable[Tensor], terms: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the scale of each group with the least error over tries of levels, the first of equals.
+
+    `terms` gives `[elements, 2, all groups]`: what to add for the products of weight and level, and of level
+    and level.
+    """
+    best_scale = best = torch.zeros(())
+    for levels in tries:
+        sum_xl, sum_l2 = _sum_in_order(terms(levels))
+        scale = _over(sum_xl, sum_l2)
         better = (sum_l2 > 0) & (sum_xl * sum_xl > best * sum_l2)
         best_scale = torch.where(better, scale, best_scale)
         best = torch.where(better, scale * sum_xl, best)
-    return torch.where(empty, 0.0, best_scale)
+    return best_scale
 
 
 def _search_by_descent(groups: Tensor, *, half: int) -> Tensor:
     """Return the scale of each group after five rounds of changing one level at a time (make_q3_quants)."""
-    extreme = first_extreme(groups)
-    empty = extreme.abs() < _ZERO_GROUP
-    # Elements first: each pass of the loop below then reads whole contiguous rows.
-    x = groups.flatten(0, 1).T.contiguous()
+    x, extreme, empty = _with_extreme(groups)
     importance = x.square()
     weighted = importance * x
-    levels = (x * divide(-half, torch.where(empty, 1.0, extreme).flatten())).round_().clamp_(-half, half - 1)
-    sum_xl = (weighted * levels).sum(0)
-    sum_l2 = (importance * levels.square()).sum(0)
+    levels = (x * divide(-half, extreme)).round_().clamp_(-half, half - 1)
+    sum_xl, sum_l2 = _sum_in_order(torch.stack((weighted * levels, importance * levels * levels), 1))
     for _ in range(5):
         changed = torch.zeros((), dtype=torch.bool)
         for x_i, weighted_i, importance_i, level in zip(x, weighted, importance, levels, strict=True):
@@ -213,8 +258,7 @@ def _search_by_descent(groups: Tensor, *, half: int) -> Tensor:
             changed |= better.any()
         if not changed:
             break
-    scale = (sum_xl * inverse(sum_l2)).view_as(extreme)
-    return torch.where(empty, 0.0, scale)
+    return torch.where(empty, 0.0, _over(sum_xl, sum_l2)).view(*groups.shape[:-1], 1)
 
 
 def _level_table() -> Tensor:
@@ -237,23 +281,17 @@ def _nearest_levels(x: Tensor) -> Tensor:
 
 def _search_levels(groups: Tensor) -> Tensor:
     """Scale of each group from 16 tries, error weighted by x squared (quantize_row_iq4_nl_impl, ntry = 7)."""
-    extreme = first_extreme(groups)
-    empty = extreme.abs() < _ZERO_GROUP
-    extreme = torch.where(empty, 1.0, extreme)
-    importance = groups.square()
-    weighted = importance * groups
-    best_scale = torch.zeros_like(extreme)
-    best = torch.zeros_like(extreme)
+    x, extreme, empty = _with_extreme(groups)
+    importance = x.square()
+
+    def terms(levels: Tensor) -> Tensor:
+        of_levels = importance * levels
+        return torch.stack((of_levels * x, of_levels * levels), 1)
+
     lowest = _IQ4_LEVELS[0]
-    for multiplier in (-lowest, *(lowest + step for step in range(-7, 8))):
-        levels = _nearest_levels(groups * divide(multiplier, extreme))
-        sum_xl = (weighted * levels).sum(-1, keepdim=True)
-        sum_l2 = levels.square_().mul_(importance).sum(-1, keepdim=True)
-        scale = sum_xl * inverse(sum_l2)
-        better = (sum_l2 > 0) & (sum_xl * sum_xl > best * sum_l2)
-        best_scale = torch.where(better, scale, best_scale)
-        best = torch.where(better, scale * sum_xl, best)
-    return torch.where(empty, 0.0, best_scale)
+    multipliers = (1 / (-extreme / lowest), *(divide(lowest + step, extreme) for step in range(-7, 8)))
+    found = _best_scale((_nearest_levels(x * multiplier) for multiplier in multipliers), terms)
+    return torch.where(empty, 0.0, found).view(*groups.shape[:-1], 1)
 
 
 QUANTIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {

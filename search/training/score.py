@@ -16,6 +16,7 @@ from search.text.corpus import Corpus, ValidationChunks
 from search.training.conditions import check_engine, machine
 from search.training.decoder import Decoder, check_parameters
 from search.training.low_bit import LowBit, few_bit_types
+from search.training.memory import OUT_OF_MEMORY, is_out_of_memory
 from search.training.quantize import check_format, deployed_model
 from search.training.training_run import RunEnding, StepReport, TrainConfig, TrainingRun, precision_of
 from sizer.architecture import Architecture
@@ -40,9 +41,10 @@ def train_proxy(
 
     A `scaled` proxy is trained in the candidate's place, and scored in the types of the candidate's file.
     With a checkpoint path the run resumes from the file if there is one, and saves to it. A diverged run is
-    restarted once at half the rate, which `restarts` and `learning_rate` record. A run out of memory is
-    FAILED, one ended by `should_stop` STOPPED, with a `reason`. Same seed, machine and number of threads:
-    same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
+    restarted once at half the rate, which `restarts` and `learning_rate` record. Steps by autograd that run
+    out of memory are repeated with the batch in parts (`micro_batch`); a run for which that does not suffice
+    is FAILED with the reason OUT_OF_MEMORY, one ended by `should_stop` STOPPED. Same seed, machine and number
+    of threads: same result. Bad input raises SizerError, a wrong parameter count ParameterMismatch.
     """
     architecture = candidate.architecture if scaled is None else scaled
     if architecture.vocab_size < corpus.vocab_size:
@@ -92,14 +94,15 @@ def train_proxy(
                 tokens_per_s=(run.step - first) * batch_tokens / max(run.trained_s, 1e-9),
                 learning_rate=run.config.learning_rate,
                 restarts=run.restarts,
+                micro_batch=run.micro_batch,
             )
             result = _with_scores(result, run, ending, candidate, chunks)
             if result.status is not TrialStatus.DIVERGED or run.restarts >= MAX_RESTARTS:
                 break
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        result = replace(result, status=TrialStatus.FAILED, reason="out of memory")
+        result = replace(result, status=TrialStatus.FAILED, reason=OUT_OF_MEMORY)
     return replace(result, wall_s=time.perf_counter() - began)
 
 
@@ -161,26 +164,34 @@ def _with_scores(
     )
 
 
-def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Return True for a failed allocation; on the CPU torch raises a plain RuntimeError."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
-
-
 def bits_per_byte(model: Decoder, chunks: ValidationChunks) -> Tensor:
-    """Return the cross-entropy of each chunk in bits per byte, float64 `[chunks]`, computed in float32."""
+    """Return the cross-entropy of each chunk in bits per byte, float64 `[chunks]`, computed in float32.
+
+    Fewer chunks at a time where memory does not suffice for _EVALUATION_BATCH.
+    """
+    batch = _EVALUATION_BATCH
+    while True:
+        try:
+            return _bits_per_byte(model, chunks, batch)
+        except (MemoryError, RuntimeError) as error:
+            if batch == 1 or not is_out_of_memory(error):
+                raise
+        batch //= 2
+
+
+def _bits_per_byte(model: Decoder, chunks: ValidationChunks, batch: int) -> Tensor:
     before, model.compute_dtype = model.compute_dtype, torch.float32
     device = next(model.parameters()).device
     nats = []
-    with torch.no_grad():
-        for windows, scored in zip(
-            torch.split(chunks.windows, _EVALUATION_BATCH),
-            torch.split(chunks.scored_bytes, _EVALUATION_BATCH),
-            strict=True,
-        ):
-            losses = model.loss(windows.to(device)).cpu().double()
-            nats.append(torch.where(scored > 0, losses, 0.0).sum(1))
-    model.compute_dtype = before
+    try:
+        with torch.no_grad():
+            for windows, scored in zip(
+                torch.split(chunks.windows, batch), torch.split(chunks.scored_bytes, batch), strict=True
+            ):
+                losses = model.loss(windows.to(device)).cpu().double()
+                nats.append(torch.where(scored > 0, losses, 0.0).sum(1))
+    finally:
+        model.compute_dtype = before
     return torch.cat(nats) / math.log(2) / chunks.num_bytes
 
 

@@ -7,6 +7,7 @@ resumed by the other.
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from search.training.fused.kernels import NoKernels, kernels, missing_speed
 from search.training.fused.step import FusedStep, UpdateRule, unsupported_fields
 from search.training.learning_rates import initialize, learning_rate_factor
 from search.training.low_bit import LowBit
+from search.training.memory import is_out_of_memory
 from search.training.teacher import Teacher
 from sizer.architecture import Architecture
 from sizer.tensors import tensor_specs
@@ -51,6 +53,8 @@ class ProductPrecision(StrEnum):
 
 class TrainStep(Protocol):
     """Training steps of one module."""
+
+    micro_batch: int  # windows of one backward pass; gradients of a batch's passes are added
 
     @property
     def moments(self) -> Mapping[str, tuple[Tensor, Tensor]]:
@@ -95,7 +99,9 @@ class AutogradStep:
         low_bit: LowBit | None = None,
         teacher: Teacher | None = None,
         compiled: bool = False,
+        micro_batch: int = sys.maxsize,
     ) -> None:
+        self.micro_batch = micro_batch
         self._model, self._clip, self._dtype = model, rule.clip, dtype
         self._low_bit, self._teacher = low_bit, teacher
         if compiled:
@@ -126,6 +132,7 @@ class AutogradStep:
                 "exp_avg_sq": square,
             }
         self._loss = torch.zeros((), device=self._device)
+        self._counted = 0  # steps that the optimizer has counted
 
     @property
     def moments(self) -> Mapping[str, tuple[Tensor, Tensor]]:
@@ -137,13 +144,15 @@ class AutogradStep:
         self._model.compute_dtype = self._dtype
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        for state in self._optimizer.state.values():
-            state["step"].fill_(number - 1)
+        if self._counted != number - 1:  # resumed: a launch for each tensor
+            for state in self._optimizer.state.values():
+                state["step"].fill_(number - 1)
         loss = self._loss_of(windows, number)
         # all tensors in one call, where torch has it
         together = True if self._device.type in ("cpu", "cuda") else None
         nn.utils.clip_grad_norm_(self._model.parameters(), self._clip, foreach=together)
         self._optimizer.step()
+        self._counted = number
         self._optimizer.zero_grad(set_to_none=True)
         self._loss += loss.detach()
 
@@ -157,14 +166,36 @@ class AutogradStep:
                 rounded.append(matrix)
                 matrix.quantized_weight = self._low_bit.rounded(name, matrix.weight, number)
                 matrix.int8_input = self._low_bit.int8_input(name)
-        if self._teacher is None:
-            loss = self._cross_entropy(windows).mean()
-            torch.autograd.backward(loss)
-        else:
-            loss, distilled = self._teacher.losses(self._model, windows)
-            torch.autograd.backward(distilled)
+        loss = self._accumulated(windows)
         for matrix in rounded:
             matrix.quantized_weight, matrix.int8_input = None, False
+        return loss
+
+    def _accumulated(self, windows: Tensor) -> Tensor:
+        """Add the gradients of a batch's parts; out of memory, again with parts of half the size."""
+        while True:
+            try:
+                losses = [self._backward(p, len(windows)) for p in torch.split(windows, self.micro_batch)]
+                return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            except (MemoryError, RuntimeError) as error:
+                held = min(self.micro_batch, len(windows))
+                if held == 1 or not is_out_of_memory(error):
+                    raise
+            self.micro_batch = -(-held // 2)  # when the error no longer holds what it could not add to
+            self._optimizer.zero_grad(set_to_none=True)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _backward(self, windows: Tensor, batch: int) -> Tensor:
+        """Compute gradients of some windows' share of a batch's objective; return their share of the loss."""
+        if self._teacher is None:
+            loss = objective = self._cross_entropy(windows).mean()
+        else:
+            loss, objective = self._teacher.losses(self._model, windows)
+        if len(windows) < batch:
+            share = len(windows) / batch
+            loss, objective = loss.detach() * share, objective * share
+        torch.autograd.backward(objective)
         return loss
 
     def pop_loss(self) -> float:

@@ -21,6 +21,7 @@ from search.training.cooldown import cooldown_steps
 from search.training.decoder import Decoder
 from search.training.learning_rates import initialize
 from search.training.low_bit import LowBit
+from search.training.memory import moved
 from search.training.teacher import Teacher, load_teacher
 from search.training.train_step import (
     EAGER,
@@ -171,6 +172,9 @@ class TrainingRun:
         # drawn on the CPU, so that a seed gives the same weights on every device
         initialize(self.model, architecture, torch.Generator().manual_seed(config.seed))
         self.model.to(self.device)
+        self._on_card = self.device.type == "cuda"
+        if self._on_card:
+            self.model.bound_memory()
         # that the last checkpoint took, or the first will: float32 weights with two moments
         self._saving_s = 12 * sum(p.numel() for p in self.model.parameters()) / _DISK_BYTES_PER_S
         self._batches = corpus.train_batches(config.seed, config.batch_size, config.seq_len)
@@ -198,7 +202,7 @@ class TrainingRun:
             ),
             fused=backend_of(config).name == FUSED,
             # compiling takes about as long as thousands of steps of a small model
-            compiled=self.device.type == "cuda" and config.steps - self.step >= COMPILE_FROM_STEPS,
+            compiled=self._on_card and config.steps - self.step >= COMPILE_FROM_STEPS,
             low_bit=self._low_bit if self._rounding else None,
             teacher=self._teacher,
         )
@@ -207,6 +211,7 @@ class TrainingRun:
         """Continue with steps that round, with the same moments."""
         self._rounding = True
         before, self._train_step = self._train_step, self._make_train_step()
+        self._train_step.micro_batch = before.micro_batch
         for name, moments in self._train_step.moments.items():
             for mine, theirs in zip(moments, before.moments[name], strict=True):
                 mine.copy_(theirs)
@@ -228,6 +233,12 @@ class TrainingRun:
             on_step(replace(report, step=end, steps=end, copy_steps=report.step - end))
 
         return self.advance(report_copy, should_stop)
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Return the windows of a backward pass, where memory did not suffice for a whole batch's."""
+        least = self._train_step.micro_batch
+        return least if least < self.config.batch_size else None
 
     @property
     def is_scored_on_copy(self) -> bool:
@@ -260,7 +271,8 @@ class TrainingRun:
                 self._watch = _Divergence()
             self.step += 1
             rate = config.learning_rate * schedule(self.step, config)
-            self._train_step.step(self._batches.at(self.step).to(self.device), rate, self.step)
+            windows = moved(self._batches.at(self.step), self.device, pinned=self._on_card)
+            self._train_step.step(windows, rate, self.step)
             since_report += 1
             if self.step == 1 or self.step % REPORT_EVERY == 0 or self.step == config.steps:
                 loss = (loss_before_rounding + self._train_step.pop_loss()) / since_report

@@ -257,6 +257,10 @@ def _three_of_four(config: Config, layers: int, shape: Shape) -> dict[str, Any]:
 
 
 def _exaone4(config: Config, layers: int, shape: Shape) -> dict[str, Any]:
+    """Read windows of EXAONE-4: all layers but every fourth, or by letters such as LLLG (local, global)."""
+    letters = config.get("sliding_window_pattern")
+    if isinstance(letters, str) and letters and set(letters) <= {"L", "G"}:
+        return sliding(config, layers, 4096, lambda layer: letters[layer % len(letters)] == "L")
     period = size(config, "sliding_window_pattern", 4)
     return sliding(config, layers, 4096, lambda layer: bool((layer + 1) % period))
 

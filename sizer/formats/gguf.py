@@ -76,6 +76,7 @@ def tokenizer_bytes_per_row() -> tuple[float, float, float]:
     return per_row[0], per_row[len(per_row) // 2], per_row[-1]
 
 
+@lru_cache(maxsize=64)
 def tokenizer_bytes(vocab_size: int) -> TokenizerBytes:
     """Return the bytes of metadata and tokenizer for a vocabulary of that many rows.
 

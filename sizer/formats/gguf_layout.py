@@ -7,6 +7,7 @@ with more tensors, fewer, or others is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from sizer.architecture import Architecture, BlockNorms, MlpKind, NormKind, PositionKind
 
@@ -141,6 +142,8 @@ _EXAONE_4_32B_LAYERS = 64  # windows of EXAONE 4 are switched on by the number o
 _WITH_WINDOWS = ("cohere2", "gemma2", "gemma3", "olmo2", "lfm2", "gpt-oss", "gemma3n", "gemma4")
 
 
+# One estimate asks six times.
+@lru_cache(maxsize=64)
 def gguf_layout(a: Architecture) -> str | None:
     """Return the name of the llama.cpp model that holds this shape; None if none does.
 

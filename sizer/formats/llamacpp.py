@@ -8,7 +8,7 @@ and value had separate rules (Q5_K in Q4_K_M) where it now has those of a value 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,22 +16,10 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture, UnknownName
 from sizer.formats.ggml import TYPES, BlockType
 from sizer.formats.gguf_layout import gguf_layout, unknown_layout
+from sizer.formats.mix_rules import FALCON_RULES, LOW_IQ, RULES, MatrixPlace, more_bits
 from sizer.formats.stored import StoredGroup, StoredTensor, stored_tensor
 from sizer.tensor_spec import Layers
 from sizer.tensors import Role, TensorGroup, TensorSpec, each_by_itself
-
-
-class _Place(NamedTuple):
-    """Where a tensor stands: number among its kind, of how many, 4 heads or more a KV head, 70B, experts."""
-
-    number: int
-    of: int
-    is_grouped: bool
-    is_70b: bool
-    experts: int = 0
-
-
-_Rule = Callable[[_Place], str | None]
 
 # Base type of each mix, before any tensor is given more or fewer bits.
 BASE_TYPES: Mapping[str, str] = {
@@ -81,101 +69,6 @@ _FALLBACK: Mapping[str, str] = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"), "IQ4_NL"),
 }
 
-_LOW_IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
-
-
-def _more_bits(p: _Place) -> bool:
-    eighth = p.of // 8
-    return p.number < eighth or p.number >= 7 * p.of // 8 or (p.number - eighth) % 3 == 2
-
-
-def _always(name: str) -> _Rule:
-    return lambda p: name
-
-
-def _if_more_bits(name: str) -> _Rule:
-    return lambda p: name if _more_bits(p) else None
-
-
-def _first(fraction: int, name: str, otherwise: str | None = None) -> _Rule:
-    return lambda p: name if p.number < p.of // fraction else otherwise
-
-
-def _middle(name: str) -> _Rule:
-    return lambda p: name if p.of // 8 <= p.number < 7 * p.of // 8 else None
-
-
-def _if_grouped(name: str, otherwise: str | None = None) -> _Rule:
-    return lambda p: name if p.is_grouped else otherwise
-
-
-# Types that differ from the mix's base type, by role and mix. None: the base type after all.
-_VALUE_RULES: Mapping[str, _Rule] = {
-    "Q2_K": _if_grouped("Q4_K", "Q3_K"),
-    "Q2_K_S": _if_grouped("Q4_K"),
-    "Q3_K_M": lambda p: "Q5_K" if p.number < 2 else "Q4_K",
-    "Q3_K_L": _always("Q5_K"),
-    "Q4_K_S": lambda p: "Q5_K" if p.number < 4 else None,
-    "Q4_K_M": _if_more_bits("Q6_K"),
-    "Q5_K_M": _if_more_bits("Q6_K"),
-    "IQ3_XXS": _if_grouped("Q4_K", "IQ3_S"),
-    "IQ3_XS": _if_grouped("Q4_K"),
-    "IQ3_S": _if_grouped("Q4_K"),
-    "IQ3_M": _always("Q4_K"),
-    "IQ4_NL": _if_grouped("Q5_K"),
-    "IQ4_XS": _if_grouped("Q5_K"),
-    **dict.fromkeys(("IQ2_S", "IQ2_M"), _if_grouped("Q4_K", "IQ3_S")),
-    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS"), _if_grouped("Q4_K", "Q2_K")),
-}
-_RULES: Mapping[Role, Mapping[str, _Rule]] = {
-    Role.VALUE: _VALUE_RULES,
-    Role.QKV: _VALUE_RULES,
-    Role.LATENT_UP: _VALUE_RULES,
-    Role.QUERY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
-    Role.KEY: {"IQ3_XS": _always("IQ3_XXS"), "IQ3_XXS": _always("IQ2_S")},
-    Role.ATTENTION_OUTPUT: {
-        "Q2_K": _always("Q3_K"),
-        "Q3_K_M": _always("Q4_K"),
-        "Q3_K_L": _always("Q5_K"),
-        "IQ3_XXS": _always("IQ3_S"),
-        "IQ3_M": _always("Q4_K"),
-        **dict.fromkeys(("IQ1_S", "IQ1_M"), _always("IQ2_XXS")),
-        **dict.fromkeys(("IQ2_S", "IQ2_M"), _always("IQ3_S")),
-    },
-    Role.DOWN: {
-        "Q2_K": _always("Q3_K"),
-        "Q2_K_S": _first(8, "Q4_K"),
-        "Q3_K_M": _first(16, "Q5_K", "Q4_K"),
-        "Q3_K_L": _always("Q5_K"),
-        "Q4_K_S": _first(8, "Q5_K"),
-        "Q4_K_M": _if_more_bits("Q6_K"),
-        "Q5_K_M": _if_more_bits("Q6_K"),
-        "IQ3_XXS": _first(8, "Q4_K", "Q3_K"),
-        "IQ3_M": _first(8, "Q4_K"),
-        "IQ4_NL": _first(8, "Q5_K"),
-        "IQ4_XS": _first(8, "Q5_K"),
-        **dict.fromkeys(("IQ2_S", "IQ2_M"), _first(8, "IQ3_S")),
-        **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS"), _first(8, "Q2_K")),
-    },
-    Role.GATE: {"IQ3_XS": _middle("IQ3_XXS")},
-    **dict.fromkeys((Role.UP, Role.GATE_UP), {"IQ3_XS": _middle("IQ3_XXS")}),
-}
-
-# Falcon's own rules for the two roles, in addition to the IQ1 and IQ2 families, which ask for no model.
-_FALCON_RULES: Mapping[Role, Mapping[str, _Rule]] = {
-    **_RULES,
-    Role.ATTENTION_OUTPUT: {
-        "Q3_K_L": _always("Q4_K"),
-        **{name: _RULES[Role.ATTENTION_OUTPUT][name] for name in ("IQ1_S", "IQ1_M", "IQ2_S", "IQ2_M")},
-    },
-    Role.DOWN: {
-        **{name: rule for name, rule in _RULES[Role.DOWN].items() if name != "Q4_K_S"},
-        "Q3_K_M": lambda p: "Q5_K" if p.number < p.of // 16 else "Q4_K" if _more_bits(p) else None,
-        "Q3_K_L": _always("Q4_K"),
-        "Q4_K_M": lambda p: "Q6_K" if p.number < p.of // 16 else "Q5_K" if _more_bits(p) else None,
-    },
-}
-
 # Experts' matrices follow the rules of their kind; routers stay as the converter writes them.
 _EXPERT_KINDS: Mapping[Role, Role] = {
     Role.GATE_EXPERTS: Role.GATE,
@@ -205,7 +98,7 @@ _COUNTED_AS: Mapping[Role, Role] = {**dict.fromkeys(_VALUE_ROLES, Role.VALUE), *
 # Mixes in which attention's output has 5 bits where there are 8 experts.
 _FIVE_BIT_OUTPUT = (
     *("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XS", "IQ3_XXS", "IQ3_S", "IQ3_M", "IQ4_NL"),
-    *("IQ4_XS", *_LOW_IQ),
+    *("IQ4_XS", *LOW_IQ),
 )
 
 
@@ -233,26 +126,24 @@ class LlamaCppMix(NamedTuple):
 
             gqa = query_groups(a)
         is_70b = _is_70b(a.num_layers, gqa) and not (a.recurrent or a.latent_attention)
-        attention = sum(len(g.layers) for g in groups if g.spec.role in _VALUE_ROLES and not g.spec.is_bias)
-        by_name = a.num_experts > 1 and self.name not in _LOW_IQ
-        is_falcon = layout == "falcon"
-        numbers = _Numbers(groups, by_layer=by_name)
+        of_matrices = iter(
+            _types_of_matrices(
+                self,
+                tuple((spec.role, layers) for spec, layers in groups if _is_matrix_of_layers(spec)),
+                _Model(a.num_layers, gqa >= 4, is_70b, a.num_experts, layout == "falcon"),
+            )
+        )
         stored = []
         for spec, layers in groups:
             if len(spec.shape) == 1 or spec.is_bias:
                 stored.append(StoredGroup(stored_tensor(spec, TYPES["F32"]), layers))
-                continue
-            if spec.role in _TABLES:
-                name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=is_falcon)
+            elif spec.role in _TABLES:
+                name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=layout == "falcon")
                 stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), layers))
-                continue
-            of = attention if _COUNTED_AS.get(spec.role) is Role.VALUE else a.num_layers
-            place = _Place(0, of, gqa >= 4, is_70b, a.num_experts)
-            # of Llama's kind no two matrices of a layer are counted together
-            is_alone = not a.num_experts and len(layers) == a.num_layers
-            numbered = range(len(layers)) if is_alone else numbers.of(spec.role, layers)
-            for name, some in _types_of_layers(self, spec.role, place, layers, numbered, is_falcon):
-                stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), some))
+            else:
+                for name, some in next(of_matrices):
+                    kind = fitting_type(name, spec.row_length)
+                    stored.append(StoredGroup(stored_tensor(spec, kind), some))
         return tuple(stored)
 
     def _type_of_table(self, spec: TensorSpec, *, tied: bool, falcon: bool) -> str:
@@ -272,10 +163,10 @@ class LlamaCppMix(NamedTuple):
 
     def layer_types(self, role: Role, num_layers: int, gqa: int) -> tuple[str, ...]:
         """Return type of each layer's matrix of that role, before a fallback for the length of its rows."""
-        place = _Place(0, num_layers, gqa >= 4, _is_70b(num_layers, gqa))
+        place = MatrixPlace(0, num_layers, gqa >= 4, _is_70b(num_layers, gqa))
         return tuple(self.matrix_type(role, place._replace(number=i)) for i in range(num_layers))
 
-    def matrix_type(self, role: Role, place: _Place, *, falcon: bool = False) -> str:
+    def matrix_type(self, role: Role, place: MatrixPlace, *, falcon: bool = False) -> str:
         """Return the type of a matrix of the blocks, before a fallback for the length of its rows."""
         base = BASE_TYPES[self.name]
         if base in _FLOATS:
@@ -283,15 +174,15 @@ class LlamaCppMix(NamedTuple):
         if base == "MXFP4":  # matrices of one layer's experts, or heads, in one tensor
             return base if role in _THREE_DIMENSIONS else "Q8_0"
         role = _EXPERT_KINDS.get(role, role)
-        rule = (_FALCON_RULES if falcon else _RULES).get(role, {}).get(self.name)
+        rule = (FALCON_RULES if falcon else RULES).get(role, {}).get(self.name)
         name = (rule(place) if rule else None) or base
         if place.is_70b and role in _VALUE_ROLES and name in ("Q3_K", "Q4_K"):
             name = "Q5_K"
         return self._with_experts(role, place, name) if place.experts else name
 
-    def _with_experts(self, role: Role, place: _Place, name: str) -> str:
+    def _with_experts(self, role: Role, place: MatrixPlace, name: str) -> str:
         """Return the type in a model of experts, where 8 experts give attention more bits."""
-        low = self.name in _LOW_IQ
+        low = self.name in LOW_IQ
         if role in _VALUE_ROLES and low and place.experts >= 4:
             return "Q4_K"
         if place.experts != 8:
@@ -300,14 +191,14 @@ class LlamaCppMix(NamedTuple):
             return "Q4_K" if low else "Q8_0"
         if role is Role.ATTENTION_OUTPUT:
             return "Q5_K" if self.name in _FIVE_BIT_OUTPUT else BASE_TYPES[self.name]
-        if role is Role.DOWN and self.name == "IQ3_M" and _more_bits(place):
+        if role is Role.DOWN and self.name == "IQ3_M" and more_bits(place):
             return "Q4_K"
         return name
 
     def _head_type(self, base: str, row_length: int) -> str:
         if not TYPES[base].fits(row_length):
             return "Q8_0"
-        if self.name in _LOW_IQ or self.name == "IQ3_XXS":
+        if self.name in LOW_IQ or self.name == "IQ3_XXS":
             return "Q5_K"
         return base if base == "Q8_0" else "Q6_K"
 
@@ -333,12 +224,30 @@ def _checked_layout(architecture: Architecture) -> str:
     return layout
 
 
+class _Model(NamedTuple):
+    """What of a model decides on the types of its matrices, before a fallback for the length of rows."""
+
+    num_layers: int
+    is_grouped: bool
+    is_70b: bool
+    experts: int
+    is_falcon: bool
+
+
+# The role of each matrix of the layers, and the layers that have it.
+_Matrices = tuple[tuple[Role, Layers], ...]
+
+
+def _is_matrix_of_layers(spec: TensorSpec) -> bool:
+    return len(spec.shape) > 1 and spec.role not in _TABLES and not spec.is_bias
+
+
 class _Numbers:
     """Numbers of matrices among those that llama-quantize counts together, in the order of the layers."""
 
-    def __init__(self, groups: Sequence[TensorGroup], *, by_layer: bool) -> None:
+    def __init__(self, matrices: _Matrices, *, by_layer: bool) -> None:
         self._by_layer = by_layer  # with experts, feed-forward matrices go by the layer in their names
-        self._groups = groups
+        self._matrices = matrices
         self._places: dict[Role, Mapping[tuple[int, Role], int]] = {}
 
     def of(self, role: Role, layers: Layers) -> Sequence[int]:
@@ -353,17 +262,35 @@ class _Numbers:
     def _numbered(self, counted: Role) -> Mapping[tuple[int, Role], int]:
         """Number the matrices of a kind; of two in a layer the one that is listed first there comes first."""
         held = [
-            (layer or 0, at, spec.role)
-            for at, (spec, layers) in enumerate(self._groups)
-            if len(spec.shape) > 1 and not spec.is_bias and _COUNTED_AS.get(spec.role, spec.role) is counted
+            (layer or 0, at, role)
+            for at, (role, layers) in enumerate(self._matrices)
+            if _COUNTED_AS.get(role, role) is counted
             for layer in layers
         ]
         return {(layer, role): number for number, (layer, _, role) in enumerate(sorted(held))}
 
 
-@lru_cache(maxsize=65_536)
+# Shapes of one depth have the same types; those of thousands of layers, a broken file's, are few.
+@lru_cache(maxsize=256)
+def _types_of_matrices(
+    by: LlamaCppMix, matrices: _Matrices, model: _Model
+) -> tuple[tuple[tuple[str, Layers], ...], ...]:
+    """Return the types of each matrix, each with its layers, before a fallback for the length of rows."""
+    attention = sum(len(layers) for role, layers in matrices if role in _VALUE_ROLES)
+    numbers = _Numbers(matrices, by_layer=model.experts > 1 and by.name not in LOW_IQ)
+    found = []
+    for role, layers in matrices:
+        of = attention if _COUNTED_AS.get(role) is Role.VALUE else model.num_layers
+        place = MatrixPlace(0, of, model.is_grouped, model.is_70b, model.experts)
+        # of Llama's kind no two matrices of a layer are counted together
+        is_alone = not model.experts and len(layers) == model.num_layers
+        numbered = range(len(layers)) if is_alone else numbers.of(role, layers)
+        found.append(_types_of_layers(by, role, place, layers, numbered, model.is_falcon))
+    return tuple(found)
+
+
 def _types_of_layers(
-    by: LlamaCppMix, role: Role, first: _Place, layers: Layers, numbers: Sequence[int], falcon: bool
+    by: LlamaCppMix, role: Role, first: MatrixPlace, layers: Layers, numbers: Sequence[int], falcon: bool
 ) -> tuple[tuple[str, Layers], ...]:
     """Return the types of a matrix in these layers, each with its layers, before a fallback for its rows."""
     if role in _UNQUANTIZED:

@@ -25,7 +25,7 @@ def gguf_path(text: str) -> Path | None:
     path = Path(text)
     suffix = path.suffix.lower()
     if suffix == ".gguf":
-        return path
+        return None if _is_name_of_file(path) else path
     if suffix in _SUFFIXES or not exists(path) or is_directory(path):
         return None
     from sizer.readers.model_file import FileKind, kind_of
@@ -66,13 +66,27 @@ def _reading(text: str | Mapping[str, Any]) -> ModelReading:
 
         return ModelReading(architecture_of_code(text.removeprefix(PREFIX)))
     path = Path(text)
-    if path.suffix.lower() in _SUFFIXES or exists(path):
+    is_name = _is_name_of_file(path)
+    if exists(path) or (path.suffix.lower() in _SUFFIXES and not is_name):
         from sizer.readers.model_file import read_described_file
 
         return read_described_file(path)
     kind = "model (nor is it a config.json, .safetensors or .gguf file, or a directory with config.json)"
     known = model(text, kind)
-    return ModelReading(known.architecture, known.notes, _format_in_name(text))
+    notes = known.notes
+    if is_name:
+        notes = (f"no file {text} is here: the known model {known.architecture.name} in its place", *notes)
+    return ModelReading(known.architecture, notes, _format_in_name(text))
+
+
+def _is_name_of_file(path: Path) -> bool:
+    """Return True for the bare name of a published file that is not here and whose model is known by name."""
+    if path.suffix.lower() not in (".gguf", ".safetensors") or path.name != str(path) or exists(path):
+        return False
+    from sizer.model_names import find
+
+    known = models()
+    return find(path.name, known, known.aliases())[0] is not None
 
 
 def _format_in_name(text: str) -> StoredFormat | None:

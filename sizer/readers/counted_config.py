@@ -14,6 +14,7 @@ from sizer.file_model import FileModel
 from sizer.readers.config_json import read_config_object
 from sizer.readers.regular_file import exists
 from sizer.tensors import count_parameters, tensor_specs
+from sizer.unread_models import unread_model
 
 # Keys of a config.json that state a size, under their names in an estimate's document.
 _SIZES = {
@@ -33,7 +34,7 @@ _RUNTIME, _FORMAT = "transformers", "bf16"
 
 
 def counted_config(source: Mapping[str, Any] | str | None) -> FileModel | None:
-    """Count a config, or the one at a path, with transformers; None if it is not one that only it knows."""
+    """Count a config, or that of a path or name, with transformers; None if only a reader here knows it."""
     config, name = _config(source)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type in FAMILIES or not _is_in_transformers(model_type):
@@ -45,7 +46,7 @@ def counted_config(source: Mapping[str, Any] | str | None) -> FileModel | None:
     return FileModel(
         name=counted.name,
         kind=counted.model_type,
-        not_read=counted.note,
+        not_read=f"{_kind(source)}{counted.note}",
         parameters=counted.parameters,
         weights=None,
         format=_FORMAT,
@@ -87,9 +88,18 @@ def _config(source: Mapping[str, Any] | str | None) -> tuple[Mapping[str, Any], 
     path = Path(source)
     if path.suffix.lower() == ".safetensors":
         path = path.parent
-    if not exists(path) or path.suffix.lower() == ".gguf":
+    if path.suffix.lower() == ".gguf":
         return {}, ""
+    if not exists(path):
+        named = unread_model(source)
+        return ({}, "") if named is None else (named.config, named.name)
     return read_config_object(path), path.stem if path.suffix else path.resolve().name
+
+
+def _kind(source: Mapping[str, Any] | str | None) -> str:
+    """Return what kind of model a name of the list of unread models is, as the start of a note."""
+    named = unread_model(source) if isinstance(source, str) and not exists(Path(source)) else None
+    return f"{named.note}: " if named is not None and named.note else ""
 
 
 def _is_in_transformers(model_type: str) -> bool:

@@ -6,7 +6,9 @@ size), `Buffer.run` is ggml_gallocr_alloc_graph_impl.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Container, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 ALIGNMENT_BYTES = 32  # TENSOR_ALIGNMENT, ggml/src/ggml-impl.h
@@ -18,8 +20,14 @@ class FreeBlocks:
     """Free ranges of a buffer, by address; the last one has no end. Sizes are multiples of the alignment."""
 
     def __init__(self) -> None:
-        self.ranges: list[tuple[int, int | None]] = [(0, None)]
+        self._starts = [0]
+        self._stops: list[int] = []  # of all but the last
         self.ends = [0]  # of everything ever taken
+
+    @property
+    def ranges(self) -> FreeRanges:
+        """Start and end of each free range; None: no end."""
+        return tuple(zip_longest(self._starts, self._stops))
 
     @property
     def peak_bytes(self) -> int:
@@ -28,41 +36,37 @@ class FreeBlocks:
 
     def take(self, size: int) -> int:
         """Start of a range of that size, from the smallest block it fits in (the last of equals)."""
-        ranges = self.ranges
-        best = last = len(ranges) - 1
-        best_room = None
-        for i in range(last):
-            start, end = ranges[i]
-            room = (end or 0) - start  # the last alone has no end
-            if room >= size and (best_room is None or room <= best_room):
+        starts, stops = self._starts, self._stops
+        best = len(stops)
+        best_room = -1
+        for i, stop in enumerate(stops):
+            room = stop - starts[i]
+            if room >= size and (best_room < 0 or room <= best_room):
                 best, best_room = i, room
-        start, end = ranges[best]
-        taken = start + size
-        if end == taken:
-            del ranges[best]
+        start = starts[best]
+        if best_room == size:
+            del starts[best], stops[best]
         else:
-            ranges[best] = (taken, end)
-        self.ends.append(taken)
+            starts[best] = start + size
+        self.ends.append(start + size)
         return start
 
     def give(self, start: int, size: int) -> None:
         """Free a range, joining it with free neighbours."""
-        ranges = self.ranges
-        end: int | None = start + size
-        at = 0
-        while ranges[at][0] < start:
-            at += 1
-        joins_next = ranges[at][0] == end
-        if joins_next:
-            end = ranges[at][1]
-        if at and ranges[at - 1][1] == start:
-            ranges[at - 1] = (ranges[at - 1][0], end)
+        starts, stops = self._starts, self._stops
+        end = start + size
+        at = bisect_left(starts, start)
+        joins_next = starts[at] == end
+        if at and stops[at - 1] == start:
             if joins_next:
-                del ranges[at]
+                del starts[at], stops[at - 1]
+            else:
+                stops[at - 1] = end
         elif joins_next:
-            ranges[at] = (start, end)
+            starts[at] = start
         else:
-            ranges.insert(at, (start, end))
+            starts.insert(at, start)
+            stops.insert(at, end)
 
 
 def aligned(num_bytes: int) -> int:
@@ -156,7 +160,7 @@ class Buffer:
         found: list[FreeRanges] = []
         for part in planned.parts:
             if part is not planned.parts[0]:
-                found.append(tuple(free.ranges))
+                found.append(free.ranges)
             for i, takes_bytes, may_overwrite, no_longer_used in part:
                 if takes_bytes:
                     for source in may_overwrite:

@@ -6,6 +6,7 @@ once for all widths of a kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -86,8 +87,7 @@ def reserve(
     kind = graph_kind(architecture, workload, layers)
     # the graphs of a model with thousands of layers are large, and asked for once
     known = (planned if layers <= _MOST_LAYERS_KEPT else planned.__wrapped__)(kind, workload, outputs)
-    widths = (1, *Widths.of(architecture))
-    different = [sum(factor * widths[at] for at, factor in terms) for terms in known.sizes]
+    different = known.sizes_at((1, *Widths.of(architecture)))
     padded = [aligned(size) for size in different]
     buffer = Buffer()
     ranges = buffer.run(
@@ -102,8 +102,17 @@ class _Planned(NamedTuple):
     """The allocator's steps for a kind of graph, and each node's size as a sum of multiples of widths."""
 
     plan: Plan
-    sizes: tuple[tuple[tuple[int, int], ...], ...]  # place among 1 and the widths, and factor
+    sizes: tuple[tuple[tuple[int, int], ...], ...]  # of each: places among 1 and the widths, and factors
+    first_terms: tuple[tuple[int, int], ...]  # of each size
+    further_terms: tuple[tuple[int, int, int], ...]  # number of a size that is a sum, place and factor
     size_of_node: tuple[int, ...]  # a number of `sizes`
+
+    def sizes_at(self, widths: Sequence[int]) -> list[int]:
+        """Return the bytes of each size at these widths; the first of them is 1."""
+        found = [factor * widths[at] for at, factor in self.first_terms]
+        for number, at, factor in self.further_terms:
+            found[number] += factor * widths[at]
+        return found
 
 
 # Stands for a width in a graph without sizes: a size is then a number whose digits to this base are the
@@ -119,7 +128,14 @@ def planned(kind: GraphKind, workload: Workload, outputs: int | None) -> _Planne
     graph = Graph(kind, _DIGITS, workload, outputs)
     different: dict[int, int] = {}
     numbers = tuple(different.setdefault(node.num_bytes, len(different)) for node in graph.nodes)
-    return _Planned(plan(graph.nodes, frozenset(graph.layer_starts)), tuple(map(_terms, different)), numbers)
+    sizes = tuple(map(_terms, different))
+    return _Planned(
+        plan(graph.nodes, frozenset(graph.layer_starts)),
+        sizes,
+        tuple(terms[0] if terms else (0, 0) for terms in sizes),
+        tuple((number, *term) for number, terms in enumerate(sizes) for term in terms[1:]),
+        numbers,
+    )
 
 
 def _terms(digits: int) -> tuple[tuple[int, int], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,17 +47,17 @@ def test_a_finalist_is_exported_verified_and_talked_to(
     assert (tmp_path / "taken.gguf").read_bytes() == path.read_bytes()
 
     page.get_by_role("button", name="Verify", exact=True).click()
-    drawn = page.get_by_role("table").filter(has=page.get_by_role("rowheader", name="val_bits_per_byte"))
+    drawn = page.get_by_role("table").filter(has=page.get_by_role("rowheader", name="bits per byte"))
     rows = drawn.get_by_role("row").filter(has=page.get_by_role("rowheader"))
     rows.first.wait_for()
     table = {
         row.get_by_role("rowheader").inner_text(): [c.inner_text() for c in row.get_by_role("cell").all()]
         for row in rows.all()
     }
-    assert table["file_bytes"] == [f"{size:,}", "", f"{size:,}", "yes"]
+    assert table["file"] == [f"{size:,} B", "", f"{size:,} B", "yes"]
     assert {name: cells[-1] for name, cells in table.items()} == {
-        **dict.fromkeys(("file_bytes", "tensor_bytes", "val_bits_per_byte", "memory_bytes"), "yes"),
-        **dict.fromkeys(("load_s", "prefill_tokens_per_s", "decode_tokens_per_s"), "not compared"),
+        **dict.fromkeys(("file", "weights", "bits per byte", "memory"), "yes"),
+        **dict.fromkeys(("load", "prefill, tokens/s", "decode, tokens/s"), "not compared"),
     }
     assert all(cells[2] not in ("", "-") for cells in table.values())  # measured, also where not compared
 
@@ -73,15 +72,3 @@ def test_a_finalist_is_exported_verified_and_talked_to(
     page.get_by_text(f"{written.tokens} tokens written by llama.cpp").wait_for()
     assert answer.startswith("def function")
     assert "".join(answer.split()) == "".join((written.prompt + written.text).split())
-
-
-def test_the_size_page_gives_the_shapes_config(page: Page, address: str, tmp_path: Path) -> None:
-    page.goto(f"{address}/size")
-    page.locator(".sizer-tiles").first.wait_for()
-    page.get_by_role("tab", name="Link and code").click()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="config.json", exact=True).click()
-    saved.value.save_as(tmp_path / "config.json")
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert (config["num_hidden_layers"], config["hidden_size"]) == (30, 576)  # SmolLM2-135M
-    assert page.get_by_role("button", name="Training plan (zip)", exact=True).is_visible()

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 import cli
 import sizer.registry
-from sizer.errors import UnknownName
+from sizer.errors import InvalidFile, UnknownName
+from sizer.families.hf_config import FAMILIES
 from sizer.model_names import keys
 from sizer.readers import read_model
 from sizer.registry import Catalogue, model, models
+from sizer.request import EstimateRequest
 from sizer.tensors import count_parameters, tensor_specs
+from sizer.unread_models import unread_models
 
 CATALOGUE = Path(sizer.registry.__file__).parent / "data" / "architectures.toml"
 
@@ -55,6 +58,12 @@ MEANT = {
     "mistralai/Ministral-3-3B-Instruct-2512": "Ministral-3-3B-text",
     "meta-llama/Llama-3.3-70B-Instruct": "Llama-3.1-70B",
     "HuggingFaceH4/zephyr-7b-beta": "Mistral-7B-v0.1",
+    "Qwen/Qwen3.5-9B": "Qwen3.5-9B-text",
+    "internlm/internlm3-8b-instruct": "internlm3-8b",
+    "tiiuae/Falcon-H1-1.5B-Deep-Instruct": "Falcon-H1-1.5B-Deep",
+    "Qwen/Qwen3-Reranker-0.6B": "Qwen3-Embedding-0.6B",
+    "LiquidAI/LFM2-VL-450M": "LFM2-VL-450M-text",
+    "mistralai/Mistral-Small-3.2-24B-Instruct-2506": "Mistral-Small-24B-2501",
     # ollama's tags
     "granite4:350m": "granite-4.0-350m",
     "tinyllama:1.1b-chat-v1-q4_0": "TinyLlama-1.1B",
@@ -99,7 +108,7 @@ def test_names_are_found_as_people_type_them(typed: str, meant: str) -> None:
         ("mistral:7b", "Mistral-7B-v0.1, Mistral-7B-v0.2, Mistral-7B-v0.3"),
         ("qwen2.5", "Qwen2.5-0.5B, Qwen2.5-1.5B"),
         ("smollm-instruct", "SmolLM-1.7B, SmolLM-135M, SmolLM-360M"),
-        ("Falcon-H1", "Falcon-H1-0.5B, Falcon-H1-3B, Falcon-H1-7B; accepted: one of these"),
+        ("Falcon-H1", "Falcon-H1-0.5B, Falcon-H1-1.5B, Falcon-H1-1.5B-Deep, Falcon-H1-34B, Falcon-H1-3B"),
         ("OLMoE", "OLMoE-1B-7B-0924; accepted: one of these"),
         ("helium", "helium-1-2b; accepted: one of these"),  # another size may be what is meant
     ],
@@ -141,6 +150,53 @@ def test_models_of_unpublished_shape_are_answered_with_that(
     assert printed.out == ""
     assert "its shape is not published (" in printed.err
     assert printed.err.count("\n") == 1
+
+
+UNREAD = {
+    "Hymba-1.5B-Instruct": "side by side, have no reader here",
+    "RWKV7-Goose-World3-1.5B": "RWKV's layers have no reader here",
+    "Ling-mini-2.0": "model_type bailing_moe",
+    "flan-t5-base": "an encoder and a decoder",
+    "arcee-ai/Trinity-Mini": "model_type afmoe",
+}
+
+
+@pytest.mark.parametrize(("typed", "reason"), UNREAD.items(), ids=UNREAD)
+def test_models_without_a_reader_are_answered_with_the_reason(typed: str, reason: str) -> None:
+    with pytest.raises(UnknownName, match=rf"^model: .*{reason}.*accepted: a config.json or file of it"):
+        model(typed)
+
+
+def test_models_that_only_transformers_counts_are_named_with_their_count() -> None:
+    for typed in ("bert-base-uncased", "google-bert/bert-base-uncased"):
+        with pytest.raises(UnknownName, match=r"an encoder: .*type bert\).*109,482,240 parameters;"):
+            model(typed)
+
+
+def test_unread_models_are_in_no_other_list() -> None:
+    catalogue = models()
+    read = {key for name in (*catalogue, *catalogue.aliases()) for key in keys(name)}
+    assert not read & unread_models().keys()
+    for row in unread_models().values():
+        assert row.config["model_type"] not in FAMILIES
+        assert row.source
+
+
+def test_a_published_file_that_is_not_here_is_its_model_and_that_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = "SmolLM2-135M-Instruct-Q5_K_M.gguf"
+    sized = EstimateRequest(model=typed).run().estimate
+    assert sized.weights is not None
+    assert sized.to_dict()["weights"]["format"] == "Q5_K_M"
+    assert f"no file {typed} is here: the known model SmolLM2-135M in its place" in sized.assumptions
+    for missing in ("nosuch.gguf", str(tmp_path / typed)):
+        with pytest.raises(InvalidFile, match="No such file"):
+            EstimateRequest(model=missing).run()
+    (tmp_path / typed).write_bytes(b"GGUF")  # a file that is here is read, whatever it is called
+    with pytest.raises(InvalidFile):
+        EstimateRequest(model=typed).run()
 
 
 def test_a_name_is_looked_for_as_a_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ class FusedStep:
         self._kernels, self._low_bit = kernels(dtype), low_bit
         self._model, self._architecture, self._dtype, self._rule = model, model.architecture, dtype, rule
         self._rows, self._batch, self._seq = batch * seq, batch, seq
+        self.micro_batch = batch  # its buffers are allocated once, for whole batches
         self._specs = tensor_specs(model.architecture)
         self._calls = CallList(self._kernels, dtype)
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}

@@ -98,12 +98,38 @@ def test_a_file_that_aborts_the_engine_or_gives_no_numbers_is_one_line(
         ('{"context": "a", "choices": ["b"], "answer": 0}', "no choices; accepted: 2 to 64 texts"),
         ('{"context": "a", "choices": ["b", "c"], "answer": 2}', "no answer, got '2'; accepted: a number"),
         ('{"context": "a", "choices": ["b", ""], "answer": 0}', "no choices"),
+        ('{"context": "a", "choices": [], "answer": 0}', "no choices; accepted: 2 to 64 texts"),
+        ('{"context": "a", "choices": ["b", null], "answer": 0}', "no choices"),
+        ('{"ctx": "a", "endings": ["b", "c", "d", "e"], "label": ""}', "no answer, got ''"),  # a test set
+        ('{"context": "a", "choices": ["b", "c"], "answer": -1}', "no answer, got '-1'"),
+        ('{"context": "a", "choices": ["b", "c"], "answer": 1.0}', "no answer, got '1.0'"),
+        ('{"context": "a", "choices": ["b", "c"], "answer": [0, 1]}', "no answer"),
+        ('{"context": "a", "choices": ["b", "c"], "answer": "D"}', "no answer, got 'D'; accepted: a number"),
+        ('{"context": "a", "choices": ["b", "\\ud83d"], "answer": 0}', "line 1 of .*: half a surrogate pair"),
     ],
 )
 def test_wrong_items_are_one_line(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "task.jsonl"
     path.write_text(line, encoding="utf-8")
     with pytest.raises(SizerError, match=message):
+        read_task(str(path))
+
+
+def test_odd_lines_are_read(tmp_path: Path) -> None:
+    """Line ends of Windows and of Unicode inside texts, a byte order mark, no end of the last line."""
+    path = tmp_path / "task.jsonl"
+    lines = (
+        {"query": "größer?\u2028🙂\x85", "choices": ["é", "e\u0301"], "gold": 1},
+        {"query": "", "choices": ["\n", " "], "gold": 0, "other": None},
+    )
+    text = "\ufeff" + "\r\n\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    path.write_bytes(text.encode())
+    assert read_task(str(path)) == (
+        Item("größer?\u2028🙂\x85", ("é", "e\u0301"), 1),
+        Item("", ("\n", " "), 0),
+    )
+    path.write_text(" \n\n", encoding="utf-8")
+    with pytest.raises(SizerError, match="has no items"):
         read_task(str(path))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -34,6 +35,7 @@ from sizer.readers.gguf_header import read_gguf
 from sizer.runtimes import runtime
 from sizer.tensors import Role
 from tests.search.export.conftest import MakeStudy, tiny
+from tests.search.export.odd_text import odd_text
 
 pytest.importorskip("xllamacpp")
 gguf = pytest.importorskip("gguf")
@@ -69,9 +71,7 @@ def test_every_format_has_its_predicted_bytes_and_score(
         assert header.file_type == name
         stored = runtime("llama.cpp").store(WIDE, name)
         assert [t.type for t in header.tensors] == [t.type.name for t in stored], name
-        # ggml's k-quants and IQ types search for their scales in another order, which one layer shows in full
-        searched = 2 * SCORE_TOLERANCE if "K" in name or name.startswith("IQ") else SCORE_TOLERANCE
-        tolerance = EXACT_SCORE_TOLERANCE if name == "F32" else searched
+        tolerance = EXACT_SCORE_TOLERANCE if name == "F32" else SCORE_TOLERANCE
         difference = validation_bits_per_byte(done.path, chunks) - done.bits_per_byte
         if not abs(difference) <= tolerance:
             far[name] = difference
@@ -138,10 +138,7 @@ def test_ffn_sizes_by_layer(
 def test_values_of_a_shared_block_are_those_that_were_scored(
     make_study: MakeStudy, storage: str, tmp_path: Path
 ) -> None:
-    """Q4_K_M gives the second run of the block's value and down matrices more bits than the first.
-
-    ggml searches for scales in another order: a few elements in a hundred differ.
-    """
+    """Q4_K_M gives the second run of the block's value and down matrices more bits than the first."""
     shared = replace(WIDE, sharing=LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2))
     make_study(shared, "Q4_K_M")
     found = load_finalist("s", 0, storage)
@@ -160,25 +157,26 @@ def test_values_of_a_shared_block_are_those_that_were_scored(
         values = gguf.quants.dequantize(read.data, read.tensor_type).reshape(expected.shape)
         if spec.role is Role.VALUE:
             kinds.add(stored.type.name)
-        far[spec.name] = float((numpy.abs(values - expected) > 1e-7).mean())
+        far[spec.name] = float((values != expected).mean())
     assert kinds == {"Q4_K", "Q6_K"}
-    assert max(far.values()) < 0.05, far
+    # a build with fused multiply-add finds other scales in one or two blocks of a hundred
+    assert max(far.values()) <= (0 if platform.machine() in ("x86_64", "AMD64") else 0.05), far
 
 
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
 def test_llama_cpp_has_the_corpus_tokens(
     make_study: MakeStudy, storage: str, tmp_path: Path, tokenizer: str
 ) -> None:
-    make_study(tiny(vocab=256 if tokenizer == "byte" else 400), tokenizer=tokenizer)
+    make_study(tiny(vocab=256 if tokenizer == "byte" else 400), tokenizer=tokenizer, steps=2)
     done = exported(storage, tmp_path / "model.gguf")
-    text = (tmp_path / "text.py").read_text(encoding="utf-8")[:100_000]
-    (ids,) = ask(done.path, "texts", [text], context_tokens=256)
-    if tokenizer == "byte":
-        assert ids == list(text.encode())
-    else:
-        tokenizers = pytest.importorskip("tokenizers")
-        vocabulary = load_finalist("s", 0, storage).vocabulary
-        assert ids == tokenizers.Tokenizer.from_str(vocabulary.tokenizer_json).encode(text).ids
+    texts = [odd_text(), (tmp_path / "text.py").read_text(encoding="utf-8")]
+    found = ask(done.path, "texts", texts, context_tokens=256)
+    tokenizers = pytest.importorskip("tokenizers")
+    vocabulary = load_finalist("s", 0, storage).vocabulary
+    encode = tokenizers.Tokenizer.from_str(vocabulary.tokenizer_json).encode
+    for text, ids in zip(texts, found, strict=True):
+        assert len(text.encode()) >= 100_000
+        assert ids == (list(text.encode()) if tokenizer == "byte" else encode(text).ids)
 
 
 _GENERATE = """

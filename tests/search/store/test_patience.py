@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import replace
 from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FixedTrial
 from sqlalchemy.exc import OperationalError
 
 from search.space.initial_points import initial_points
+from search.space.space import suggest
+from search.store import study as study_module
 from search.store.patience import patiently
 from search.store.storage import StorageUnavailable, storage_errors
 from search.store.study import load_result, open_study
+from search.store.trial_rows import insert_trial
 from sizer.errors import StudyError
 from tests.search.records import record
 from tests.search.store.studies import CONFIG, asked, new, stored
@@ -105,13 +110,32 @@ def test_a_trial_whose_start_was_not_answered_is_begun_once(
     assert cut.calls == 1
 
 
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_a_new_trial_whose_storing_was_not_answered_is_stored_once(
+    storage: str, monkeypatch: pytest.MonkeyPatch, is_trained: bool
+) -> None:
+    study, params = new(storage), initial_points(CONFIG)[0]
+    trial = FixedTrial(params)
+    suggest(trial, CONFIG)
+    untrained = replace(record(0), proxy=None, violations=("file 3 MB > 2 MB",))
+    Clock(monkeypatch)
+    monkeypatch.setattr(study_module, "insert_trial", Cut(insert_trial))
+    study.start(0, params, trial.distributions, None if is_trained else untrained)
+    (kept,) = study.optuna_study.trials
+    assert (kept.params, kept.state.name) == (params, "RUNNING" if is_trained else "FAIL")
+    assert stored(study) == (() if is_trained else (untrained,))
+    assert [t.number for t in study.orphaned_trials()] == []  # this process's own
+
+
 def test_a_result_whose_storing_was_not_answered_is_stored_once(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = new(storage)
     asked(study)
     Clock(monkeypatch)
-    monkeypatch.setattr(study.optuna_study, "tell", Cut(study.optuna_study.tell))
+    rows = study.optuna_study._storage
+    for write in ("set_trial_user_attr", "set_trial_state_values"):
+        monkeypatch.setattr(rows, write, Cut(getattr(rows, write)))
     study.tell(record(0))
     assert stored(study) == (record(0),)
     proxy = record(0).proxy

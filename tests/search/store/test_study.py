@@ -15,6 +15,7 @@ from search.space.space import suggest
 from search.store import study as studies
 from search.store.records import record_to_json
 from search.store.results import TrialStatus
+from search.store.stored_records import RECORD
 from search.store.study import check_new_study, list_studies, load_result, open_study
 from sizer.errors import StudyError
 from tests.search.records import proxy, record
@@ -146,7 +147,7 @@ def test_a_kill_between_storing_and_telling_loses_nothing(
     study = new(storage)
     monkeypatch.setattr(studies, "this_process", lambda: {"host": "node1", "pid": 7, "started": "1"})
     trial = begin_next(study)
-    trial.set_user_attr(studies._RECORD, record_to_json(record(0)))
+    trial.set_user_attr(RECORD, record_to_json(record(0)))
     monkeypatch.undo()
     again = open_study("s", storage)
     assert again.recover() == 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
 
+from search.export.llamacpp_library import quantize_rows
 from search.training import quantize
 from search.training.decoder import Decoder
 from search.training.learning_rates import initialize
@@ -141,6 +144,44 @@ def test_errors_and_values_of_llama_cpp(name: str, weights: Tensor) -> None:
     ours = fake_quantize(weights, name)
     assert _root_mean_square(ours - weights) == pytest.approx(error, rel=0.001)
     assert ours[0, :6].tolist() == pytest.approx(first, rel=1e-6)
+
+
+def _odd_weights() -> Tensor:
+    """Rows of weights on which a search for scales can go either way."""
+    random = torch.Generator().manual_seed(0)
+
+    def bell() -> Tensor:
+        return torch.randn(64, 256, generator=random)
+
+    def rare(share: float) -> Tensor:
+        return torch.rand(64, 256, generator=random) < share
+
+    return torch.cat(
+        (
+            bell(),
+            bell() * bell().exp(),
+            bell() * 1e-4,
+            torch.where(rare(0.5), 0.0, bell()),
+            (bell() * 8).round() / 8,  # many equal
+            bell()[:, :1].expand(64, 256),
+            torch.where(rare(0.01), 30.0, 1.0) * bell(),
+        )
+    ).contiguous()
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="ARM builds multiply and add at once"
+)
+@pytest.mark.parametrize("name", ["IQ4_NL", "IQ4_XS", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
+def test_searched_scales_are_ggmls_to_the_last_bit(name: str) -> None:
+    pytest.importorskip("xllamacpp")
+    gguf = pytest.importorskip("gguf")
+    kind, rows = gguf.GGMLQuantizationType[name], _odd_weights()
+    block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    stored = quantize_rows(int(kind), rows.numpy(), rows.numel() // block * block_bytes)
+    packed = numpy.frombuffer(stored, numpy.uint8).reshape(len(rows), -1)
+    read = torch.from_numpy(gguf.quants.dequantize(packed, kind))
+    assert int((read != fake_quantize(rows, name)).sum()) == 0
 
 
 def test_more_bits_mean_less_error(weights: Tensor) -> None:

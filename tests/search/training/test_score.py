@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-import search.training.score
 import search.training.training_run
 from search.store.results import Candidate, ProxyResult, TrialStatus
 from search.text.corpus import Corpus, ValidationChunks, load_corpus
 from search.training.decoder import Decoder
 from search.training.low_bit import few_bit_types
+from search.training.memory import is_out_of_memory
 from search.training.scaled_proxy import scaled_proxy
 from search.training.score import bits_per_byte, overall, standard_error, train_proxy
 from search.training.train_step import AutogradStep, ProductPrecision
@@ -211,7 +211,7 @@ def test_out_of_memory_is_a_failed_trial(
 def test_torch_really_says_so() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 55)
-    assert search.training.score._out_of_memory(error.value)
+    assert is_out_of_memory(error.value)
 
 
 def test_other_errors_are_not_hidden(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

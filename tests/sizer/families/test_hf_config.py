@@ -34,6 +34,14 @@ def test_no_key_value_heads_means_as_many_as_heads() -> None:
     assert architecture_from_config(config).num_kv_heads == 32
 
 
+def test_exaone_4_states_its_windows_by_letters() -> None:
+    config = {**LLAMA, "model_type": "exaone4", "sliding_window": 512, "num_hidden_layers": 6}
+    a = architecture_from_config({**config, "sliding_window_pattern": "LLG"})
+    assert (a.sliding_window, a.sliding_layers) == (512, (0, 1, 3, 4))
+    with pytest.raises(InvalidArchitecture, match="sliding_window_pattern"):
+        architecture_from_config({**config, "sliding_window_pattern": "LLX"})
+
+
 @pytest.mark.parametrize(
     ("model_type", "left_out"), [("llama", 32), ("mistral", 8), ("qwen2", 32), ("qwen3", 32), ("smollm3", 4)]
 )
