@@ -296,9 +296,10 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         if self.draft is not None:
             # what is about the model itself is not about its draft
             kept = {"runtime", "bits", "format", "device", *_WORKLOAD} - {"gpu_layers"}
-            asked = {name: getattr(self, name) for name in kept}
             try:
-                draft = EstimateRequest(model=self.draft, **asked).run()
+                draft = EstimateRequest(
+                    model=self.draft, **{name: getattr(self, name) for name in kept}
+                ).run()
             except UnknownName as error:
                 raise UnknownName(f"draft: {error}") from None
             sized = with_draft(sized, draft.estimate)
