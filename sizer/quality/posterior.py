@@ -69,11 +69,14 @@ def counted_share(models: TrainedShapes) -> float:
     return min(1.0, min(RUNS_THAT_COUNT, RUNS_PER_SIZE * sizes) / len(models))
 
 
-def fit_law(models: TrainedShapes, losses: Floats, prior: Prior) -> FittedLaw:
-    """Return the law of a table's runs; one run is enough, as the prior is proper."""
+def fit_law(models: TrainedShapes, losses: Floats, prior: Prior, *, share: float | None = None) -> FittedLaw:
+    """Return the law of a table's runs; one run is enough, as the prior is proper.
+
+    `share` is what each run counts, by default that of `counted_share`.
+    """
     middle = float(np.median(losses))
     root = prior.root_precision
-    share = counted_share(models)
+    share = counted_share(models) if share is None else share
     parameters = prior.mean + NATS * np.log(middle / np.median(loss(prior.mean, models)))
     noise, weights = 0.02 * middle, np.ones(len(losses))
     untrained = UNTRAINED_NOISE * middle * few_tokens(models)
