@@ -268,9 +268,10 @@ commit.
 
 A trial is stored in one write when it starts, or when it ends untrained: over the budget, or a repeat.
 Records are kept packed and candidates as digests; evolution looks at the last thousand scored trials; a
-resumed search reads its trials a page at a time. What grows with the number of trials: Optuna counts a
-study's trials whenever it adds one, and every trial is read once to resume. Reading a whole study to report
-on it, as a search does when it has ended, holds all of its trials as objects and is not in the table.
+resumed search reads its trials a page at a time. What grows with the number of trials: memory by the packed
+records, the database, and the time to resume, since every trial is read once. Reading a whole study to
+report on it, as a search does when it has ended, holds all of its trials as objects and is not in the
+table.
 """
 
 

@@ -74,17 +74,23 @@ def chosen_form(json_output: bool, output: Form) -> Form:
 
 
 def out_rows(document: Mapping[str, Any], rows: str, form: Form, more: Sequence[str] = ()) -> None:
-    """Print a document as JSON, or the list under its key `rows` as CSV or Markdown.
+    """Print a document as JSON, or the list under its key `rows` as CSV or Markdown; nothing of an empty one.
 
-    Rows are flat: `decode_tokens_per_s.low` is the key `low` of that object; elements of a list are joined by
-    a semicolon. Numbers are those of the document, in the units that their names have. Lists under the keys
-    `more`, where there are any, have an element for each row, which is added to it.
+    A key such as "tensors.by_type" is of an object in the document. Rows are flat: `decode_tokens_per_s.low`
+    is the key `low` of that object; elements of a list are joined by a semicolon. Numbers are those of the
+    document, in the units that their names have. Lists under the keys `more`, where there are any, have an
+    element for each row, which is added to it.
     """
     if form is Form.JSON:
         out_json(document)
         return
     added = [[(key, element) for element in document[key]] for key in more if document.get(key)]
-    flat = [dict(_leaves({**row, **dict(extra)})) for row, *extra in zip(document[rows], *added, strict=True)]
+    listed: Any = document
+    for key in rows.split("."):
+        listed = listed[key]
+    flat = [dict(_leaves({**row, **dict(extra)})) for row, *extra in zip(listed, *added, strict=True)]
+    if not flat:
+        return
     columns = list(dict.fromkeys(name for row in flat for name in row))
     lines = [columns, *([row.get(name, "") for name in columns] for row in flat)]
     if form is Form.CSV:

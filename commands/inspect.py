@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import JSON, out, out_json
+from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_rows
 from sizer.readers.adapter import Adapter
 from sizer.readers.agreement import Agreement
 from sizer.readers.file_tensor import FileTensor
@@ -32,6 +32,7 @@ def inspect_command(
     path: Annotated[str, typer.Argument(metavar="PATH", show_default=False)],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Show the content of a config.json, .safetensors or .gguf file, an adapter or a projector.
 
@@ -42,12 +43,15 @@ def inspect_command(
     Examples:
       sizer inspect model.gguf
       sizer inspect model.safetensors --tensors
+      sizer inspect model.gguf --tensors -o csv > tensors.csv
       sizer inspect model.safetensors.index.json --json
       sizer inspect config.json
     """
     found = inspect_file(Path(path))
-    if json_output:
-        out_json(found.to_dict(list_tensors=tensors))
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
+        rows = "tensors.list" if tensors else "tensors.by_type"
+        out_rows(found.to_dict(list_tensors=tensors), rows, form)
         return
     for table in _tables(found, list_tensors=tensors):
         out(table)

@@ -208,6 +208,7 @@ def trust_command(
     ] = None,
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Report rank reliability: rankings from short runs against longer runs and parameter count.
 
@@ -227,8 +228,9 @@ def trust_command(
     result = load_result(name, url)
     other = load_result(control, url) if control is not None else None
     reports = rung_trust(result)
-    if json_output:
-        out_json(trust_document(result, reports, other))
+    form = chosen_form(json_output, output)
+    if form is not Form.TABLE:
+        out_rows(trust_document(result, reports, other), "rungs", form)
     else:
         out(trust_table(result, reports, other))
     if not reports:
@@ -247,6 +249,7 @@ def report_command(
     ] = False,
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """Write the study as a page that opens offline, and its tables as CSV, Parquet and JSON.
 
@@ -262,9 +265,12 @@ def report_command(
     files = write_study_files(load_result(name, url), url, out_dir, images=images)
     for note in files.notes:
         notice(note)
-    if json_output:
-        paths = [str(path) for path in files.others.values()]
+    form = chosen_form(json_output, output)
+    paths = [str(path) for path in files.others.values()]
+    if form is Form.JSON:
         out_json({"schema": "sizer.report/1", "html": str(files.html), "files": paths, "notes": files.notes})
+    elif form is not Form.TABLE:
+        out_rows({"files": [{"file": path} for path in (str(files.html), *paths)]}, "files", form)
     else:
         print(files.html)
 
@@ -280,6 +286,7 @@ def write_study_report(result: SearchResult, storage: str, out_dir: str | None) 
 def list_command(
     storage: Annotated[str | None, STORAGE] = None,
     json_output: Annotated[bool, JSON] = False,
+    output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
     """List the studies in a storage.
 
@@ -290,8 +297,11 @@ def list_command(
     from search.store.study import list_studies
 
     names = list_studies(default_storage(storage))
-    if json_output:
+    form = chosen_form(json_output, output)
+    if form is Form.JSON:
         out_json({"studies": list(names)})
+    elif form is not Form.TABLE:
+        out_rows({"studies": [{"study": name} for name in names]}, "studies", form)
     else:
         for name in names:
             print(name)

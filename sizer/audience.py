@@ -67,6 +67,8 @@ class Reach:
 
     def load_s(self) -> Prediction | None:
         """Return the seconds from the file on the device to the model, on the median user's device."""
+        if not self.estimates:
+            return None
         loads = [
             (sized.latency.load_s, share)
             for sized, share in zip(self.estimates, self.shares, strict=True)

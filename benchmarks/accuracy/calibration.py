@@ -143,13 +143,13 @@ def recorded(path: Path) -> Timed:
     document = json.loads(path.read_text(encoding="utf-8"))
     tasks = [bench_task(path.parent, model) for model in bench_models()]
     tasks += [_task(path.parent, one) for one in UNSEEN]
-    timed = [
-        (task, [Timing(**{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()}) for t in of_one])
-        for task in tasks
-        if (of_one := document["timings"][task.model.name])
-    ]
+    timed = [(task, [_timing(t) for t in document["timings"][task.model.name]]) for task in tasks]
     sizes = {row["model"].split()[0]: row["file_bytes"] for row in document["models"]}
     return Timed(document["source"], timed, sizes)
+
+
+def _timing(fields: dict[str, Any]) -> Timing:
+    return Timing(**fields)._replace(prefill_s=tuple(fields["prefill_s"]), decode_s=tuple(fields["decode_s"]))
 
 
 def fitted(found: Timed) -> DeviceFile:

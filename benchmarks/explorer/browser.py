@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from os import getloadavg
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.explorer.pages import design_ms, evidence_ms, report_bytes, size_page_bytes
 from benchmarks.explorer.script import VIEWS
 from benchmarks.explorer.served import chromium, explorer, served, visitor
 
@@ -57,9 +59,14 @@ _CHANGES = """
 _HEAD = """# How long the explorer takes
 
 Made by `python benchmarks/explorer/browser.py --markdown docs/explorer.md`: milliseconds of the page *Size a model* in a
-headless Chromium, on the machine and at the time it was run. The aims: first paint within 2,000 ms, figures within
-300 ms of a slider's move. The smallest page is a slider and its value, served by Streamlit alone.
+headless Chromium, on the machine and at the time it was run{load}. The aims: first paint within 1,500 ms, figures within
+250 ms of a slider's move, a change of Design's budget within 1,500 ms with progress after 500 ms, Evidence within 3,000 ms.
+The smallest page is a slider and its value, served by Streamlit alone.
 """  # noqa: E501
+_WEIGHTS = """
+A new visitor of *Size a model* downloads {page_mb:.2f} MB in {requests} requests (aim: 3 MB); the report
+of the example study is one file of {report_mb:.2f} MB (aim: 1 MB).
+"""
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
@@ -130,9 +137,10 @@ def measure(visits: int, moves: int) -> str:
             "--server.fileWatcherType=none",
         )
         with served(explorer(), "--port") as address, served(run, "--server.port") as smallest:
+            evidence = [evidence_ms(browser, address) for _ in range(visits)]
             cold = visit(browser, address)
-            lines.append(f"| first visit of a new server: first paint | {cold.paint_ms:.0f} | | |")
-            lines.append(f"| first visit of a new server: all figures | {cold.figures_ms:.0f} | | |")
+            lines.append(f"| first visit of Size: first paint | {cold.paint_ms:.0f} | | |")
+            lines.append(f"| first visit of Size: all figures | {cold.figures_ms:.0f} | | |")
             visit(browser, smallest, figures=False)
             warm = [visit(browser, address) for _ in range(visits)]
             least = [visit(browser, smallest, figures=False) for _ in range(visits)]
@@ -147,10 +155,17 @@ def measure(visits: int, moves: int) -> str:
                 page.wait_for_timeout(3 * _QUIET_MS)
                 lines.append(f"| slider moved, view *{view}* | {_cells(move_ms(page, moves))} |")
             page.close()
+            changes = list(design_ms(browser, address))
+            lines.append(f"| Design: a new budget, until drawn | {_cells([c[0] for c in changes])} |")
+            lines.append(f"| Design: a new budget, until progress | {_cells([c[1] for c in changes])} |")
+            lines.append(f"| Evidence: first visit of a new server | {evidence[0]:.0f} | | |")
+            lines.append(f"| Evidence: later visitors | {_cells(evidence[1:])} |")
+            page_bytes, requests = size_page_bytes(browser, address)
             page = open_page(browser, smallest)
             lines.append(f"| slider moved, smallest page | {_cells(move_ms(page, moves))} |")
             page.close()
-    return "\n".join(lines)
+    weights = _WEIGHTS.format(page_mb=page_bytes / 1e6, requests=requests, report_mb=report_bytes() / 1e6)
+    return "\n".join(lines) + "\n" + weights.rstrip()
 
 
 def main() -> None:
@@ -160,11 +175,12 @@ def main() -> None:
     arguments.add_argument("--visits", type=int, default=5)
     arguments.add_argument("--moves", type=int, default=10)
     given = arguments.parse_args()
+    load = f" (load before it {getloadavg()[0]:.1f})"
     table = measure(given.visits, given.moves)
     if given.markdown is None:
         print(table)
     else:
-        given.markdown.write_text(f"{_HEAD}\n{table}\n", encoding="utf-8")
+        given.markdown.write_text(f"{_HEAD.format(load=load)}\n{table}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import streamlit as st
 
-from explorer.state import Choice, Control, Values
+from explorer.state import Choice, Choices, Control, Values
 from explorer.widgets.controls import choice
 from explorer.widgets.deployment import DEVICE, NO_DEVICE, device_title
-from sizer.devices.catalogue import device_name, load_devices, name_parts
+from sizer.devices.catalogue import device, device_name, load_devices, name_parts
 from sizer.devices.profile import BACKEND_KINDS, kind_of
+from sizer.errors import SizerError
 
 # RAM and backend as the catalogue and the runtime have them.
 _USUAL = ""
@@ -87,6 +89,58 @@ def device_query(name: str | None) -> dict[str, str]:
     base, ram, backend = name_parts(name)
     given: Mapping[str, Any] = {RAM.key: ram, BACKEND.key: backend}
     return {DEVICE.key: base} | {key: text for key, text in given.items() if text}
+
+
+def variants_control(prefix: str) -> Choices:
+    """Return a page's control of the devices of several that are not the usual ones, by their one names."""
+    return Choices(f"{prefix}variants", "RAM and backend", (), (), free=True)
+
+
+def draw_variants(control: Choices, names: Sequence[str]) -> None:
+    """Draw the RAM and backend of each of several devices; nothing where none has a choice."""
+    several = [name for name in names if len(ram_sizes(name)) > 2 or len(backends(name)) > 2]
+    if not several:
+        return
+    before, found = _variants(st.session_state[control.key]), []
+    with st.expander("RAM and backend of the devices"):
+        for name in several:
+            now = name_parts(before.get(name, name))
+            ram, backend = (
+                st.selectbox(
+                    f"{label} of {device_title(name)}",
+                    options,
+                    options.index(chosen) if chosen in options else 0,
+                    key=f"{control.key}_{label}_{name}",
+                    format_func=_usual_text,
+                    disabled=len(options) < 2,
+                )
+                for label, options, chosen in (
+                    (RAM.label, ram_sizes(name), now[1] or _USUAL),
+                    (BACKEND.label, backends(name), now[2] or _USUAL),
+                )
+            )
+            full = device_name(name, ram or None, backend or None)
+            found += [full] if full != name else []
+    st.session_state[control.key] = found
+
+
+def with_variants(names: Sequence[str], variants: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of several devices, in their order, with the RAM and backend that are asked for.
+
+    >>> with_variants(["pixel-8a", "galaxy-s24"], ["galaxy-s24-12gb@gpu", "no-such-device"])
+    ('pixel-8a', 'galaxy-s24-12gb@gpu')
+    """
+    known = _variants(variants)
+    return tuple(known.get(name, name) for name in names)
+
+
+def _variants(names: Sequence[str]) -> dict[str, str]:
+    """Return full names by device; names of an address that no device has are left out."""
+    found = {}
+    for name in names:
+        with suppress(SizerError):
+            found[name_parts(name)[0]] = device(name).name
+    return found
 
 
 def ram_sizes(name: str) -> tuple[str, ...]:

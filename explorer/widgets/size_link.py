@@ -1,9 +1,8 @@
-"""Links to the size page: its parameters for a model, and an address that opens the page on one."""
+"""Links to the size page: its parameters for a model, and all of its deployment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
 
 from explorer.state import Choice, Text, from_text
 from explorer.widgets.deployment import CACHE, CONTEXT, DEVICE, FORMAT, NO_DEVICE, RUNTIME
@@ -29,7 +28,6 @@ SHAPE = Text("shape", "Shape", "")
 NAME = Text("name", "Name", "")
 DEPLOYMENT = (RUNTIME, FORMAT, DEVICE, RAM, BACKEND, CONTEXT, CACHE)
 
-SIZE_PATH = "size"
 _LONGEST_NAME = 100
 
 
@@ -42,7 +40,7 @@ def size_query(
     context_tokens: int = CONTEXT.first,
     cache_type: str | None = None,
 ) -> dict[str, str]:
-    """Return the parameters of an address that opens the size page on this model, as `size_link` takes them.
+    """Return the parameters of an address that opens the size page on this model, but for first values.
 
     A catalogue model is written by its name, any other shape in full. InvalidQuantity names what the page
     cannot show, such as a device from a file: the link would show something else.
@@ -64,9 +62,12 @@ def size_query(
     return {key: value for key, value in parameters.items() if value != firsts.get(key)}
 
 
-def size_link(query: dict[str, str]) -> str:
-    """Return the address of the size page with these parameters, from the explorer's root."""
-    return f"{SIZE_PATH}?{urlencode(query)}" if query else SIZE_PATH
+def whole_query(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters with every one of the deployment, for a link from another page.
+
+    A device that was chosen on a third page would otherwise take the place of one that goes without saying.
+    """
+    return {control.key: str(control.first) for control in DEPLOYMENT} | dict(query)
 
 
 def model_query(query: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from explorer.widgets.downloads import download_name, study_downloads
 from explorer.widgets.estimate_widgets import show_breakdowns, show_details, show_headline
 from explorer.widgets.export import show_trial_export
 from explorer.widgets.html import show_table
-from explorer.widgets.size_link import size_link, size_query
+from explorer.widgets.onward import Way, show_way
+from explorer.widgets.size_link import size_query, whole_query
 from reports.export.files import NO_PARQUET, has_parquet
 from reports.figures import frontier_figure, frontier_info
 from reports.text.scaled_proxies import frontier_notes, ranked_text, ranks_extrapolated, score_cells
@@ -115,9 +116,10 @@ def show_export(result: SearchResult, record: TrialRecord, storage: str, *, key:
         "application/json",
         key=f"{key}_config",
     )
-    link = _size_link(result, record)
-    if link is not None:
-        right.markdown(f"[Open in Size a model]({link})")
+    query = _size_query(result, record)
+    if query is not None:
+        with right:
+            show_way(Way("size", "Open on Size", whole_query(query)))
     kept: list[Path] = []
     with suppress(StudyError):  # a name that is a path, as only other programs give, has no folder
         kept = list(kept_weights(result.study, storage).get(record.number, {}).values())
@@ -165,10 +167,10 @@ def show_reliability(reliability: Reliability, result: SearchResult, control: Se
         st.markdown("\n".join(f"- {escape_markdown(note)}" for note in reliability.notes))
 
 
-def _size_link(result: SearchResult, record: TrialRecord) -> str | None:
-    """Return the model's address on the size page; None if that page cannot show it (a device file)."""
+def _size_query(result: SearchResult, record: TrialRecord) -> dict[str, str] | None:
+    """Return the parameters of the model on the size page; None if it cannot show it (a device file)."""
     try:
-        query = size_query(
+        return size_query(
             record.candidate.architecture,
             format=record.candidate.format,
             runtime=result.runtime,
@@ -177,7 +179,6 @@ def _size_link(result: SearchResult, record: TrialRecord) -> str | None:
         )
     except SizerError:
         return None
-    return size_link(query)
 
 
 def _number(customdata: object) -> int | None:

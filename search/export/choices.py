@@ -9,7 +9,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.export.llamacpp_scores import OnProgress, ask, context_of, finite
+from search.export.llamacpp_scores import OnProgress, ask, context_of, finite, is_unicode
 from sizer.errors import InvalidFile, UnknownName
 from sizer.readers.regular_file import open_regular
 
@@ -122,7 +122,7 @@ def _item(line: str, where: str) -> Item:
     choices, labels = _choices(row, where)
     answer = _answer(row, choices, labels, where)
     for given in (context, *choices):
-        if any("\ud800" <= character <= "\udfff" for character in given):
+        if not is_unicode(given):
             raise InvalidFile(f"{where}: half a surrogate pair in {given[:20]!a}; accepted: Unicode text")
     before, blank, after = context.partition(_BLANK)
     if "option1" in row and blank and after.strip():

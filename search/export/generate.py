@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.export.llamacpp_scores import OnProgress, ask, context_of
+from search.export.llamacpp_scores import OnProgress, ask, context_of, is_unicode
 from sizer.errors import InvalidQuantity
 
 SCHEMA = "sizer.generate/1"
@@ -49,6 +49,8 @@ def generate(
         raise InvalidQuantity(f"temperature: must be from 0 to {MAX_TEMPERATURE:g}, got {temperature:g}")
     if len(prompt) > MAX_PROMPT:
         raise InvalidQuantity(f"prompt: must have at most {MAX_PROMPT:,} characters, got {len(prompt):,}")
+    if not is_unicode(prompt):
+        raise InvalidQuantity(f"prompt: is not Unicode text, got {prompt[:20]!a}; accepted: UTF-8")
     asked = {"prompt": prompt, "tokens": tokens, "temperature": temperature, "seed": seed}
     (answer,) = ask(
         path,

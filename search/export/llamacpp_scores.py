@@ -35,6 +35,11 @@ def context_of(path: Path) -> int:
     return min(length, MAX_CONTEXT) if isinstance(length, int) and length > 0 else MAX_CONTEXT
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, which cannot be given to an engine."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _nothing(done: int, total: int) -> None:
     pass
 

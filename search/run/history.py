@@ -13,9 +13,9 @@ from optuna.distributions import BaseDistribution
 
 from search.config.config import SearchConfig
 from search.quality.features import law_row
-from search.space.sampling import FinishedTrial, latest_scored, needs_trials
+from search.space.sampling import FinishedTrial, latest_scored, needs_trials, sampler_of
 from search.store.objective_values import objective_values
-from search.store.results import TrialRecord
+from search.store.results import TrialRecord, TrialStatus
 
 
 class Asked(NamedTuple):
@@ -29,7 +29,8 @@ class History:
     """Finished trials as samplers need them, in the order of their numbers."""
 
     def __init__(self, config: SearchConfig) -> None:
-        self._config, self._needs_trials = config, needs_trials(config)
+        self._config = config
+        self._needs_trials, self._needs_rows = needs_trials(config), sampler_of(config) == "law"
         self._finished: dict[int, FinishedTrial] = {}
         self._ordered: list[FinishedTrial] = []
         self._end = 0  # the number up to which they are in order
@@ -37,9 +38,11 @@ class History:
 
     def add(self, record: TrialRecord, asked: Asked) -> None:
         """Take in a trial that has finished."""
-        row = law_row(record, runtime=self._config.budget.runtime) if record.repeats is None else None
-        trial = None
-        if row is not None and self._needs_trials:
+        is_scored = record.repeats is None and record.status is TrialStatus.COMPLETE
+        row = trial = None
+        if is_scored and self._needs_rows:
+            row = law_row(record, runtime=self._config.budget.runtime)
+        if is_scored and self._needs_trials:
             trial = optuna.trial.create_trial(
                 params=dict(asked.params),
                 distributions=dict(asked.distributions),
@@ -49,7 +52,7 @@ class History:
             trial=trial,
             row=row,
             candidate=record.candidate,
-            costs=record.costs(self._config.objectives) if row is not None else (),
+            costs=record.costs(self._config.objectives) if is_scored else (),
         )
 
     def before(self, number: int) -> Sequence[FinishedTrial]:

@@ -54,9 +54,14 @@ class FinishedTrial:
     """A finished trial, with what samplers need of it."""
 
     trial: FrozenTrial | None  # None unless it was scored, and for samplers that have no use for it
-    row: LawRow | None  # None unless it was scored
+    row: LawRow | None  # None unless it was scored, and for samplers without a law
     candidate: Candidate
     costs: tuple[float, ...] = ()  # by objective, less is better; of a scored trial
+
+    @property
+    def is_scored(self) -> bool:
+        """Return True for a trial that a sampler learns from."""
+        return self.row is not None or self.trial is not None
 
 
 @lru_cache(maxsize=8)
@@ -103,7 +108,7 @@ def next_params(
     if name == "quasi-random":
         return _params_at(config, encoding, _halton(number, config.training.seed))
     startup = max(STARTUP_TRIALS, MIN_ROWS)
-    if name == "random" or len(list(islice((t for t in finished if t.row is not None), startup))) < startup:
+    if name == "random" or len(list(islice((t for t in finished if t.is_scored), startup))) < startup:
         return _params_at(config, encoding, generator.random(_DIMENSIONS))
     if name == "law":
         return _by_law(config, finished, fits, generator)

@@ -33,7 +33,7 @@ from search.store.records import proxy_from_dict, proxy_to_dict, record_from_jso
 from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus
 from search.store.storage import default_storage, open_storage, storage_errors, study_names
 from search.store.stored_records import RECORD, RUN, damage_errors, later_runs, records_of, with_runs
-from search.store.trial_rows import count_started, pages, read_page, trial_ids, trials_in, uncached
+from search.store.trial_rows import count_started, insert_trial, pages, read_page, trial_ids, trials_in
 from search.store.versions import versions
 from sizer.errors import InvalidFile, StudyError
 
@@ -132,8 +132,9 @@ class OpenStudy:
         try:
             stored = self._storage.get_trial(self._trial_id(number))
         except KeyError:
-            trial_id = self._create(TrialState.RUNNING, params, distributions, {})
-            return optuna.Trial(self.optuna_study, trial_id)
+            template = _template(params, distributions or {})
+            created = self._storage.create_new_trial(self._study_id, template_trial=template)
+            return optuna.Trial(self.optuna_study, created)
         if stored.state is TrialState.WAITING:  # queued by an earlier version of this program
             self._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
         return self._take_over(stored._trial_id)
@@ -153,27 +154,10 @@ class OpenStudy:
             except KeyError:
                 state = TrialState.RUNNING if record is None else TrialState.FAIL
                 kept = {} if record is None else {RECORD: record_to_json(record)}
-                self._create(state, params, distributions, kept)
+                template = _template(params, distributions, state=state, attributes=kept)
+                insert_trial(self._storage, self._study_id, number, template)
 
         self.patiently(create)
-
-    def _create(
-        self,
-        state: TrialState,
-        params: dict[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        attributes: Mapping[str, str],
-    ) -> int:
-        template = create_trial(
-            state=state,
-            params=params if distributions else {},
-            distributions=dict(distributions),
-            user_attrs={_OWNER: this_process(), **attributes},
-            system_attrs={"fixed_params": params},
-        )
-        # the cache keeps it for ever: it is needed to ask for parameters only
-        storage = uncached(self._storage) if distributions else self._storage
-        return storage.create_new_trial(self._study_id, template_trial=template)
 
     def orphaned_trials(self) -> tuple[optuna.Trial, ...]:
         """Return trials of a process that died, now owned by this one; they resume from their checkpoints.
@@ -288,6 +272,22 @@ class OpenStudy:
         """Return everything stored so far."""
         with damage_errors(self.name):
             return self.patiently(lambda: _result(self.optuna_study, self.config))
+
+
+def _template(
+    params: dict[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    *,
+    state: TrialState = TrialState.RUNNING,
+    attributes: Mapping[str, str] | None = None,
+) -> FrozenTrial:
+    return create_trial(
+        state=state,
+        params=params if distributions else {},
+        distributions=dict(distributions),
+        user_attrs={_OWNER: this_process(), **(attributes or {})},
+        system_attrs={"fixed_params": params},
+    )
 
 
 def create_study(

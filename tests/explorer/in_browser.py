@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,8 +53,7 @@ _SERVER_GONE = re.compile(
     r"|^Client Error in reaching server endpoint - (?:No response received|Failed to fetch|Network Error)"
 )
 
-# Runs app.py with a search.store.study that holds one pickled study: a browser talks to another process,
-# where a monkeypatch would not be seen.
+# Places of the points of the first figure by trial.
 DRAWN_POINTS = """
 () => {
   const found = {};
@@ -123,7 +122,9 @@ def fresh_page(browser: Browser) -> Iterator[Page]:
 
 
 @contextmanager
-def served(app: Path, root: Path, log: Path) -> Iterator[str]:
+def served(
+    app: Path, root: Path, log: Path, *, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Address of a Streamlit server that runs an app, stopped afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -131,7 +132,7 @@ def served(app: Path, root: Path, log: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", str(app), f"--server.port={port}", *_SERVER_FLAGS]
     with log.open("wb") as out:
-        server = subprocess.Popen(command, cwd=root, stdout=out, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         _wait_until_up(f"{address}/_stcore/health", server, log)
         yield address

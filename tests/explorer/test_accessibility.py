@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.explorer.in_browser import missing, served, wait_until_at_rest
+from tests.explorer.in_browser import missing, wait_until_at_rest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -51,14 +51,6 @@ def axe() -> str:
     assert spec is not None
     assert spec.origin is not None
     return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One server for all pages, in an empty directory: what is not there yet must be said well, too."""
-    folder = tmp_path_factory.mktemp("explorer")
-    with served(ROOT / "app.py", folder, folder / "server.log") as found:
-        yield found
 
 
 def open_page(page: Page, address: str, path: str) -> None:

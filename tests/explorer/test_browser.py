@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -21,10 +21,7 @@ from sizer.registry import model
 from tests.explorer.in_browser import (
     DRAWN_POINTS,
     choose,
-    click_trial,
     metric,
-    open_results,
-    served,
     wait_for_metric,
     wait_until_at_rest,
 )
@@ -35,71 +32,42 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-_APP_WITH_STUDY = """
-import pickle, runpy, sys
-from pathlib import Path
-from types import ModuleType
 
-root, pickled = {root!r}, Path({pickled!r})
-sys.path.insert(0, root)
-studies = ModuleType("search.store.study")
-studies.list_studies = lambda storage: ("pi5-6mb",)
-studies.load_result = lambda name, storage: pickle.loads(pickled.read_bytes())
-sys.modules["search.store.study"] = studies
-runpy.run_path(str(Path(root) / "explorer" / "served" / "navigation.py"), run_name="__main__")
-"""
+@pytest.fixture(scope="module")
+def report(result: SearchResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a study."""
+    return write_report(result, tmp_path_factory.mktemp("report")).html
 
 
-# Places of the points of the first figure by trial.
-def test_sizing_a_model(page: Page, root: Path, tmp_path: Path) -> None:
-    with served(root / "app.py", root, tmp_path / "server.log") as address:
-        page.goto(f"{address}/size")
-        page.get_by_role("heading", name="Size a model").wait_for()
-        page.locator(".sizer-tiles").first.wait_for()
-        assert metric(page, "Parameters") == "134.5M"
-        layers = page.get_by_test_id("stSlider").filter(has_text="Layers").get_by_role("slider")
-        layers.focus()
-        layers.press("ArrowLeft")
-        # one block of SmolLM2-135M is 3,540,096 parameters: 134,515,008 less that
-        assert wait_for_metric(page, "Parameters", "134.5M") == "131M"
-        before = metric(page, "File")
-        choose(page, "Format", "Q8_0")
-        wait_for_metric(page, "File", before)
-        page.locator(".sizer-bars").nth(4).wait_for()
-        page.screenshot(path=tmp_path / "size.png")
-        page.reload()
-        page.locator(".sizer-tiles").first.wait_for()
-        assert metric(page, "Parameters") == "131M"  # the address carries what was set
-
-
-def test_opening_a_study_and_clicking_a_model(
-    page: Page, root: Path, tmp_path: Path, result: SearchResult
-) -> None:
-    app, pickled = tmp_path / "app_with_study.py", tmp_path / "study.pickle"
-    pickled.write_bytes(pickle.dumps(result))
-    app.write_text(_APP_WITH_STUDY.format(root=str(root), pickled=str(pickled)), encoding="utf-8")
-    with served(app, root, tmp_path / "server.log") as address:
-        open_results(page, address)
-        page.get_by_role("heading", name="Trial 10").wait_for()
-        page.locator(".js-plotly-plot").first.wait_for()
-        page.locator(".sizer-bars").nth(2).wait_for()
-        page.screenshot(path=tmp_path / "frontier.png")
-        # a dominated model is clicked as easily as one on the frontier
-        for trial in (1, 6):
-            click_trial(page, trial)
+def test_sizing_a_model(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/size")
+    page.get_by_role("heading", name="Size a model").wait_for()
+    page.locator(".sizer-tiles").first.wait_for()
+    assert metric(page, "Parameters") == "134.5M"
+    layers = page.get_by_test_id("stSlider").filter(has_text="Layers").get_by_role("slider")
+    layers.focus()
+    layers.press("ArrowLeft")
+    # one block of SmolLM2-135M is 3,540,096 parameters: 134,515,008 less that
+    assert wait_for_metric(page, "Parameters", "134.5M") == "131M"
+    before = metric(page, "File")
+    choose(page, "Format", "Q8_0")
+    wait_for_metric(page, "File", before)
+    page.locator(".sizer-bars").nth(4).wait_for()
+    page.screenshot(path=tmp_path / "size.png")
+    page.reload()
+    page.locator(".sizer-tiles").first.wait_for()
+    assert metric(page, "Parameters") == "131M"  # the address carries what was set
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
 def test_the_report_opens_from_a_file(
-    page: Page, tmp_path: Path, result: SearchResult, scheme: str, width: int
+    page: Page, report: Path, tmp_path: Path, result: SearchResult, scheme: str
 ) -> None:
     console: list[str] = []
     page.on("console", lambda message: console.append(message.text))
-    page.set_viewport_size({"width": width, "height": 900})
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    files = write_report(result, tmp_path)
-    page.goto(files.html.as_uri())
+    page.goto(report.as_uri())
     drawn = len(study_figures(result))
     page.locator(".js-plotly-plot .main-svg").nth(drawn - 1).wait_for(state="attached")
     assert page.locator(".js-plotly-plot").count() == drawn
@@ -108,17 +76,21 @@ def test_the_report_opens_from_a_file(
     text = page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     assert (text == "#1d2129") == (scheme == "light")
-    # nothing runs off the page to the right
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    page.screenshot(path=tmp_path / "report.png", full_page=True)
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        # nothing runs off the page to the right, once the figures have followed the window
+        end = time.monotonic() + 10
+        while page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            assert time.monotonic() < end, f"wider than {width} px"
+            page.wait_for_timeout(100)
+        page.screenshot(path=tmp_path / f"report-{width}.png", full_page=True)
     assert console == []
 
 
 def test_the_reports_numbers_are_those_of_the_frontier_document(
-    page: Page, tmp_path: Path, result: SearchResult
+    page: Page, report: Path, result: SearchResult
 ) -> None:
-    files = write_report(result, tmp_path)
-    page.goto(files.html.as_uri())
+    page.goto(report.as_uri())
     page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
     points = frontier_document(result)["points"]
     drawn = page.evaluate(DRAWN_POINTS)
@@ -131,9 +103,9 @@ def test_the_reports_numbers_are_those_of_the_frontier_document(
         assert f"{point['val_bits_per_byte']:.4f}" in row.inner_text()
 
 
-def test_the_report_on_paper_is_dark_on_white(page: Page, tmp_path: Path, result: SearchResult) -> None:
+def test_the_report_on_paper_is_dark_on_white(page: Page, report: Path, tmp_path: Path) -> None:
     page.emulate_media(color_scheme="dark")
-    page.goto(write_report(result, tmp_path).html.as_uri())
+    page.goto(report.as_uri())
     page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
     assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF-")
     page.emulate_media(media="print")
@@ -163,45 +135,43 @@ def test_an_estimates_page_opens_from_a_file(page: Page, tmp_path: Path) -> None
     assert console == []
 
 
-def test_comparing_and_downloading(page: Page, root: Path, tmp_path: Path) -> None:
-    with served(root / "app.py", root, tmp_path / "server.log") as address:
-        page.goto(f"{address}/compare?models=SmolLM2-135M,Qwen3-0.6B&devices=raspberry-pi-5,iphone-15-pro")
-        page.get_by_role("heading", name="Side by side").wait_for()
-        page.locator(".js-plotly-plot").nth(2).wait_for()
-        with page.expect_download() as saved:
-            page.get_by_role("button", name="JSON", exact=True).click()
-        document = json.loads(saved.value.path().read_text(encoding="utf-8"))
-        assert document["schema"] == "sizer.compare/1"
-        assert document["models"] == ["SmolLM2-135M", "Qwen3-0.6B"]
-        with page.expect_download() as saved:
-            page.get_by_role("button", name="CSV", exact=True).click()
-        lines = saved.value.path().read_text(encoding="utf-8").splitlines()
-        assert len(lines) == 5
-        assert lines[1].startswith("SmolLM2-135M,raspberry-pi-5,Q4_K_M,llama.cpp,2048,134515008,")
-        row = page.get_by_role("row").filter(has_text="≠ hidden_size")
-        assert row.inner_text().split() == ["≠", "hidden_size", "576", "1,024", "+448", "+77.8", "%"]
-        page.screenshot(path=tmp_path / "compare.png")
+def test_comparing_and_downloading(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/compare?models=SmolLM2-135M,Qwen3-0.6B&devices=raspberry-pi-5,iphone-15-pro")
+    page.get_by_role("heading", name="Side by side").wait_for()
+    page.locator(".js-plotly-plot").nth(2).wait_for()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="JSON", exact=True).click()
+    document = json.loads(saved.value.path().read_text(encoding="utf-8"))
+    assert document["schema"] == "sizer.compare/1"
+    assert document["models"] == ["SmolLM2-135M", "Qwen3-0.6B"]
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    lines = saved.value.path().read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 5
+    assert lines[1].startswith("SmolLM2-135M,raspberry-pi-5,Q4_K_M,llama.cpp,2048,134515008,")
+    row = page.get_by_role("row").filter(has_text="≠ hidden_size")
+    assert row.inner_text().split() == ["≠", "hidden_size", "576", "1,024", "+448", "+77.8", "%"]
+    page.screenshot(path=tmp_path / "compare.png")
 
 
-def test_designing_under_a_budget(page: Page, root: Path, tmp_path: Path) -> None:
+def test_designing_under_a_budget(page: Page, address: str, tmp_path: Path) -> None:
     budget = "max_size=20MB&vocabulary=8192&formats=Q4_K_M"
-    with served(root / "app.py", root, tmp_path / "server.log") as address:
-        page.goto(f"{address}/design?{budget}")
-        page.get_by_role("heading", name="Depth vs width").wait_for()
-        page.locator(".js-plotly-plot").nth(1).wait_for()
-        # the third of the best, by a click on its mark
-        place = page.evaluate(_MARK, "3")
-        page.mouse.click(place["x"], place["y"])
-        page.wait_for_url("**pick=**")
-        picked = parse_qs(urlsplit(page.url).query)["pick"][0].split("x")
-        page.get_by_role("heading", name=f"{picked[1]} x {picked[2]}, ").wait_for()
-        page.screenshot(path=tmp_path / "design.png")
-        file = metric(page, "File")
-        page.get_by_role("link", name="Open on Size").click()
-        page.get_by_role("heading", name="Size a model", exact=True).wait_for()
-        page.locator(".sizer-tiles").first.wait_for()
-        assert metric(page, "File") == file
-        wait_until_at_rest(page)
+    page.goto(f"{address}/design?{budget}")
+    page.get_by_role("heading", name="Depth vs width").wait_for()
+    page.locator(".js-plotly-plot").nth(1).wait_for()
+    # the third of the best, by a click on its mark
+    place = page.evaluate(_MARK, "3")
+    page.mouse.click(place["x"], place["y"])
+    page.wait_for_url("**pick=**")
+    picked = parse_qs(urlsplit(page.url).query)["pick"][0].split("x")
+    page.get_by_role("heading", name=f"{picked[1]} x {picked[2]}, ").wait_for()
+    page.screenshot(path=tmp_path / "design.png")
+    file = metric(page, "File")
+    page.get_by_role("link", name="Open on Size").click()
+    page.get_by_role("heading", name="Size a model", exact=True).wait_for()
+    page.locator(".sizer-tiles").first.wait_for()
+    assert metric(page, "File") == file
+    wait_until_at_rest(page)
 
 
 # Where a numbered mark of the first figure is on the screen.

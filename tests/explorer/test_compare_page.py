@@ -216,3 +216,19 @@ def test_a_bad_link_opens_on_first_values(page: AppTest) -> None:
     assert tuple(page.session_state[f"{KEYS}devices"]) == ("raspberry-pi-5", "iphone-15-pro", "pixel-8a")
     assert tuple(page.session_state[MODELS.key]) == MODELS.first
     assert not page.query_params
+
+
+def test_ram_and_backend_are_chosen_by_device(page: AppTest) -> None:
+    full = "galaxy-s24-12gb@gpu"
+    opened(page, models="SmolLM2-135M", devices="raspberry-pi-5,galaxy-s24", variants=full)
+    said = command(f"compare SmolLM2-135M --device raspberry-pi-5 --device {full} --json")
+    found, _ = compared(("SmolLM2-135M",), ("raspberry-pi-5", full), "Q4_K_M", "llama.cpp", 2048)
+    assert found is not None
+    assert found.to_dict()["estimates"] == said["estimates"]
+    assert set(found.devices) <= set(page.dataframe[0].value.columns)
+    # the usual ones again: the device's own name, and nothing in the address
+    page.selectbox(key=f"{KEYS}variants_RAM_galaxy-s24").set_value("")
+    page.selectbox(key=f"{KEYS}variants_Runs on_galaxy-s24").set_value("").run()
+    assert not page.exception
+    assert {"raspberry-pi-5", "galaxy-s24"} <= set(page.dataframe[0].value.columns)
+    assert "variants" not in page.query_params

@@ -29,7 +29,8 @@ from explorer.pages.design.inputs import (
 from explorer.pages.size.state import STATE as SIZE_STATE
 from explorer.pages.size.state import chosen_architecture
 from explorer.widgets.model_source import start_of
-from explorer.widgets.size_link import size_link, size_query
+from explorer.widgets.onward import address
+from explorer.widgets.size_link import size_query, whole_query
 from search.space.sized_shapes import DesignQuery
 from sizer.budget import Limits
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes
@@ -137,7 +138,7 @@ def test_an_address_chooses_a_shape_and_links_lead_on(page: AppTest) -> None:
     assert any(subheader.value.startswith(chosen) for subheader in page.subheader)
     links = links_of(page)
     query = size_query(architecture, format="Q4_K_M", device="raspberry-pi-5", context_tokens=2048)
-    assert links["Open on Size"] == size_link(query)
+    assert links["Open on Size"] == address("size", whole_query(query))
     values = SIZE_STATE.from_address(query)
     assert chosen_architecture(start_of(values), values) == architecture
     given = {

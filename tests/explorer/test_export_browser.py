@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,15 +72,3 @@ def test_a_finalist_is_exported_verified_and_talked_to(
     page.get_by_text(f"{written.tokens} tokens written by llama.cpp").wait_for()
     assert answer.startswith("def function")
     assert "".join(answer.split()) == "".join((written.prompt + written.text).split())
-
-
-def test_the_size_page_gives_the_shapes_config(page: Page, address: str, tmp_path: Path) -> None:
-    page.goto(f"{address}/size")
-    page.locator(".sizer-tiles").first.wait_for()
-    page.get_by_role("tab", name="Link and code").click()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="config.json", exact=True).click()
-    saved.value.save_as(tmp_path / "config.json")
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert (config["num_hidden_layers"], config["hidden_size"]) == (30, 576)  # SmolLM2-135M
-    assert page.get_by_role("button", name="Training plan (zip)", exact=True).is_visible()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,19 @@ from search.run.learning_curves import read_curves
 from search.run.live import State
 from search.store.process import is_alive
 from sizer.units import format_bytes, format_count
-from tests.explorer.in_browser import PATIENCE_S, click_trial, metric, served
+from tests.explorer.in_browser import (
+    PATIENCE_S,
+    click_trial,
+    fresh_page,
+    metric,
+    served,
+    wait_until_at_rest,
+)
+from tests.explorer.person import Person
 from tests.search.run.test_launch import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -75,52 +84,107 @@ def wait(done: Callable[[], Any]) -> None:
     wait_until(done, PATIENCE_S)
 
 
-def test_a_search_from_the_form_to_its_frontier(
-    page: Page,
-    root: Path,
-    folder: Path,
-) -> None:
+def test_a_whole_search(page: Page, browser: Browser, root: Path, folder: Path) -> None:
+    """Started, watched, closed, found again, stopped, resumed; decisions read, the best model exported."""
+    models, steps = 4, 250
     with served(root / "app.py", folder, folder / "server.log") as address:
-        begin(page, address, models=3, steps=60, name="tiny")
-        # on a busy machine it may be done before the page is next drawn: what it says before is tested below
-        wait_for(page, "Done: all requested models are trained.")
-        shown = subprocess.run(
-            [sys.executable, str(root / "cli.py"), "search", "frontier", "tiny", "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
+        person = Person(page)
+        person.arrive(address, "Which small model for this device?")
+        person.go_to("Search", "Search")
+        person.fill("Max file size", "100kB")
+        person.fill("Models to train", str(models))
+        person.fill("Steps", str(steps))
+        person.fill("Name", "tiny")
+        command = page.get_by_test_id("stCode").first.inner_text()
+        assert command.strip() == (
+            f"sizer search run --max-size=100KB --steps={steps} --trials={models} --study=tiny"
         )
-        points = json.loads(shown.stdout)["points"]
-        assert metric(page, "Trained") == "3 of 3"
-        assert metric(page, "Best bits per byte") == f"{points[-1]['val_bits_per_byte']:.4f}"
-        for point in points:
-            click_trial(page, point["trial"])
-            assert metric(page, "Parameters") == format_count(point["num_parameters"])
-            assert metric(page, "File") == format_bytes(point["file_bytes"])
-            decode = float(metric(page, "Decode, tokens/s").replace(",", ""))
-            assert decode == pytest.approx(point["decode_tokens_per_s"], rel=0.005)
-            page.get_by_text(f"{point['val_bits_per_byte']:.4f}").first.wait_for()
-        # its learning curve with those of the others, two of them from a second seed (audit_pairs),
-        # and the way to the size page
-        curves = page.locator(".st-key-search_curves .js-plotly-plot")
-        assert curves.evaluate("f => f.data.map(t => t.x.at(-1))") == [60] * 5
-        with page.context.expect_page() as opened:
-            page.get_by_role("link", name="Open in Size a model").click()
-        size = opened.value
-        size.get_by_role("heading", name="Size a model").wait_for()
-        size.locator(".sizer-tiles").first.wait_for()
-        assert metric(size, "Parameters") == format_count(points[-1]["num_parameters"])
-        size.close()
-        # a model more: typed and clicked, without leaving the field first
-        page.get_by_label("Total models to train", exact=True).fill("4")
-        press(page, "Extend")
-        # one model may be trained before the page is next drawn: it need never say that it runs
-        page.locator(".sizer-tiles").get_by_text("4 of 4").wait_for()
-        wait_for(page, "Done: all requested models are trained.")
-        assert page.get_by_label("Total models to train", exact=True).input_value() == "4"
-    again = read_launch("tiny", STORAGE)
-    assert again is not None
-    assert again.arguments == ("search", "resume", "--trials=4", "tiny")
+        person.press("Start the search")
+        wait_for(page, "Running")
+        main(page).get_by_text(re.compile(r"^[\d,]+ of [\d,]+ steps")).first.wait_for()
+        page.close()
+
+        with fresh_page(browser) as back:
+            again, page = Person(back), back
+            again.typed, again.actions = person.typed, person.actions
+            again.arrive(address, "Which small model for this device?")
+            again.go_to("Search", "Search")  # which opens the search that runs
+            wait_for(page, "Running")
+            again.press("Stop")
+            wait_for(page, "Stopped. Resume continues")
+            wait_until_at_rest(page)  # a click while the page is drawn again can be lost
+            again.press("Resume")
+            wait_for(page, "Done: all requested models are trained.")
+            assert metric(page, "Trained") == f"{models} of {models}"
+            points = frontier_points(root)
+            assert metric(page, "Best bits per byte") == f"{points[-1]['val_bits_per_byte']:.4f}"
+            # a learning curve for each model, and two from a second seed (audit_pairs)
+            curves = page.locator(".st-key-search_curves .js-plotly-plot")
+            assert curves.evaluate("f => f.data.map(t => t.x.at(-1))") == [steps] * (models + 2)
+            wait_until_at_rest(page)
+            again.follow("All results and export", "Results")
+            page.get_by_role("heading", name="Decisions", exact=True).wait_for()
+            settled = [d for d in decisions(root) if d["settled"]]
+            main(page).get_by_text(f"{len(settled)} of {len(decisions(root))} decisions settled").wait_for()
+            config = json.loads(again.download("Configuration (JSON)").path().read_text(encoding="utf-8"))
+            assert config["hidden_size"] == points[-1]["architecture"]["hidden_size"]
+            again.press("Export")
+            page.get_by_text("recomputed").wait_for()
+            files = sorted(path.name for path in (folder / "runs" / "tiny" / "export").glob("*.gguf"))
+            assert [name.partition("-")[0] for name in files] == [str(points[-1]["trial"])]
+            # start, search, four fields, start; back, search, stop, resume; results, two exports
+            assert again.actions == 12
+            check_points(page, points)
+            extend(page, models + 1, address)
+            wait_until_at_rest(page)
+    started = read_launch("tiny", STORAGE)
+    assert started is not None
+    assert started.arguments == ("search", "resume", f"--trials={models + 1}", "tiny")
+
+
+def frontier_points(root: Path) -> list[dict[str, Any]]:
+    """What the command line says of the frontier."""
+    found: list[dict[str, Any]] = command_line(root, "frontier")["points"]
+    return found
+
+
+def decisions(root: Path) -> list[dict[str, Any]]:
+    """What the command line says of the decisions."""
+    found: list[dict[str, Any]] = command_line(root, "decisions")["decisions"]
+    return found
+
+
+@cache
+def command_line(root: Path, command: str) -> Any:
+    shown = subprocess.run(
+        [sys.executable, str(root / "cli.py"), "search", command, "tiny", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(shown.stdout)
+
+
+def check_points(page: Page, points: list[dict[str, Any]]) -> None:
+    """Click each point of the frontier: the page says what the command line says."""
+    for point in points:
+        click_trial(page, point["trial"])
+        assert metric(page, "Parameters") == format_count(point["num_parameters"])
+        assert metric(page, "File") == format_bytes(point["file_bytes"])
+        decode = float(metric(page, "Decode, tokens/s").replace(",", ""))
+        assert decode == pytest.approx(point["decode_tokens_per_s"], rel=0.005)
+        page.get_by_text(f"{point['val_bits_per_byte']:.4f}").first.wait_for()
+
+
+def extend(page: Page, models: int, address: str) -> None:
+    """Train a model more: typed and clicked, without leaving the field first."""
+    page.goto(f"{address}/search?study=tiny")
+    page.get_by_label("Total models to train", exact=True).fill(str(models))
+    press(page, "Extend")
+    # one model may be trained before the page is next drawn: it need never say that it runs
+    page.locator(".sizer-tiles").get_by_text(f"{models} of {models}").wait_for()
+    wait_for(page, "Done: all requested models are trained.")
+    assert page.get_by_label("Total models to train", exact=True).input_value() == str(models)
 
 
 def test_a_search_outlives_the_page_and_stops_and_goes_on(

@@ -17,7 +17,7 @@ from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from sizer.registry import models
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_bytes, format_bytes_binary, format_count
-from tests.explorer.in_browser import choose, metric, served, wait_for_metric
+from tests.explorer.in_browser import choose, metric, wait_for_metric
 from tests.sizer.readers.handmade import write_gguf
 
 if TYPE_CHECKING:
@@ -27,16 +27,6 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 CONFIG = json.dumps(dict(models()["OpenELM-450M"].config))
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One server for all tests, in an empty directory."""
-    folder = tmp_path_factory.mktemp("explorer")
-    with served(ROOT / "app.py", folder, folder / "server.log") as found:
-        yield found
-    # nothing was written where the server runs
-    assert [file.name for file in folder.iterdir()] == ["server.log"]
 
 
 def open_at(page: Page, address: str) -> None:
@@ -129,3 +119,15 @@ def test_uploading(page: Page, address: str, tmp_path: Path) -> None:
         stream.truncate(MAX_UPLOAD_MB * 2**20 + 1)
     uploader.set_input_files(large)
     page.get_by_text(re.compile(rf"must be {MAX_UPLOAD_MB}\.?0? ?MB or smaller")).wait_for()
+
+
+def test_the_size_page_gives_the_shapes_config(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/size")
+    page.locator(".sizer-tiles").first.wait_for()
+    page.get_by_role("tab", name="Link and code").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="config.json", exact=True).click()
+    saved.value.save_as(tmp_path / "config.json")
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert (config["num_hidden_layers"], config["hidden_size"]) == (30, 576)  # SmolLM2-135M
+    assert page.get_by_role("button", name="Training plan (zip)", exact=True).is_visible()

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from reports.tables.users import share_text
-from sizer.audience import IN_BROWSER, reach
-from sizer.devices.catalogue import devices_named
+from sizer.audience import IN_APPLICATION, IN_BROWSER, reach
+from sizer.devices.catalogue import device, devices_named
 from sizer.registry import model
 from tests.explorer.app_pages import figures, fine, links_of, rows
 
@@ -72,3 +72,17 @@ def test_shares_are_in_the_address_and_change_the_answer(root: Path) -> None:
 @pytest.mark.parametrize("shares", ["pixel-9a:nan", "pixel-9a:1e9", "nosuch:5", "<b>", "pixel-9a:-3"])
 def test_shares_that_are_none_are_left_out_of_an_address(root: Path, shares: str) -> None:
     assert figures(opened(root, "users", shares=shares))["It fits for"] == "100 %"
+
+
+def test_ram_and_backend_of_users_devices_are_in_the_address(root: Path) -> None:
+    query = {"start": "a known model", "model": "Qwen2.5-0.5B", "where": "an application", "rate": "40.0"}
+    page = opened(root, "users", **query, devices="galaxy-s24", variants="galaxy-s24-12gb@gpu,no-such-device")
+    users = ((device("galaxy-s24-12gb@gpu"), 10.0),)
+    table = {row[0]: row for row in rows(page)}
+    assert "Samsung Galaxy S24 (12 GB) (GPU)" in table
+    for name in IN_APPLICATION:
+        only = reach(model("Qwen2.5-0.5B").architecture, users, runtime=name)
+        if only.estimates:
+            assert table[name][3] == share_text(only.is_fast(40))
+        else:  # a runtime without a backend of that kind says so, and the others stand
+            assert any(only.reason in caption.value.replace("\\", "") for caption in page.caption)

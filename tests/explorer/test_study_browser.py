@@ -5,21 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reports.figures.study import study_figures
+from reports.figures.parallel import parallel_info
+from reports.figures.study import compared_cohort, study_figures
 from search.store.study import load_result
 from sizer.families.hf_config import config_from_architecture
 from sizer.units import format_bytes, format_bytes_binary, format_count
-from tests.explorer.in_browser import DRAWN_POINTS, click_trial, metric, open_results, served
+from tests.explorer.in_browser import DRAWN_POINTS, click_trial, metric, open_results, wait_until_at_rest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+    from tests.explorer.conftest import Explorer
 
 pytestmark = pytest.mark.browser
 
@@ -27,25 +29,15 @@ STUDY, STORAGE = "guided-0", "sqlite:///studies.db"
 
 
 @pytest.fixture
-def folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory of the explorer and the command line, with the example's studies in it."""
-    made = tmp_path / "here"
-    made.mkdir()
-    shutil.copy(root / "docs" / "studies.db", made / "studies.db")
-    monkeypatch.delenv("SIZER_STORAGE", raising=False)
-    return made
+def folder(explorer: Explorer) -> Path:
+    """The working directory of the explorer, with the example's studies in it."""
+    return explorer.folder
 
 
 @pytest.fixture
-def address(root: Path, folder: Path, tmp_path: Path) -> Iterator[str]:
-    with served(root / "app.py", folder, tmp_path / "server.log") as found:
-        yield found
-
-
-@pytest.fixture
-def frontier(sizer: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the command line says of the study's frontier."""
-    monkeypatch.chdir(folder)
+def frontier(sizer: Any, folder: Path) -> list[dict[str, Any]]:
+    """What the command line says of the study's frontier, in a directory of its own with the same studies."""
+    shutil.copy(folder / "studies.db", "studies.db")
     document = sizer("search", "frontier", STUDY, "--storage", STORAGE, "--json").json
     points: list[dict[str, Any]] = document["points"]
     assert len(points) > 1
@@ -68,6 +60,48 @@ def open_storage(page: Page, address: str, storage: str) -> None:
     field = page.get_by_label("Storage", exact=True)
     field.fill(storage)
     field.press("Enter")
+
+
+def test_dragging_over_axes_filters_the_trials(page: Page, address: str, folder: Path) -> None:
+    page.goto(f"{address}/study?storage={STORAGE}&study={STUDY}")
+    wait_until_at_rest(page)
+    caption = page.get_by_test_id("stCaptionContainer").filter(has_text="choose a row")
+    assert caption.inner_text().startswith("27 of 27 trials;")
+    # the upper half of the axis of layers, then with Shift the lower half of the last axis, the score
+    page.locator(".js-plotly-plot").nth(1).scroll_into_view_if_needed()
+    wait_until_at_rest(page)
+    result = load_result(STUDY, f"sqlite:///{folder / 'studies.db'}")
+    drawn = parallel_info(result, compared_cohort(result))
+    assert [axis.name for axis in (drawn.axes[0], drawn.axes[-1])] == ["layers executed", "bits per byte"]
+    for place, low, high in ((0, 0.5, 1.02), (-1, -0.02, 0.5)):
+        corners = page.evaluate(_ON_AXIS, {"place": place, "low": low, "high": high})
+        if place:
+            page.keyboard.down("Shift")
+        page.mouse.move(corners["left"], corners["top"])
+        page.mouse.down()
+        page.mouse.move(corners["right"], corners["bottom"], steps=4)
+        page.mouse.up()
+        page.keyboard.up("Shift")
+        caption.get_by_text("brushed").wait_for()
+        wait_until_at_rest(page)
+        if not place:
+            deep = sum(line.heights[0] >= 0.5 for line in drawn.lines)
+            assert caption.inner_text().startswith(f"{deep} of 27 trials;")
+    left = sum(line.heights[0] >= 0.5 and line.heights[-1] <= 0.5 for line in drawn.lines)
+    assert 0 < left < deep
+    assert caption.inner_text().startswith(f"{left} of 27 trials;")
+
+
+# Corners of a rectangle over one vertical axis of the parallel coordinates, between two heights.
+_ON_AXIS = """
+({place, low, high}) => {
+  const figure = document.querySelectorAll('.js-plotly-plot')[1], box = figure.getBoundingClientRect();
+  const {xaxis, yaxis} = figure._fullLayout, last = figure._fullLayout.xaxis.tickvals.length - 1;
+  const x = box.left + xaxis._offset + xaxis.l2p(place < 0 ? last : place);
+  const y = height => box.top + yaxis._offset + yaxis.l2p(height);
+  return {left: x - 12, right: x + 12, top: y(high), bottom: y(low)};
+}
+"""
 
 
 def totals(page: Page, section: str) -> int:
@@ -104,19 +138,20 @@ def test_the_page_says_what_the_command_line_says(
         assert totals(page, "Parameters") == sized["parameters"]["total"] == point["num_parameters"]
         assert totals(page, "File, ") == sized["weights"]["file_bytes"] == point["file_bytes"]
         assert totals(page, "Memory, ") == sized["memory"]["total_bytes"]
+    click_trial(page, 16)  # a dominated model is clicked as easily
 
 
 def test_the_report_is_downloaded_and_read_offline(
     page: Page,
     address: str,
     sizer: Any,
-    folder: Path,
+    tmp_path: Path,
     frontier: list[dict[str, Any]],
 ) -> None:
     open_storage(page, address, STORAGE)
     saved = download(page, "Report (HTML)")
     assert saved.suggested_filename == f"{STUDY}-report.html"
-    home = folder.parent / "home" / saved.suggested_filename
+    home = tmp_path / "home" / saved.suggested_filename
     saved.save_as(home)
     assert sizer("search", "report", STUDY, "--storage", STORAGE, "--out", "out").code == 0
     assert home.read_bytes() == Path("out/report.html").read_bytes()
@@ -169,15 +204,19 @@ def test_a_storage_outside_of_the_folder_is_refused(
     (folder / "link.db").symlink_to(outside)
     before, content = sorted(folder.parent.iterdir()), outside.read_bytes()
     addresses = ("sqlite:///../outside.db", f"sqlite:///{outside}", "sqlite:///link.db")
-    open_storage(page, address, addresses[0])
-    for storage in addresses:
-        field = page.get_by_label("Storage", exact=True)
-        field.fill(storage)
-        field.press("Enter")
-        page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
-        assert page.locator(".sizer-tiles").count() == 0
-        page.goto(f"{address}/study?storage={storage}&study={STUDY}")
-        page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
-        assert page.locator(".sizer-tiles").count() == 0
-    assert sorted(folder.parent.iterdir()) == before
-    assert outside.read_bytes() == content
+    try:
+        open_storage(page, address, addresses[0])
+        for storage in addresses:
+            field = page.get_by_label("Storage", exact=True)
+            field.fill(storage)
+            field.press("Enter")
+            page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
+            assert page.locator(".sizer-tiles").count() == 0
+            page.goto(f"{address}/study?storage={storage}&study={STUDY}")
+            page.get_by_text(f"storage: '{storage}' is not opened from a page").wait_for()
+            assert page.locator(".sizer-tiles").count() == 0
+        assert sorted(folder.parent.iterdir()) == before
+        assert outside.read_bytes() == content
+    finally:
+        (folder / "link.db").unlink()
+        outside.unlink()

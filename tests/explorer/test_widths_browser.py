@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.explorer.in_browser import PATIENCE_MS, served, wait_until_at_rest
+from tests.explorer.in_browser import PATIENCE_MS, wait_until_at_rest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -58,15 +58,6 @@ FAULTS = """
   return [...new Set(found)].slice(0, 8);
 }
 """
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One server for all pages, started where the example study is."""
-    folder = tmp_path_factory.mktemp("explorer")
-    (folder / "studies.db").write_bytes((ROOT / "docs" / "studies.db").read_bytes())
-    with served(ROOT / "app.py", folder, folder / "server.log") as found:
-        yield found
 
 
 PAGES = {

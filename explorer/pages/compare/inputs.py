@@ -8,6 +8,7 @@ from explorer.state import Choice, Choices, PageState, Text, Values
 from explorer.widgets import deployment
 from explorer.widgets.controls import choice, choices, number, text
 from explorer.widgets.deployment import device_title, format_of_runtime, usual_format
+from explorer.widgets.device_choice import draw_variants, variants_control
 from reports.tables.compare import FIGURES, KEPT, SORTS
 from sizer.architecture import Architecture
 from sizer.comparison import Comparison, compare
@@ -32,6 +33,7 @@ MODELS = Choices(
 DEVICES = Choices(
     f"{KEYS}devices", "Devices", ("raspberry-pi-5", "iphone-15-pro", "pixel-8a"), tuple(load_devices())
 )
+VARIANTS = variants_control(KEYS)
 RUNTIME = deployment.RUNTIME._replace(key=f"{KEYS}engine")
 FORMAT = deployment.FORMAT._replace(key=f"{KEYS}format")
 CONTEXT = deployment.CONTEXT._replace(key=f"{KEYS}context")
@@ -56,6 +58,7 @@ STATE = PageState(
     controls=(
         MODELS,
         DEVICES,
+        VARIANTS,
         RUNTIME,
         FORMAT,
         CONTEXT,
@@ -79,7 +82,7 @@ def draw_inputs() -> None:
     """Draw the models, devices and deployment to compare."""
     st.subheader("Compare", divider="gray")
     choices(MODELS, max_selections=MOST_MODELS)
-    choices(DEVICES, max_selections=MOST_DEVICES, format_func=device_title)
+    draw_variants(VARIANTS, choices(DEVICES, max_selections=MOST_DEVICES, format_func=device_title))
     st.subheader("Deploy", divider="gray")
     known = runtime(choice(RUNTIME, on_change=_take_usual_format))
     choice(FORMAT, among=known.formats)

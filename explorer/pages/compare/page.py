@@ -24,15 +24,17 @@ from explorer.pages.compare.inputs import (
     STATE,
     TARGET,
     TOKENS,
+    VARIANTS,
     compared,
     draw_inputs,
 )
 from explorer.state import said
 from explorer.widgets.controls import choice
 from explorer.widgets.deployment import device_title
+from explorer.widgets.device_choice import with_variants
 from explorer.widgets.html import show_table
 from explorer.widgets.onward import Way, show_way
-from explorer.widgets.size_link import size_query
+from explorer.widgets.size_link import size_query, whole_query
 from reports.figures import FIGURE_CONFIG
 from reports.figures.compare import pair_figure, pair_infos
 from reports.tables.compare import (
@@ -46,6 +48,7 @@ from reports.tables.compare import (
 )
 from reports.tables.differences import differences
 from reports.text.wording import escape_markdown, shape_text
+from sizer.devices.catalogue import device_name, name_parts
 from sizer.errors import SizerError
 from sizer.quality.lengths import compared_qualities
 
@@ -71,11 +74,14 @@ def _take_device() -> None:
     state, device = st.session_state, said("device")
     if device in DEVICES.options and tuple(state[DEVICES.key]) == DEVICES.first:
         state[DEVICES.key] = [device, *(name for name in DEVICES.first if name != device)]
+        full = device_name(device, said("ram") or None, said("backend") or None)
+        state[VARIANTS.key] = [full] if full != device else []
 
 
 def _show() -> None:
     values = st.session_state
-    names, devices = tuple(values[MODELS.key]), tuple(values[DEVICES.key])
+    names = tuple(values[MODELS.key])
+    devices = with_variants(values[DEVICES.key], values[VARIANTS.key])
     if not names:
         st.info("Choose a model, or several, on the left.")
         return
@@ -112,14 +118,15 @@ def _show_matrix(found: Comparison) -> None:
     with figure:
         choice(FIGURE, format_func=lambda name: FIGURES[name].name)
     with sort:
-        known = [option for option in SORT.options if option.removeprefix(ON) in found.devices]
+        full = {name_parts(name)[0]: name for name in found.devices if name}
+        known = [option for option in SORT.options if option.removeprefix(ON) in full]
         if st.session_state[SORT.key] not in (*SORT.options[:4], *known):
             st.session_state[SORT.key] = SORT.first
         choice(SORT, among=(*(o for o in SORT.options if not o.startswith(ON)), *known))
     with keep:
         choice(KEEP)
     chosen, by = st.session_state[FIGURE.key], st.session_state[SORT.key]
-    order = Order("figure", by.removeprefix(ON)) if by.startswith(ON) else Order(by)
+    order = Order("figure", full[by.removeprefix(ON)]) if by.startswith(ON) else Order(by)
     rows = chosen_rows(found, figure=chosen, order=order, keep=st.session_state[KEEP.key])
     if not rows:
         st.info(f"None of the {len(found.rows)} models: all are left out by “Show models that”.")
@@ -168,11 +175,11 @@ def _show_pair(found: Comparison) -> None:
     columns = st.columns(3)
     pair: list[Estimate] = []
     with columns[2]:
-        target = ""
+        place = 0
         if found.devices != (None,):
-            known = tuple(name for name in found.devices if name)
+            known = tuple(name_parts(name)[0] for name in found.devices if name)
             target = choice(TARGET, among=known, format_func=device_title)
-    place = found.devices.index(target) if target in found.devices else 0
+            place = known.index(target)
     for column, control in zip(columns, (FIRST, SECOND), strict=False):
         with column:
             number = int(choice(control, among=among, format_func=lambda n: names[int(n)]))
@@ -186,7 +193,7 @@ def _show_pair(found: Comparison) -> None:
                 device=cell.device,
                 context_tokens=cell.workload.context_tokens,
             )
-            show_way(Way("size", f"Open {control.label} on Size", query))
+            show_way(Way("size", f"Open {control.label} on Size", whole_query(query)))
     for column, info in zip(st.container(key="wide_pair").columns(3), pair_infos(*pair), strict=False):
         column.plotly_chart(
             pair_figure(info),
@@ -206,8 +213,9 @@ def _keep_pair(found: Comparison) -> None:
     for control, usual in ((FIRST, 0), (SECOND, 1)):
         if int(state[control.key]) >= most:
             state[control.key] = str(usual)
-    if found.devices[0] is not None and state[TARGET.key] not in found.devices:
-        state[TARGET.key] = found.devices[0]
+    known = [name_parts(name)[0] for name in found.devices if name]
+    if known and state[TARGET.key] not in known:
+        state[TARGET.key] = known[0]
 
 
 def _show_part(part: DifferenceRow) -> None:

@@ -27,7 +27,7 @@ from explorer.widgets.controls import choice, number
 from explorer.widgets.estimate_widgets import show_headline
 from explorer.widgets.export import show_shape_export
 from explorer.widgets.onward import Way, show_ways
-from explorer.widgets.size_link import model_query, size_query
+from explorer.widgets.size_link import model_query, size_query, whole_query
 from reports.figures import FIGURE_CONFIG
 from reports.figures.design import AXES, density_figure, density_info
 from reports.figures.same_size import same_size_figure, same_size_info
@@ -197,7 +197,7 @@ def _show_picked(found: Design, row: int) -> None:
         context_tokens=sized.memory.context_tokens,
     )
     show_ways(
-        Way("size", "Open on Size", query),
+        Way("size", "Open on Size", whole_query(query)),
         Way("search", "Search this budget", search_query(found.query, sized.file.total)),
         Way("users", "Will it run for my users?", model_query(query)),
     )

@@ -23,6 +23,7 @@ from explorer.widgets.charts import show_figure
 from explorer.widgets.controls import choice
 from explorer.widgets.decision_views import show_decisions
 from explorer.widgets.html import show_table, show_tiles
+from explorer.widgets.onward import Way, show_way
 from explorer.widgets.study_views import (
     choose_on_frontier,
     show_downloads,
@@ -163,6 +164,7 @@ def _rung_row(count: RungCount) -> tuple[str, ...]:
 
 def _show_results(config: SearchConfig, result: SearchResult, now: Activity, storage: str) -> None:
     decisions = st.container()
+    show_way(Way("study", "All results and export", {"study": result.study}))
     st.subheader("Frontier so far" if now.owner is not None else "Frontier", divider="gray")
     chosen = choose_on_frontier(result, chart=_CHART, trial=_TRIAL)
     _show_curves(config, result, now, storage, chosen.number)

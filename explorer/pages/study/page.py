@@ -13,6 +13,7 @@ from explorer.widgets.allowed_paths import storage_to_open
 from explorer.widgets.controls import choice, text
 from explorer.widgets.decision_views import show_decisions
 from explorer.widgets.html import show_tiles
+from explorer.widgets.onward import Way, show_ways
 from explorer.widgets.study_views import choose_on_frontier, show_downloads, show_export, show_model
 from reports.html.tiles import Tile
 from reports.tables.study import trials_frame
@@ -66,6 +67,7 @@ def page() -> None:
     show_model(result, chosen_model, key="model")
     show_export(result, chosen_model, storage, key="export")
     _show_all(result, storage)
+    _show_ways_onward(result, storage)
     show_decisions(result, decisions)
 
 
@@ -134,6 +136,18 @@ def _show_counts(result: SearchResult) -> None:
     )
     where = " · ".join((result.device or "no device", *budget_texts(result), f"corpus {result.corpus}"))
     st.caption(escape_markdown(where))
+
+
+def _show_ways_onward(result: SearchResult, storage: str) -> None:
+    """Draw links to the study on the search page, which has the explorer's own storage alone."""
+    from search.store.storage import default_storage
+
+    if storage == default_storage():
+        st.subheader("What next", divider="gray")
+        show_ways(
+            Way("search", "Watch, resume or extend it", {"study": result.study}),
+            Way("search", "Compare with other studies", {"view": "Compare", "studies": [result.study]}),
+        )
 
 
 def _show_all(result: SearchResult, storage: str) -> None:

@@ -8,11 +8,12 @@ from explorer.state import Choice, Choices, Number, PageState, Values
 from explorer.widgets import deployment, size_link
 from explorer.widgets.controls import choice, choices, number, text
 from explorer.widgets.deployment import device_title
+from explorer.widgets.device_choice import draw_variants, variants_control, with_variants
 from explorer.widgets.model_source import COUNT
 from explorer.widgets.size_link import BY_HAND, FROM_CATALOGUE, FROM_COUNT
 from sizer.architecture import Architecture
 from sizer.audience import IN_APPLICATION, IN_BROWSER, Reach, reach
-from sizer.devices.catalogue import devices_named, load_devices
+from sizer.devices.catalogue import device, devices_named, load_devices
 from sizer.devices.device import Device
 
 KEYS = "users_"
@@ -34,13 +35,17 @@ DEVICES = Choices(
 )
 # percentages by device, such as "pixel-7a:30,galaxy-a15:70"; a device without one has an equal share
 SHARES = Choices(f"{KEYS}shares", "Shares", (), (), free=True)
+VARIANTS = variants_control(KEYS)
 RATE = Number(f"{KEYS}rate", "Fast enough (tok/s)", 10.0, 0.1, 10_000.0, 1.0, "Decode speed that users want.")
 LINE = Number(f"{KEYS}line", "Line (Mbit/s)", 50.0, 0.1, 100_000.0, 10.0, "For the first download.")
 CONTEXT = deployment.CONTEXT._replace(key=f"{KEYS}context")
 
 STATE = PageState(
     prefix=KEYS,
-    controls=(*(START, MODEL, COUNT_OF_MODEL, SHAPE, NAME, WHERE, DEVICES, SHARES, RATE, LINE, CONTEXT),),
+    controls=(
+        *(START, MODEL, COUNT_OF_MODEL, SHAPE, NAME, WHERE),
+        *(DEVICES, SHARES, VARIANTS, RATE, LINE, CONTEXT),
+    ),
 )
 _EQUAL = 10.0
 _SOURCES = (FROM_CATALOGUE, FROM_COUNT)
@@ -65,6 +70,7 @@ def draw_inputs() -> None:
     with right:
         number(LINE)
     chosen = choices(DEVICES, format_func=device_title, max_selections=40)
+    draw_variants(VARIANTS, chosen)
     with st.expander("Shares of the devices (%)"):
         _draw_shares(chosen)
 
@@ -95,9 +101,10 @@ def shares_of(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def users_of(values: Values) -> tuple[tuple[str, float], ...]:
-    """Return the users as names of devices with shares, of any sum."""
-    shares = shares_of(tuple(values[SHARES.key]))
-    return tuple((name, shares.get(name, _EQUAL)) for name in values[DEVICES.key])
+    """Return the users as names of devices, RAM and backend in them, with shares of any sum."""
+    shares, names = shares_of(tuple(values[SHARES.key])), tuple(values[DEVICES.key])
+    full = with_variants(names, values[VARIANTS.key])
+    return tuple((one, shares.get(name, _EQUAL)) for name, one in zip(names, full, strict=True))
 
 
 def reached(model: Architecture, users: tuple[tuple[str, float], ...], values: Values) -> list[Reach]:
@@ -110,5 +117,5 @@ def reached(model: Architecture, users: tuple[tuple[str, float], ...], values: V
 def _reach(
     model: Architecture, users: tuple[tuple[str, float], ...], runtime_name: str, context: int
 ) -> Reach:
-    known: list[tuple[Device, float]] = [(load_devices()[name], share) for name, share in users]
+    known: list[tuple[Device, float]] = [(device(name), share) for name, share in users]
     return reach(model, known, runtime=runtime_name, context_tokens=context)

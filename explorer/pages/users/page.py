@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer.pages.users.inputs import (
+    CONTEXT,
     LINE,
     RATE,
     STATE,
@@ -15,7 +16,7 @@ from explorer.pages.users.inputs import (
 from explorer.widgets.html import show_table, show_tiles
 from explorer.widgets.model_source import start_of
 from explorer.widgets.onward import Way, show_ways
-from explorer.widgets.size_link import size_query
+from explorer.widgets.size_link import size_query, whole_query
 from reports.html.tiles import Tile
 from reports.tables.users import DEVICE_COLUMNS, columns, device_rows, runtime_rows, share_text
 from reports.text.wording import count_text, escape_markdown, shape_text
@@ -45,10 +46,14 @@ def page() -> None:
         best = _best(found, values[RATE.key])
         if best is not None:
             query = size_query(
-                model, format=best.format, runtime=best.runtime, device=best.estimates[0].device
+                model,
+                format=best.format,
+                runtime=best.runtime,
+                device=best.estimates[0].device,
+                context_tokens=values[CONTEXT.key],
             )
             show_ways(
-                Way("size", "Size it on one device", query),
+                Way("size", "Size it on one device", whole_query(query)),
                 Way("design", "Find a better shape", {"engine": best.runtime}),
                 Way(
                     "compare", "Compare models", {"models": query.get("model", f"shape:{query.get('shape')}")}

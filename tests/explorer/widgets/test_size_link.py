@@ -10,7 +10,8 @@ from hypothesis import given
 
 from explorer.pages.size.state import STATE, request_of
 from explorer.widgets.deployment import CACHE, DEVICE, FORMAT, NO_DEVICE, RUNTIME
-from explorer.widgets.size_link import size_link, size_query
+from explorer.widgets.onward import address
+from explorer.widgets.size_link import size_query, whole_query
 from sizer.architecture import Architecture
 from sizer.devices.catalogue import device
 from sizer.errors import InvalidQuantity, UnknownName
@@ -38,8 +39,9 @@ def test_a_known_model_goes_by_its_name(name: str) -> None:
 @given(any_architectures())
 def test_any_shape_comes_back_through_an_address(architecture: Architecture) -> None:
     query = size_query(architecture, format="q8_0", device=device("iphone-15-pro"), context_tokens=4096)
-    _, _, text = size_link(query).partition("?")
+    _, _, text = address("size", query).partition("?")
     assert dict(parse_qsl(text)) == query
+    assert opened(whole_query(query)) == opened(query)
     request = opened(query)
     assert request.architecture == architecture
     assert (request.format, request.device, request.context) == ("Q8_0", "iphone-15-pro", 4096)
@@ -59,7 +61,7 @@ def test_every_engine_format_and_cache(smollm2: Architecture, engine: str) -> No
 
 def test_what_is_first_is_not_said(smollm2: Architecture) -> None:
     assert size_query(smollm2, format="Q4_K_M", device="raspberry-pi-5") == {}
-    assert size_link({}) == "size"
+    assert whole_query({})[DEVICE.key] == "raspberry-pi-5"
     assert size_query(smollm2, format="Q4_K_M") == {DEVICE.key: NO_DEVICE}
 
 

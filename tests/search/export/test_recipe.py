@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -22,27 +26,43 @@ transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
 
+def train(plan: Path, tokens: Path, out: Path) -> list[str]:
+    """Return the arguments of 20 steps of a plan's script."""
+    options = ("--steps", "20", "--batch-tokens", "256", "--seq-len", "32", "--rate", "0.01")
+    return [*(str(plan / "train.py"), "--data", str(tokens), "--out", str(out), "--device", "cpu"), *options]
+
+
+def in_a_process(arguments: list[str]) -> str:
+    """Run the script as its reader does."""
+    return subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def in_this_process(arguments: list[str]) -> str:
+    """Run the script where torch and transformers are imported already."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", arguments)
+        runpy.run_path(arguments[0], run_name="__main__")
+    return printed.getvalue()
+
+
 @pytest.mark.parametrize(
-    "architecture",
-    [tiny(), tiny(sharing=SharingStrategy.REVERSE, tied=False), tiny(sharing=SharingStrategy.MIDDLE)],
+    ("architecture", "run"),
+    [
+        (tiny(), in_a_process),
+        (tiny(sharing=SharingStrategy.REVERSE, tied=False), in_this_process),
+        (tiny(sharing=SharingStrategy.MIDDLE), in_this_process),
+    ],
 )
-def test_twenty_steps_lower_the_loss(tmp_path: Path, architecture: Architecture) -> None:
+def test_twenty_steps_lower_the_loss(
+    tmp_path: Path, architecture: Architecture, run: Callable[[list[str]], str]
+) -> None:
     recipe = write_recipe(architecture, tmp_path / "plan", tokens=1_000_000)
     assert recipe.parameters == count_parameters(tensor_specs(architecture)).total
     tokens = tmp_path / "tokens.npy"
     numpy.save(tokens, numpy.frombuffer(TEXT.encode(), numpy.uint8).astype(numpy.uint16))
-    options = ["--steps", "20", "--batch-tokens", "256", "--seq-len", "32", "--rate", "0.01"]
-    done = subprocess.run(
-        [
-            *(sys.executable, str(recipe.path / "train.py"), "--data", str(tokens)),
-            *("--out", str(tmp_path / "run"), "--device", "cpu", *options),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    losses = [float(line.split("loss ")[1].split()[0]) for line in done.stdout.splitlines() if "loss" in line]
+    printed = run(train(recipe.path, tokens, tmp_path / "run"))
+    losses = [float(line.split("loss ")[1].split()[0]) for line in printed.splitlines() if "loss" in line]
     assert losses[-1] < losses[0] - 0.5
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "run")
     assert loaded.config.num_hidden_layers == architecture.executed_layers

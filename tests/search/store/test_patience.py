@@ -14,10 +14,11 @@ from sqlalchemy.exc import OperationalError
 
 from search.space.initial_points import initial_points
 from search.space.space import suggest
+from search.store import study as study_module
 from search.store.patience import patiently
 from search.store.storage import StorageUnavailable, storage_errors
 from search.store.study import load_result, open_study
-from search.store.trial_rows import uncached
+from search.store.trial_rows import insert_trial
 from sizer.errors import StudyError
 from tests.search.records import record
 from tests.search.store.studies import CONFIG, asked, new, stored
@@ -118,8 +119,7 @@ def test_a_new_trial_whose_storing_was_not_answered_is_stored_once(
     suggest(trial, CONFIG)
     untrained = replace(record(0), proxy=None, violations=("file 3 MB > 2 MB",))
     Clock(monkeypatch)
-    rows = uncached(study.optuna_study._storage)
-    monkeypatch.setattr(rows, "create_new_trial", Cut(rows.create_new_trial))
+    monkeypatch.setattr(study_module, "insert_trial", Cut(insert_trial))
     study.start(0, params, trial.distributions, None if is_trained else untrained)
     (kept,) = study.optuna_study.trials
     assert (kept.params, kept.state.name) == (params, "RUNNING" if is_trained else "FAIL")

@@ -80,9 +80,9 @@ def test_another_model(watched: AppTest, result: SearchResult) -> None:
     assert figures(watched)["Parameters"] == format_count(sized.parameters.total)
     assert any(s.value == "Trial 6" for s in watched.subheader)
     assert "sizer estimate --config pi5-6mb-6.json --format Q4_K_M" in watched.code[1].value
-    link = next(m.value for m in watched.markdown if "Open in Size" in m.value)
-    assert "device=raspberry-pi-5" not in link  # the size page's own first device
-    assert "(size?start=by+hand" in link
+    link = next(m.value for m in watched.markdown if "Open on Size" in m.value)
+    assert "device=raspberry-pi-5" in link  # not the device that was last chosen on another page
+    assert "start=by+hand" in link
 
 
 def test_trust_is_told_as_the_command_tells_it(watched: AppTest, result: SearchResult) -> None:
