@@ -58,13 +58,13 @@ def test_few_tokens_and_few_bits_cost() -> None:
 def test_tokens_seen_again_count_less_and_less() -> None:
     fresh = useful_tokens(np.array([1e9, 4e9, 1e12]), np.array([1e9, 1e9, 1e9]))
     assert fresh[0] == 1e9
-    assert fresh[1] == pytest.approx(1e9 * (1 + 15.4 * (1 - np.exp(-3 / 15.4))))
-    assert fresh[2] < 16.4e9  # however often
+    assert fresh[1] == pytest.approx(1e9 * (1 + 28 * (1 - np.exp(-3 / 28))))
+    assert fresh[2] <= 29e9  # however often
     assert useful_tokens(np.array([5e9]), np.array([np.nan]))[0] == 5e9
 
 
 def test_models_with_more_weights_than_distinct_tokens_learn_them_by_heart() -> None:
-    """Published runs on 100M distinct tokens (arXiv 2305.16264): 1.0B weights reach 4.10, 6.74 and 8.14 nats."""
+    """Published runs of 1.0B weights on 100M tokens (arXiv 2305.16264) reach 4.10, 6.74 and 8.14 nats."""
     passes = np.array([27.0, 75.0, 120.0])
     known = shapes(weights=np.full(3, 1.006e9), tokens=1e8 * passes, unique_tokens=np.full(3, 1e8))
     lost = by_heart(known)
