@@ -145,7 +145,9 @@ def _backend_document(found: Device, name: str) -> dict[str, Any]:
 def _device_table(found: Device) -> Any:
     from rich.table import Table
 
-    table = Table("fact", "value", "source", "date", title=f"{found.name}: {found.title}")
+    table = Table(title=f"{found.name}: {found.title}")
+    for column in ("fact", "value", "source", "date"):
+        table.add_column(column, overflow="fold")  # names and addresses are whole, if on several lines
     for key, fact in found.facts.items():
         shown = format_bytes(fact.value) if key.endswith("_bytes") else f"{fact.value:,.6g}"
         table.add_row(key, shown, fact.source, fact.date)

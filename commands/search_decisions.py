@@ -29,7 +29,7 @@ def decisions_command(
       sizer search decisions search-1
       sizer search decisions search-1 --json
     """
-    from reports.text.decisions import decisions_document, decisions_table, noise_line
+    from reports.text.decisions import decisions_document, decisions_table
     from search.analysis.decisions.decisions import decide
     from search.store.study import load_result
 
@@ -40,7 +40,6 @@ def decisions_command(
         out_rows(decisions_document(found), "decisions", form)
         return
     out(decisions_table(found, name))
-    print(noise_line(found))
     if not found.runs:
         notice("no model has been trained yet: these are the published law's alone")
 
@@ -64,7 +63,7 @@ def settle_command(
     if not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
     from commands.progress import progress
-    from reports.text.decisions import decisions_document, decisions_table, noise_line
+    from reports.text.decisions import decisions_document, decisions_table
     from search.analysis.decisions.decisions import decide
     from search.run.settle import settle
 
@@ -81,4 +80,3 @@ def settle_command(
         out_json(decisions_document(found))
         return
     out(decisions_table(found, name))
-    print(noise_line(found))

@@ -6,11 +6,16 @@ import os
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+# Of an installation without extras, its packages included (pip itself aside).
+MOST_BYTES = 60_000_000
 LACKING = ("filelock", "numpy", "optuna", "pandas", "plotly", "scipy", "sqlalchemy", "streamlit", "torch")
 
 
@@ -83,6 +88,26 @@ def test_shells_complete_the_commands(tmp_path: Path) -> None:
     assert done.stdout.split() == ["estimate"], done.stderr
 
 
+def needed(installed: Path) -> set[str]:
+    """Names of the packages that an installation without extras brings, those that they need included."""
+    (own,) = distributions(path=[str(installed)])
+    found: set[str] = set()
+    asked = list(own.requires or ())
+    while asked:
+        requirement = Requirement(asked.pop())
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            asked += distribution(name).requires or ()
+    return found
+
+
+def installed_bytes(name: str) -> int:
+    """Bytes of a package's files in this environment, compiled modules included."""
+    files = (file.locate() for file in distribution(name).files or ())
+    return sum(Path(str(file)).stat().st_size for file in files if Path(str(file)).is_file())
+
+
 @pytest.mark.slow
 def test_a_wheel_carries_all_that_the_commands_read(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -98,6 +123,8 @@ def test_a_wheel_carries_all_that_the_commands_read(tmp_path: Path) -> None:
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", str(installed), str(wheel)], check=True, timeout=120
     )
+    own = sum(path.stat().st_size for path in installed.rglob("*") if path.is_file())
+    assert own + sum(map(installed_bytes, needed(installed))) <= MOST_BYTES
     empty.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     for asked in (

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,27 @@ def test_shapes_that_fill_a_budget_are_whole(columns: int) -> None:
         assert f"{a['num_heads']} query / {a['num_kv_heads']} KV heads" in words
         speed = sized["latency"]["decode_tokens_per_s"]["value"]
         assert f"{speed:.3g}" in words
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+@pytest.mark.parametrize(
+    ("command", "whole"),
+    [
+        (("search", "decisions", "guided-0", "--storage", STUDIES), "runs of a shared block: none over"),
+        (("search", "trust", "guided-0", "--storage", STUDIES), "pairs within 10 % of size"),
+        (("devices", "galaxy-s24"), "ram_bytes"),
+        (("quality", "curve", "--params", "350M"), "(40.2 to 42.7)"),
+        (("formats", "Q4_K_M"), "Q4_K"),
+        (("compare", "SmolLM2-135M", "--device", "pixel-8a", "--device", "raspberry-pi-5"), "SmolLM2-135M"),
+    ],
+    ids=["decisions", "trust", "device", "curve", "format", "compare"],
+)
+def test_nothing_is_cut_in_narrow_columns(
+    sizer: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], whole: str, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    printed = sizer(*command).out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    assert whole in " ".join(printed.split())
+    tables = printed.partition("verdict:")[0]  # a sentence below a table is for the terminal to wrap
+    assert max(map(len, tables.splitlines())) <= columns

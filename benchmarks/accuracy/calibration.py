@@ -1,10 +1,11 @@
 """Predicted against measured on this machine: nine shapes that are not among those a calibration fits.
 
     pip install "sizer[calibrate]"
-    python benchmarks/accuracy/calibration.py [--max-time 4m] [--threads N] [--json FILE]
+    python benchmarks/accuracy/calibration.py [--max-time 4m] [--threads N] [--json FILE] [--timings FILE]
 
-They are timed in the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the
-bench models are fitted; predictions go through the device file and `estimate`, as with --device.
+`--timings` takes a file that `--json` wrote, fits to its timings again and times nothing. The shapes are
+timed in the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the bench models
+are fitted; predictions go through the device file and `estimate`, as with --device.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -91,51 +92,98 @@ def main() -> None:
     parser.add_argument("--max-time", default="4m")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--timings", type=Path)
     options = parser.parse_args()
-    threads = check_threads(options.threads)
-    runtime_version = require_runtime()
     with tempfile.TemporaryDirectory(prefix="sizer-calibration-") as name:
         folder = Path(name)
-        for model in bench_models():
-            write_bench_model(folder / model.file_name, model)
-        bench = [bench_task(folder, model) for model in bench_models()]
-        unseen = [_task(folder, one) for one in UNSEEN]
-        timed = time_models(
-            [*bench, *unseen],
-            threads=threads,
-            budget_s=parse_seconds(options.max_time),
-            rounds=12,
-            measure=measure_in_process,
-            report=reporter(),
-        )
-        host = measure_host()
-        found = DeviceFile(
-            name="here",
-            title=host.title,
-            kind=DeviceKind.DESKTOP,
-            runtime="llama.cpp",
-            backend="cpu",
-            source=f"xllamacpp {runtime_version}, {threads} threads, {len(timed[0][1])} rounds",
-            date="today",
-            facts=host.facts,
-            fit=fit_speed([sample_of(task, timings) for task, timings in timed[: len(bench)]]),
-        )
-        path = folder / "here.toml"
-        path.write_text(found.text(), encoding="utf-8")
-        here = device(str(path))
-        rows = []
-        for one, (task, timings) in zip(UNSEEN, timed[len(bench) :], strict=True):
-            load = Workload(
-                context_tokens=task.context_tokens,
-                prompt_tokens=task.prompt_tokens,
-                generated_tokens=task.generated_tokens,
-            )
-            sized = estimate(architecture=one.architecture, format=one.format, device=here, workload=load)
-            rows.append(_row(one, task, timings, sized))
-    print_found(found, timed, rows)
+        if options.timings:
+            found = recorded(options.timings)
+        else:
+            found = measured(folder, parse_seconds(options.max_time), check_threads(options.threads))
+        file = fitted(found)
+        rows = predicted(found, file, folder)
+    print_found(file, found.timed, rows)
     if options.json:
-        taken = {task.model.name: [t._asdict() for t in of_one] for task, of_one in timed}
-        options.json.write_text(json.dumps({"models": rows, "timings": taken}, indent=1), encoding="utf-8")
+        taken = {task.model.name: [t._asdict() for t in of_one] for task, of_one in found.timed}
+        document = {"source": found.source, "models": rows, "timings": taken}
+        options.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+class Timed(NamedTuple):
+    """Timings of the bench models, then of the unseen ones, and the bytes of the latter's files."""
+
+    source: str
+    timed: list[tuple[TimingTask, list[Timing]]]
+    file_bytes: Mapping[str, int]
+
+
+def measured(folder: Path, budget_s: float, threads: int) -> Timed:
+    """Write all models to a folder and time them."""
+    runtime_version = require_runtime()
+    for model in bench_models():
+        write_bench_model(folder / model.file_name, model)
+    bench = [bench_task(folder, model) for model in bench_models()]
+    unseen = [_task(folder, one) for one in UNSEEN]
+    for one, task in zip(UNSEEN, unseen, strict=True):
+        write_random_model(task.path, one.architecture, one.stored)
+    timed = time_models(
+        [*bench, *unseen],
+        threads=threads,
+        budget_s=budget_s,
+        rounds=12,
+        measure=measure_in_process,
+        report=reporter(),
+    )
+    source = f"xllamacpp {runtime_version}, {threads} threads, {len(timed[0][1])} rounds"
+    return Timed(source, timed, {t.model.name: t.path.stat().st_size for t in unseen})
+
+
+def recorded(path: Path) -> Timed:
+    """Read the timings of an earlier run from the file that --json wrote."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    tasks = [bench_task(path.parent, model) for model in bench_models()]
+    tasks += [_task(path.parent, one) for one in UNSEEN]
+    timed = [(task, [_timing(t) for t in document["timings"][task.model.name]]) for task in tasks]
+    sizes = {row["model"].split()[0]: row["file_bytes"] for row in document["models"]}
+    return Timed(document["source"], timed, sizes)
+
+
+def _timing(fields: dict[str, Any]) -> Timing:
+    return Timing(**fields)._replace(prefill_s=tuple(fields["prefill_s"]), decode_s=tuple(fields["decode_s"]))
+
+
+def fitted(found: Timed) -> DeviceFile:
+    """Fit a device file to the bench models' timings."""
+    host = measure_host()
+    bench = found.timed[: len(bench_models())]
+    return DeviceFile(
+        name="here",
+        title=host.title,
+        kind=DeviceKind.DESKTOP,
+        runtime="llama.cpp",
+        backend="cpu",
+        source=found.source,
+        date="today",
+        facts=host.facts,
+        fit=fit_speed([sample_of(task, timings) for task, timings in bench]),
+    )
+
+
+def predicted(found: Timed, file: DeviceFile, folder: Path) -> list[dict[str, Any]]:
+    """Return a row for each unseen model: measured, and as `estimate` predicts it with the device file."""
+    path = folder / "here.toml"
+    path.write_text(file.text(), encoding="utf-8")
+    here = device(str(path))
+    rows = []
+    for one, (task, timings) in zip(UNSEEN, found.timed[len(bench_models()) :], strict=True):
+        load = Workload(
+            context_tokens=task.context_tokens,
+            prompt_tokens=task.prompt_tokens,
+            generated_tokens=task.generated_tokens,
+        )
+        sized = estimate(architecture=one.architecture, format=one.format, device=here, workload=load)
+        rows.append(_row(one, task, timings, sized, found.file_bytes[one.architecture.name]))
+    return rows
 
 
 def reporter() -> Callable[[TimingProgress], None]:
@@ -158,23 +206,32 @@ def reporter() -> Callable[[TimingProgress], None]:
 def _task(folder: Path, one: Unseen) -> TimingTask:
     size = random_file_bytes(one.architecture, one.stored)
     path = folder / f"{one.architecture.name}-{one.format}.gguf"
-    write_random_model(path, one.architecture, one.stored)
     model = timed_model(one.architecture.name, one.architecture, one.stored, file_bytes=size)
     return TimingTask(path, model)
 
 
-def _row(one: Unseen, task: TimingTask, timings: list[Timing], sized: Estimate) -> dict[str, Any]:
+def _row(
+    one: Unseen, task: TimingTask, timings: list[Timing], sized: Estimate, written: int
+) -> dict[str, Any]:
     # metadata and tokenizer are these files' own; all else is the estimate's
     head = sized.file.directory_bytes + metadata_bytes(one.architecture)
     file = head + -head % ALIGNMENT + sized.file.tensor_bytes + sized.file.padding_bytes
     held = resident_bytes(one.architecture, one.stored, sized.workload)
-    return row_of(f"{one.architecture.name} {one.format}", task, timings, sized, file=file, held=held)
+    name = f"{one.architecture.name} {one.format}"
+    return row_of(name, task, timings, sized, written=written, file=file, held=held)
 
 
 def row_of(
-    name: str, task: TimingTask, timings: list[Timing], sized: Estimate, *, file: int, held: int
+    name: str,
+    task: TimingTask,
+    timings: list[Timing],
+    sized: Estimate,
+    *,
+    written: int,
+    file: int,
+    held: int,
 ) -> dict[str, Any]:
-    """What was measured of a model beside what is predicted; `file` and `held` are predicted bytes."""
+    """Return what was measured of a model and what is predicted; `file` and `held` are predicted bytes."""
     assert sized.latency is not None
     sample, speeds = sample_of(task, timings), sized.latency
     start = speeds.decode_at_start_tokens_per_s
@@ -190,7 +247,7 @@ def row_of(
         "prefill": prefill,
         "prefill_predicted": speeds.prefill_tokens_per_s.value,
         "prefill_inside": speeds.prefill_tokens_per_s.low <= prefill <= speeds.prefill_tokens_per_s.high,
-        "file_bytes": task.path.stat().st_size,
+        "file_bytes": written,
         "file_bytes_predicted": file,
         "resident_bytes": median(measured) if measured else None,
         "resident_bytes_predicted": held,

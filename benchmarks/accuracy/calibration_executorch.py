@@ -95,7 +95,8 @@ def main() -> None:
             workload=workload(),
         )
         name, held = model.architecture.name, sized.memory.total_bytes
-        rows.append(row_of(name, task, timings, sized, file=model.file_bytes, held=held))
+        written = task.path.stat().st_size
+        rows.append(row_of(name, task, timings, sized, written=written, file=model.file_bytes, held=held))
     print_found(found, timed, rows)
     if options.json:
         taken = {task.model.name: [t._asdict() for t in of_one] for task, of_one in timed}

@@ -14,8 +14,9 @@ Reading speed of every row with one, predicted as decoding is: without the rows 
 from the operations that the other devices of a kind reach for each byte a second they decode with
 (`specification`); that from the device's decoding of other models, or else from its data sheet. The range is
 the device's own in the first case, else that of the other devices of its kind. What a format costs on a CPU
-(`[[format]]` in `profiles.toml`, by instruction set) was learned from all rows, the predicted ones among
-them: prompts of one model in seven formats on a Pixel 6a and a Pavilion, 49 rows, look better for that."""
+(`[[format]]` in `profiles.toml`, by instruction set) is learned without the rows left out, too, on devices
+with few rows: prompts of one model in seven formats on a Pixel 6a and a Pavilion are a quarter of all, and a
+format left out on one of them is known from the other alone, whose instructions differ."""
 
 
 def prefill_lines(rows: Sequence[MeasurementRow]) -> list[str]:

@@ -16,6 +16,8 @@ st.html(
     "[data-testid=stCaptionContainer] { color: inherit; opacity: 0.85; }"
     # figures side by side, but below one another where each would have less room than its axis needs
     "[class*=st-key-wide_] [data-testid=stColumn] { min-width: min(300px, 100%); }"
+    "[class*=st-key-scroll_] { overflow-x: auto; }"
+    "[class*=st-key-scroll_] > :has([data-testid=stPlotlyChart]) { min-width: 640px; }"
     "[data-testid=stMain] [data-testid=stPageLink] a { border: 1px solid rgba(138, 145, 156, .6);"
     " padding: .35rem .8rem; }"
     # plotly's buttons would lie over a figure's title, grey on grey

@@ -105,6 +105,7 @@ def frontier_info(result: SearchResult, cost: Objective = Objective.BYTES) -> Fr
     sides = placed_sides(
         [spots[p.trial] for p in front],
         [spots[p.trial] for p in dominated],
+        limit=None if shown is None else (shown - cost_range[0]) / (cost_range[1] - cost_range[0]),
         cheap_is_right=cost is Objective.DECODE,
     )
     texts = [label_text(r.candidate.architecture, r.file_bytes) for r in on_front]

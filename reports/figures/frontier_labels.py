@@ -10,7 +10,8 @@ from sizer.architecture import Architecture
 from sizer.units import format_bytes
 
 # Of the plot's width and height on a phone, what a label of two lines takes; wider screens have more room.
-_WIDTH, _HEIGHT = 0.3, 0.1
+_WIDTH, _HEIGHT = 0.36, 0.1
+_LIMIT_WIDTH = 0.6  # of the text of a limit
 # A frontier falls towards what costs more: below it, on the side of what costs less, nothing is drawn.
 _SIDES = ("bottom left", "top right", "bottom right")
 _SIDES_OF_SPEED = ("bottom right", "top left", "bottom left")
@@ -43,17 +44,25 @@ def label_text(architecture: Architecture, file_bytes: int) -> str:
 
 
 def placed_sides(
-    front: Sequence[Spot], others: Sequence[Spot], *, cheap_is_right: bool = False
+    front: Sequence[Spot],
+    others: Sequence[Spot],
+    *,
+    limit: float | None = None,
+    cheap_is_right: bool = False,
 ) -> tuple[str, ...]:
     """Return the side of each of the frontier's labels; empty where a label would cover a point or a label.
 
     The most accurate and the cheapest model come first, then the others from the cheapest on. A label lies
-    on the frontier's line only if it has no other place.
+    on the frontier's line only if it has no other place. `limit` is where the line of a limit stands, whose
+    text is at the top on the side of the models.
     """
     if not front:
         return ()
     sides = [""] * len(front)
     points, line = [(spot, spot) for spot in (*front, *others)], _steps(front)
+    if limit is not None:
+        left = limit if cheap_is_right else limit - _LIMIT_WIDTH
+        points.append((Spot(left, 1 - _HEIGHT), Spot(left + _LIMIT_WIDTH, 1)))
     labels: list[tuple[Spot, Spot]] = []
     order = tuple(dict.fromkeys((len(front) - 1, 0, *range(len(front)))))
     for place, avoided in ((p, a) for a in (line, []) for p in order):

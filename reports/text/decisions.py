@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
+from reports.text.text_table import Column, TextTable
 from sizer.errors import SizerError
 from sizer.units import format_bytes, format_seconds
 
@@ -125,14 +123,23 @@ def decision_cells(found: Decisions) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def decisions_table(found: Decisions, study: str) -> Table:
-    """Return the decisions as a rich table, settled ones first."""
-    table = Table(title=f"Decisions of study {study}", box=SIMPLE_HEAD, title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("decision", "basis") else "right")
-    for cells in decision_cells(found):
-        table.add_row(*cells)
-    return table
+def decisions_table(found: Decisions, study: str) -> TextTable:
+    """Return the decisions as a table, settled ones first; a narrow terminal leaves columns out."""
+    dropped = {"basis": 1, "runs alone": 2, "law alone": 3}
+    return TextTable(
+        title=f"Decisions of study {study}",
+        columns=tuple(
+            Column(
+                name=name,
+                right=name not in ("decision", "basis"),
+                is_key=name == "decision",
+                drop=dropped.get(name, 0),
+            )
+            for name in COLUMNS
+        ),
+        rows=decision_cells(found),
+        caption=noise_line(found),
+    )
 
 
 def noise_line(found: Decisions) -> str:

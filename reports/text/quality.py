@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from reports.text.text_table import Column, TextTable
 from sizer.quality.curve import TrainingLength
 from sizer.quality.ladder import LadderPrediction, Ranged
 from sizer.quality.prediction import Quality
 from sizer.units import format_bytes, format_count
 
 
-def ladder_table(found: Sequence[LadderPrediction]) -> Table:
+def ladder_table(found: Sequence[LadderPrediction]) -> TextTable:
     """Return one row for each asked model, with ranges that hold 80 %."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("model", no_wrap=False)
-    table.add_column("loss, nats (range)", justify="right", no_wrap=True)
-    table.add_column("accuracy (range)", justify="right", no_wrap=True)
-    for row in found:
-        accuracy = "not known" if row.accuracy is None else _ranged(row.accuracy)
-        table.add_row(Text(row.model or "-"), _ranged(row.loss), accuracy)
-    table.caption = found[0].basis
-    table.caption_justify = "left"
-    return table
+    return TextTable(
+        columns=(
+            Column(name="model", is_key=True),
+            Column(name="loss, nats\n(range)", right=True),
+            Column(name="accuracy\n(range)", right=True),
+        ),
+        rows=tuple(
+            (
+                row.model or "-",
+                _ranged(row.loss),
+                "not known" if row.accuracy is None else _ranged(row.accuracy),
+            )
+            for row in found
+        ),
+        caption=found[0].basis,
+    )
 
 
 def _ranged(figure: Ranged) -> str:
@@ -33,29 +38,35 @@ def _ranged(figure: Ranged) -> str:
     return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
 
 
-def curve_table(points: Sequence[TrainingLength]) -> Table:
+def curve_table(points: Sequence[TrainingLength]) -> TextTable:
     """Return one row for each training length: what is reached, hours and energy by card."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     cards = [cost.card for cost in points[0].costs]
-    columns = ("tokens", "loss, nats", "accuracy, % (80 % range)")
-    for name in (*columns, *(f"{card}-hours" for card in cards), *(f"kWh on {card}" for card in cards)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for point in points:
-        q = point.quality
-        table.add_row(
-            format_count(q.tokens),
-            f"{q.loss_nats:.3f}",
-            f"{q.accuracy:.1f} ({q.low:.1f} to {q.high:.1f})",
-            *(f"{_two_digits(cost.hours):,.0f}" for cost in point.costs),
-            *(f"{_two_digits(cost.energy_kwh):,.0f}" for cost in point.costs),
-        )
     shares = ", ".join(f"{100 * cost.utilization:.0f} % of {cost.card}" for cost in points[0].costs)
-    table.caption = (
-        f"{points[0].quality.basis}. Hours of one card, used to {shares}: {points[0].costs[0].source}. "
-        "Energy is that of the cards alone."
+    return TextTable(
+        columns=(
+            Column(name="tokens", right=True, is_key=True),
+            Column(name="loss,\nnats", right=True),
+            Column(name="accuracy, %\n(80 % range)", right=True),
+            *(Column(name=f"{card}-\nhours", right=True) for card in cards),
+            *(Column(name=f"kWh on\n{card}", right=True, drop=1) for card in cards),
+        ),
+        rows=tuple(_curve_row(point) for point in points),
+        caption=(
+            f"{points[0].quality.basis}. Hours of one card, used to {shares}: {points[0].costs[0].source}. "
+            "Energy is that of the cards alone."
+        ),
     )
-    table.caption_justify = "left"
-    return table
+
+
+def _curve_row(point: TrainingLength) -> tuple[str, ...]:
+    q = point.quality
+    return (
+        format_count(q.tokens),
+        f"{q.loss_nats:.3f}",
+        f"{q.accuracy:.1f} ({q.low:.1f} to {q.high:.1f})",
+        *(f"{_two_digits(cost.hours):,.0f}" for cost in point.costs),
+        *(f"{_two_digits(cost.energy_kwh):,.0f}" for cost in point.costs),
+    )
 
 
 def target_text(target: float, point: TrainingLength) -> Text:
@@ -72,20 +83,26 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def study_table(found: Sequence[tuple[int, str, int, Quality]]) -> Table:
+def study_table(found: Sequence[tuple[int, str, int, Quality]]) -> TextTable:
     """Return one row for each trial, its model and file: what it would reach after its full training."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name in ("trial", "model", "file", "loss, nats", "accuracy, % (80 % range)"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name != "model")
-    for trial, model, file_bytes, q in found:
-        table.add_row(
-            str(trial),
-            Text(model),
-            format_bytes(file_bytes),
-            f"{q.loss_nats:.3f}",
-            f"{q.accuracy:.1f} ({q.low:.1f} to {q.high:.1f})",
-        )
     last = found[0][3]
-    table.caption = f"After {format_count(last.tokens)} training tokens; {last.basis}"
-    table.caption_justify = "left"
-    return table
+    return TextTable(
+        columns=(
+            Column(name="trial", right=True, is_key=True),
+            Column(name="model", is_key=True),
+            Column(name="file", right=True),
+            Column(name="loss,\nnats", right=True),
+            Column(name="accuracy, %\n(80 % range)", right=True),
+        ),
+        rows=tuple(
+            (
+                str(trial),
+                model,
+                format_bytes(file_bytes),
+                f"{q.loss_nats:.3f}",
+                f"{q.accuracy:.1f} ({q.low:.1f} to {q.high:.1f})",
+            )
+            for trial, model, file_bytes, q in found
+        ),
+        caption=f"After {format_count(last.tokens)} training tokens; {last.basis}",
+    )

@@ -7,6 +7,7 @@ from math import exp, log
 from statistics import median
 from typing import NamedTuple
 
+from sizer.calibration.format_costs import taught_without
 from sizer.calibration.pools import (
     Devices,
     Pool,
@@ -153,8 +154,10 @@ def few_rows_errors(
         pool = pool_without(rows, devices, own[0])
         errors = []
         for model in models:
-            constants = fit_few([r for r in own if r.model == model], pool, devices)
-            errors += [error(constants, r) for r in own if r.model != model]
+            rest = [r for r in own if r.model != model]
+            taught = taught_without(own, rows, rest)
+            constants = fit_few([r for r in taught if r.model == model], pool, devices)
+            errors += [error(constants, r) for r in taught if r.model != model]
         found.setdefault(engine_class(rows, devices, own[0]), []).append(errors)
     return found
 
@@ -200,16 +203,24 @@ def held_out_prompts(
     own = [r for r in prefill_rows(rows) if r.key == key]
     if not own:
         return []
-    pool = pool_without(rows, devices, own[0])
-    found: dict[str, Profile | None] = {}
+    pool, decodes = pool_without(rows, devices, own[0]), groups.get(key, ())
+    found: dict[str, list[float | None]] = {}
     unit = left_out_unit(own)
-    for model in dict.fromkeys(map(unit, own)):
-        decoded = [r for r in groups.get(key, ()) if unit(r) != model]
-        rest = [r for r in own if unit(r) != model]
-        found[model] = None
-        if decoded and rest:
-            found[model] = whole_profile(groups, key, decoded, rest, chosen, pool, devices)
-    return [prompt_error(r, constants) if (constants := found[unit(r)]) else None for r in own]
+    for left in dict.fromkeys(map(unit, own)):
+        prompts, decoded = list(own), list(decodes)
+        if not enough(own):
+            hidden = [r for r in (*own, *decodes) if unit(r) == left]
+            prompts = taught_without(own, rows, hidden)
+            decoded = taught_without(decodes, rows, hidden) if decodes else []
+        decoded = [r for r in decoded if unit(r) != left]
+        rest = [r for r in prompts if unit(r) != left]
+        constants = (
+            whole_profile(groups, key, decoded, rest, chosen, pool, devices) if decoded and rest else None
+        )
+        found[left] = [
+            prompt_error(r, constants) if constants is not None else None for r in prompts if unit(r) == left
+        ]
+    return [found[unit(r)].pop(0) for r in own]
 
 
 def few_prompts_errors(
@@ -218,14 +229,15 @@ def few_prompts_errors(
     choice: Mapping[tuple[str, str], SpeedModelTerms],
     devices: Devices,
 ) -> dict[Key, tuple[EngineClass, list[float]]]:
-    """Return the errors of devices with few prompts, from one model to another, with their class.
+    """Return the errors of devices' prompts, from other models to each, with their class.
 
-    CPUs with one model in several formats are left out: kernels and caches of other models are not in them.
+    Devices with many rows are among them, as few others have prompts of several models. CPUs with one model
+    in several formats are left out: kernels and caches of other models are not in them.
     """
     found: dict[Key, tuple[EngineClass, list[float]]] = {}
     for key, own in grouped(prefill_rows(rows)).items():
         one_model = len({r.model for r in own}) < 2
-        if enough(own) or (one_model and own[0].engine[1] == "cpu"):
+        if one_model and own[0].engine[1] == "cpu":
             continue
         chosen = choice.get(own[0].engine, SIMPLEST)
         errors = [e for e in held_out_prompts(rows, groups, key, chosen, devices) if e is not None]

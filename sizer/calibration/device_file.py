@@ -62,6 +62,7 @@ class DeviceFile:
             "seconds_fixed": c.seconds_fixed,
             "seconds_per_layer": c.seconds_per_layer,
             "bytes_per_s": c.bytes_per_s,
+            **({"step_element_s": c.step_element_s} if c.step_element_s else {}),
             "byte_cost": dict(c.byte_cost),
             "bits_low": c.bits_low,
             "bits_high": c.bits_high,

@@ -24,7 +24,7 @@ from sizer.calibration.choice import (
     layer_seconds,
     whole_profile,
 )
-from sizer.calibration.format_costs import format_costs, unformatted
+from sizer.calibration.format_costs import FORMAT_OF_BITS, format_costs, unformatted
 from sizer.calibration.measurement_file import MEASUREMENTS, read_rows
 from sizer.calibration.pools import Pool, fit_kind, fit_pool, row_family
 from sizer.calibration.regression import (
@@ -83,7 +83,8 @@ def profiles_text(rows: Sequence[MeasurementRow], devices: Mapping[str, Device])
         assert pool is not None
         parts.append(_table("[[pool]]", _pool(pool, rows, devices, unseen)))
     for (runtime, kind, name), cost in format_costs([unformatted(r) for r in rows]).items():
-        labels: dict[str, Value] = {"runtime": runtime, "kind": kind, "name": name}
+        named = FORMAT_OF_BITS.get((runtime, name), name)
+        labels: dict[str, Value] = {"runtime": runtime, "kind": kind, "name": named}
         parts.append(_table("[[format]]", labels | cost._asdict()))
     for (runtime, kind), chosen in choice.items():
         model: dict[str, Value] = {"runtime": runtime, "kind": kind, "terms": list(chosen.terms)}

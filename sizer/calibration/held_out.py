@@ -20,6 +20,7 @@ from sizer.calibration.choice import (
     left_out_unit,
     pool_without,
 )
+from sizer.calibration.format_costs import taught_without
 from sizer.calibration.measurement_file import read_rows
 from sizer.calibration.pools import row_family
 from sizer.calibration.regression import (
@@ -157,9 +158,11 @@ def _few(groups: Groups, rows: Sequence[MeasurementRow]) -> dict[Key, list[tuple
             continue
         pool = pool_without(rows, devices, own[0])
         for row, unit in zip(own, units, strict=True):
-            rest = [r for r, u in zip(own, units, strict=True) if u != unit]
-            constants = fit_few(rest, pool, devices)
-            found.setdefault(key, []).append((row, error(constants, row)))
+            hidden = [r for r, u in zip(own, units, strict=True) if u == unit]
+            taught = taught_without(own, rows, hidden)
+            rest = [r for r, u in zip(taught, units, strict=True) if u != unit]
+            (as_asked,) = [t for r, t in zip(own, taught, strict=True) if r is row]
+            found.setdefault(key, []).append((row, error(fit_few(rest, pool, devices), as_asked)))
     return found
 
 

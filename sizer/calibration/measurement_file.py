@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median_low
 
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
-from sizer.calibration.format_costs import format_costs
+from sizer.calibration.format_costs import format_costs, with_format_costs
 from sizer.calibration.regression import MeasurementRow
 from sizer.devices.catalogue import load_devices
 from sizer.devices.family import instruction_set
@@ -41,20 +41,8 @@ def read_rows(path: Path = MEASUREMENTS) -> list[MeasurementRow]:
             raise InvalidFile(
                 f"{path.name}: measurement {number} ({cells.get('model')}): {error!r}"
             ) from error
-    return _with_formats(_with_layers(rows))
-
-
-def _with_formats(rows: Sequence[MeasurementRow]) -> list[MeasurementRow]:
-    """Return the rows with the costs of their formats in their models' costs."""
-    known = format_costs(rows)
-    found = []
-    for row in rows:
-        cost = known.get((row.runtime, row.instructions, row.format))
-        if cost is not None and row.costs is not None:
-            costs = row.costs._replace(format_byte_cost=cost.byte_cost, format_op_cost=cost.op_cost)
-            row = replace(row, costs=costs)
-        found.append(row)
-    return found
+    rows = _with_layers(rows)
+    return with_format_costs(rows, format_costs(rows))
 
 
 def _with_layers(rows: Sequence[MeasurementRow]) -> list[MeasurementRow]:

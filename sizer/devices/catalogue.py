@@ -91,6 +91,8 @@ def devices_with(names: Iterable[str], ram: str | None, backend: str | None) -> 
 def device(name: str) -> Device:
     """Return the device of that name or alias, ignoring case; "host" is this machine; else UnknownName.
 
+    Words in another order or spelling do as well, if only one device can be meant ("M2 MacBook Air").
+
     "-4gb" after a name is its variant with that much RAM, InvalidQuantity where it is not sold with it; then
     "@cpu", "@gpu" or "@npu" is what engines are to run on.
     A name that ends in ".toml" is a device file, as `sizer calibrate` writes: see sizer.devices.device_file.
@@ -116,12 +118,35 @@ def device(name: str) -> Device:
         label, gib = variant[1], float(variant[2])
         if label in by_label:
             return by_label[label].with_ram(gib)
+    if (typed := _as_typed(wanted)) is not None:
+        return typed
     raise UnknownName.of("device", name, (*load_devices(), HOST))
+
+
+def _as_typed(name: str) -> Device | None:
+    """Return the device that somebody means by words such as "Raspberry Pi 5 8GB"; None where none is meant.
+
+    UnknownName where several are: a chip that several devices have.
+    """
+    # imported on demand: names are mostly the catalogue's own
+    from sizer.devices.device_names import meant, split_ram
+
+    known = load_devices().values()
+    found, parts = meant(name, known), split_ram(name)
+    gib = None
+    if not found and parts is not None:
+        found, gib = meant(parts[0], known), parts[1]
+    if len(found) > 1:
+        listed = ", ".join(one.name for one in found)
+        raise UnknownName(f"device: {name!r} may be any of several; accepted: one of {listed}")
+    if not found:
+        return None
+    return found[0] if gib is None else found[0].with_ram(gib)
 
 
 def devices_named(name: str) -> tuple[Device, ...]:
     """Return the devices of a set such as "mid-range", else the one of that name; else UnknownName."""
-    wanted = name.strip().lower()
+    wanted = "-".join(name.lower().split())
     members = tuple(d for d in load_devices().values() if wanted in d.sets)
     return members or (device(name),)
 

@@ -27,6 +27,7 @@ _REQUIRED = {
 _OPTIONAL = {
     "float_byte_cost": (0.01, 100.0),
     "kv_byte_cost": (0.0, 100.0),
+    "step_element_s": (0.0, 1.0),
     "kv_element_s": (0.0, 1.0),
     "float_kv_element_s": (0.0, 1.0),
     "ops_per_s": (1.0, 1e19),

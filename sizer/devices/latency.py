@@ -85,10 +85,23 @@ def pool_of(device: Device, runtime: str, backend: str) -> PoolConstants | None:
 def with_format(
     model: ModelCosts, runtime: str, device: Device, backend: str, format_name: str
 ) -> ModelCosts:
-    """Return a model's costs with those of its format under a device's instructions; 1 without rows."""
+    """Return a model's costs with those of its format under a device's instructions; 1 without rows.
+
+    They are 1 on a device whose own profile has the cost of each of the model's types: calibrated ones.
+    """
     formats = profiles().formats
-    costs = formats.get((runtime, instruction_set(device, backend), format_name), (1.0, 1.0))
-    return model._replace(format_byte_cost=costs[0], format_op_cost=costs[1])
+    byte_cost, op_cost = formats.get((runtime, instruction_set(device, backend), format_name), (1.0, 1.0))
+    own = own_profile(device, runtime, backend)
+    if own is not None and _knows(own.byte_cost, model.bytes_by_type):
+        byte_cost = 1.0
+    if own is not None and _knows(own.op_cost, model.weights_by_type):
+        op_cost = 1.0
+    return model._replace(format_byte_cost=byte_cost, format_op_cost=op_cost)
+
+
+def _knows(costs: Sequence[tuple[str, float]], amounts: Sequence[tuple[str, float]]) -> bool:
+    """Return whether each type of a model is among those with a cost."""
+    return bool(amounts) and {name for name, _ in amounts} <= {name for name, _ in costs}
 
 
 class SpeedConstants(NamedTuple):

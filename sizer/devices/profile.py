@@ -27,6 +27,7 @@ class Profile(NamedTuple):
     """Constants of one device under one runtime; factors span 80 % of held-out rows around a prediction.
 
     decode, seconds/token = seconds_fixed + seconds_per_layer x executed layers + bytes x cost / bytes_per_s
+    + step_element_s x inputs and outputs of the blocks' matrices
     + kv_element_s x elements of one cached position (a runtime that reads its whole static cache each step).
     `sizer.devices.speed_model` has the formulas.
     """
@@ -45,6 +46,7 @@ class Profile(NamedTuple):
         tuple[str, float], ...
     ] = ()  # relative cost of a byte by stored type; 1 for types not named
     kv_byte_cost: float = 1.0
+    step_element_s: float = 0.0  # of a decoding step: rows and columns of matrices, besides their bytes
     kv_element_s: float = 0.0
     float_kv_element_s: float = 0.0  # additional, in models of 16- and 32-bit weights
     ops_per_s: float = 0.0  # 0: no prefill was measured

@@ -23,8 +23,10 @@ from sizer.workload import Workload
 FLOAT_BITS = 15.0
 # Bytes of the cache that a step reads for each byte that a CPU would hold. LiteRT-LM keeps 32 bits on a CPU,
 # 16 on Metal: on an M4 Max a step at 1,467 tokens is 0.35 ms slower than at 84 (data/measurements.csv), too
-# little for its memory to read 32 bits an element.
-_CACHE_READ_SHARES = {("litert-lm", "metal"): 0.5}
+# little for its memory to read 32 bits an element. On CPUs a position costs far more than its bytes: 84 us of
+# 0.23 MB on a Galaxy S26 that reads weights at 40 GB/s, 220 us on a Pixel 8a at 10 GB/s; with 6, models left
+# out on either phone are predicted better.
+_CACHE_READ_SHARES = {("litert-lm", "metal"): 0.5, ("litert-lm", "cpu"): 6.0}
 
 
 class ModelCosts(NamedTuple):
@@ -203,7 +205,8 @@ def decode_seconds(model: ModelCosts, kv_bytes: float, constants: Profile) -> fl
         cost = dict(c.byte_cost)
         cost_bytes += sum((cost.get(name, 1.0) - 1) * num_bytes for name, num_bytes in model.bytes_by_type)
     element_s = c.kv_element_s + (c.float_kv_element_s if c.float_kv_element_s and model.is_float else 0.0)
-    return _layers_seconds(model, c) + cost_bytes / c.bytes_per_s + element_s * model.kv_elements
+    seconds = _layers_seconds(model, c) + cost_bytes / c.bytes_per_s + element_s * model.kv_elements
+    return seconds + c.step_element_s * model.activation_elements if c.step_element_s else seconds
 
 
 def prefill_seconds(

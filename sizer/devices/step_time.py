@@ -26,7 +26,7 @@ class StepTime:
     """Seconds of the parts of one decoding step; they sum to 1 / tokens per second."""
 
     weights_s: float  # reading the weights
-    layers_s: float  # per-layer overhead, independent of width
+    layers_s: float  # overhead of layers: kernels, rows and columns, independent of bytes
     kv_cache_s: float  # reading keys and values
     fixed_s: float  # per-token overhead
 
@@ -58,7 +58,8 @@ def step_time(sized: Estimate) -> StepTime | None:
     total_s = decode_seconds(model, kv_bytes, c)
     no_cache = model._replace(kv_elements=0)
     without_cache_s = decode_seconds(no_cache, 0.0, c)
-    without_layers_s = decode_seconds(no_cache, 0.0, c._replace(seconds_per_layer=0.0))
+    no_overhead = c._replace(seconds_per_layer=0.0, step_element_s=0.0)
+    without_layers_s = decode_seconds(no_cache, 0.0, no_overhead)
     fixed_s = c.seconds_fixed
     return StepTime(
         weights_s=without_layers_s - fixed_s,

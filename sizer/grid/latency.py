@@ -106,6 +106,7 @@ def _refuse_costs_by_type(device: Device, constants: Profile) -> None:
         "float_op_cost": c.float_op_cost != 1,
         "float_kv_element_s": c.float_kv_element_s != 0,
         "activation_element_s": c.activation_element_s != 0,
+        "step_element_s": c.step_element_s != 0,
     }
     if known := [name for name, given in costs.items() if given]:
         raise InvalidQuantity(

@@ -24,8 +24,9 @@ WIDTHS = (390, 640, 768, 1024, 1152, 1280, 1440, 1920)
 FAULTS = """
 () => {
   const main = document.querySelector('[data-testid=stMain]');
-  const scrolls = '.sizer-scroll, [role=tablist], [data-testid=stDataFrame], [data-testid=stCode], pre,' +
-    ' [data-testid=stTabs] > div:first-child, [data-testid=stSidebar], .hoverlayer';
+  const scrolls = '.sizer-scroll, [class*=st-key-scroll_], [role=tablist], [data-testid=stDataFrame],' +
+    ' [data-testid=stCode], pre, [data-testid=stTabs] > div:first-child, [data-testid=stSidebar],' +
+    ' .hoverlayer';
   const words = [];
   const walker = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
   for (let node; (node = walker.nextNode());) {

@@ -56,6 +56,11 @@ def show_trials(result: SearchResult, trial_key: str) -> None:
         hide_index=True,
         key=GRID,
         column_order=columns,
+        column_config={
+            name: st.column_config.NumberColumn(format="localized")
+            for name in columns
+            if shown[name].dtype.kind in "iuf"
+        },
         on_select=choose,
         selection_mode="single-row",
     )
@@ -73,7 +78,9 @@ def _show_parallel(result: SearchResult) -> frozenset[int] | None:
     figure = parallel_figure(info)
     figure.update_layout(dragmode="select", selectdirection="any")
     alt = f"Shape, cost and score of {len(info.lines)} models, a line each over {len(info.axes)} axes"
-    event = show_figure(figure, key=PARALLEL, on_select="rerun", selection_mode="box", alt=alt)
+    # scrolls sideways on a narrow screen instead of being squeezed into it, see explorer/served/navigation.py
+    with st.container(key="scroll_parallel"):
+        event = show_figure(figure, key=PARALLEL, on_select="rerun", selection_mode="box", alt=alt)
     st.caption(
         "Drag over a part of an axis to keep the models that cross it there; hold Shift for a second axis; "
         "double-click to keep all."

@@ -141,9 +141,8 @@ def test_bars_are_of_paired_differences(in_rungs: SearchResult) -> None:
 def test_points_say_shape_and_size(result: SearchResult) -> None:
     info = frontier_info(result)
     by_trial = {point.trial: point.label for point in info.front}
-    # the ends of the frontier always have room
-    assert by_trial[10].text == "8 x 256<br>3.757 MB"
-    assert by_trial[12].text.endswith(" KB")
+    assert by_trial[10].text == "8 x 256<br>3.757 MB"  # the most accurate has the first choice of a place
+    assert sum(bool(label.text) for label in by_trial.values()) >= 3
     drawn = [
         text for trace in frontier_figure(info).data if trace.text is not None for text in trace.text if text
     ]
@@ -163,6 +162,10 @@ def test_labels_cover_neither_points_nor_one_another() -> None:
     )
     # no room for more than one: the most accurate keeps its own
     assert placed_sides([Spot(0.1, 0.22), Spot(0.12, 0.21), Spot(0.14, 0.2)], []) == ("", "", "top right")
+    # nor is the text of a limit covered, at the top to the left of its line
+    at_top = [Spot(0.1, 0.88), Spot(0.5, 0.5), Spot(0.9, 0.2)]
+    assert placed_sides(at_top, [])[0] == "top right"
+    assert placed_sides(at_top, [], limit=0.7)[0] == "bottom right"
     assert placed_sides([], []) == ()
 
 

@@ -128,6 +128,19 @@ def test_known_costs_come_back_and_predict_mixes_of_unseen_shapes() -> None:
     assert fit.constants.decode_factor < 1.1
 
 
+def test_rows_and_columns_of_matrices_cost_time_on_a_cpu_under_llama_cpp() -> None:
+    true = TRUE._replace(seconds_per_layer=0.0, seconds_fixed=0.0, step_element_s=14e-9)
+    samples = [Sample(model=w, decode_s=decode_s(w, 0, true)) for w in works()]
+    fit = fit_speed(samples)
+    assert fit.constants.step_element_s == pytest.approx(14e-9, rel=0.15)
+    assert (median_error(fit.decode_errors.values()) or 0.0) < 0.05
+    for layers, width in ((30, 576), (12, 64)):
+        unseen = mixed("Q8_0", layers=layers, width=width, mlp=3 * width, kv_heads=1)
+        assert decode_s(unseen, 0, fit.constants) == pytest.approx(decode_s(unseen, 0, true), rel=0.05)
+    # a kernel of a graphics unit costs the same however many rows it has
+    assert fit_speed(samples, backend="cuda").constants.step_element_s == 0
+
+
 def test_noise_shows_in_the_held_out_error_and_the_range() -> None:
     draw = random.Random(1)
     errors, factors = [], []

@@ -10,6 +10,7 @@ import pytest
 from sizer.devices.catalogue import device, load_devices, this_host
 from sizer.devices.device import HOST, DeviceKind, Fact
 from sizer.devices.device_file import parse_file
+from sizer.devices.device_names import key
 from sizer.devices.device_table import parse_devices
 from sizer.devices.usable_memory import budget_bytes, memory_notes
 from sizer.errors import InvalidFile, UnknownName
@@ -100,6 +101,47 @@ def test_an_app_limit_is_the_budget_where_known_and_a_share_of_ram_elsewhere() -
 
 def test_names_and_aliases_ignore_case() -> None:
     assert device(" PI5 ") == device("Raspberry-Pi-5")
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Raspberry Pi 5", "raspberry-pi-5"),
+        ("rpi 5", "raspberry-pi-5"),
+        ("Samsung Galaxy S24 Ultra", "galaxy-s24-ultra"),
+        ("Samsung A15", "galaxy-a15"),
+        ("M2 MacBook Air", "macbook-air-m2"),
+        ("NVIDIA GeForce RTX 4070", "geforce-rtx-4070"),
+        ("RTX4090", "geforce-rtx-4090"),
+        ("iPhone SE (3rd gen)", "iphone-se-3"),
+        ("Orin Nano", "jetson-orin-nano"),
+        ("Intel N100", "laptop-intel-n100"),
+        ("A17 Pro", "iphone-15-pro"),
+    ],
+)
+def test_words_as_people_type_them(typed: str, name: str) -> None:
+    assert device(typed).name == name
+
+
+def test_ram_may_stand_behind_the_words() -> None:
+    pi = device("Raspberry Pi 5 (16 GB)")
+    assert pi.rows_name == "raspberry-pi-5"
+    assert pi.ram_bytes is not None
+    assert pi.ram_bytes.value == 16 * 2**30
+    assert device("Pixel 8a @gpu").only_kind == "gpu"
+
+
+def test_a_chip_of_several_devices_names_them() -> None:
+    with pytest.raises(UnknownName, match="accepted: one of pixel-8, pixel-8-pro, pixel-8a"):
+        device("Tensor G3")
+    for other in ("RX 7900 XTX", "iPhone 12", "4090", "with", "+"):
+        with pytest.raises(UnknownName, match="unknown device"):
+            device(other)
+
+
+def test_no_two_devices_have_names_of_the_same_words() -> None:
+    keys = [key(d.name) for d in load_devices().values()]
+    assert len(set(keys)) == len(keys)
 
 
 def test_an_unknown_name_lists_near_ones() -> None:

@@ -170,6 +170,24 @@ def test_formats_that_unpack_slowly_cost_more_on_a_cpu() -> None:
     assert speeds["Q8_0"] < speeds["Q4_K_M"]
 
 
+def test_a_calibrated_device_takes_its_own_costs_of_types_and_no_others() -> None:
+    laptop = device("core-i7-13700h")
+    timed = CONSTANTS._replace(byte_cost=(("Q8_0", 0.7), ("F32", 1.0)), op_cost=(("Q8_0", 1.1), ("F32", 1.0)))
+    found = predicted(SMOLLM2, "Q8_0", on=laptop._replace(profiles=(timed,)))
+    stored = mix("Q8_0").assign(SMOLLM2, tensor_specs(SMOLLM2))
+    q8 = sum(t.num_bytes for t in stored if t.type.name == "Q8_0")
+    f32 = sum(t.num_bytes for t in stored) - q8
+    kv_bytes = (128 + 64) * 2 * 30 * 3 * 64 * 2
+    seconds = 30 * 1e-4 + (0.7 * q8 + f32 + kv_bytes) / 10e9
+    assert found.decode_at_start_tokens_per_s.value == pytest.approx(1 / seconds)
+    # of a type that was not timed there the cost on other processors is known
+    of_others = profiles().formats["llama.cpp", "x86", "Q8_0"]
+    untimed = CONSTANTS._replace(byte_cost=(("Q4_K", 1.0), ("F32", 1.0)))
+    found = predicted(SMOLLM2, "Q8_0", on=laptop._replace(profiles=(untimed,)))
+    seconds = 30 * 1e-4 + (of_others[0] * (q8 + f32) + kv_bytes) / 10e9
+    assert found.decode_at_start_tokens_per_s.value == pytest.approx(1 / seconds)
+
+
 def test_windows_count_where_the_engine_uses_them() -> None:
     pi, long = (
         device("raspberry-pi-5"),

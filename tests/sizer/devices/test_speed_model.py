@@ -121,6 +121,9 @@ CONSTANTS = Profile(
 def test_decode_seconds_by_hand() -> None:
     # 10 x 0.1 ms + (100 + 20) MB / 10 GB/s = 1 ms + 12 ms
     assert decode_seconds(HAND, 20e6, CONSTANTS) == pytest.approx(0.013)
+    # and 50,000 rows and columns of 20 ns: 1 ms
+    model, constants = HAND._replace(activation_elements=50_000), CONSTANTS._replace(step_element_s=20e-9)
+    assert decode_seconds(model, 20e6, constants) == pytest.approx(0.014)
 
 
 @pytest.mark.parametrize("is_float", [False, True])

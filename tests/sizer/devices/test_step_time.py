@@ -62,6 +62,14 @@ def test_worked_by_hand() -> None:
     kv_bytes = 30 * 2 * 192 * 2 * (128 + 64)
     kv_s = c.kv_byte_cost * kv_bytes / c.bytes_per_s + c.kv_element_s * 30 * 2 * 192
     assert parts.kv_cache_s == pytest.approx(kv_s)
+    # a calibrated profile: rows and columns of matrices are part of what layers take
+    calibrated = device("raspberry-pi-5")._replace(profiles=(c._replace(step_element_s=1e-9),))
+    found = step_time(estimate(architecture=SMOLLM2, format="Q4_0", device=calibrated))
+    assert found is not None
+    # q and o 2 x (576 + 576), k and v 2 x (576 + 192), gate, up and down 3 x (576 + 1536), in 30 layers
+    elements = 30 * (2304 + 1536 + 6336)
+    assert found.layers_s == pytest.approx(30 * c.seconds_per_layer + elements * 1e-9)
+    assert found.weights_s == pytest.approx(parts.weights_s)
 
 
 def test_what_binds_changes_with_shape_and_context() -> None:

@@ -236,6 +236,7 @@ def test_a_device_file_speaks_of_a_grid_as_of_one_shape_or_not_at_all() -> None:
     priced = parse_file(PRICED + "byte_cost = { Q5_0 = 1.4 }\n", "my-board.toml")
     with pytest.raises(InvalidQuantity, match="profile of .my-board. has byte_cost, costs that a grid"):
         estimate_grid(Grid.build(M125), format="Q4_K_M", device=priced)
-    priced = parse_file(PRICED + "activation_element_s = 1e-9\n", "my-board.toml")
-    with pytest.raises(InvalidQuantity, match="has activation_element_s, costs that a grid"):
-        estimate_grid(Grid.build(M125), format="Q4_K_M", device=priced)
+    for cost in ("activation_element_s", "step_element_s"):
+        priced = parse_file(PRICED + f"{cost} = 1e-9\n", "my-board.toml")
+        with pytest.raises(InvalidQuantity, match=f"has {cost}, costs that a grid"):
+            estimate_grid(Grid.build(M125), format="Q4_K_M", device=priced)
