@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from reports.figures import style
 from reports.figures.axes import log_ticks
 from reports.palette import BLUE, GREY, VERMILION
-from reports.tables.evidence import HELD_OUT, device_title
+from reports.tables.evidence import BASIS_LABELS, HELD_OUT, device_title
 from reports.text.wording import rate_text
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _point(j: HeldOutPrediction) -> JudgedPoint:
         f"measured {rate_text(j.measured)} tokens/s",
         f"predicted {rate_text(j.predicted)} ({rate_text(j.low)} to {rate_text(j.high)}), "
         f"{exp(j.error) - 1:+.0%}",
-        f"{j.basis}: without {HELD_OUT[j.basis]}",
+        f"{BASIS_LABELS[j.basis]}: without {HELD_OUT[j.basis]}",
     )
     return JudgedPoint(j.measured, j.predicted, j.low, j.high, j.basis, "<br>".join(lines))
 
@@ -120,7 +120,7 @@ def _markers(points: Sequence[JudgedPoint], basis: str, colour: str) -> go.Scatt
         x=[p.measured for p in points],
         y=[p.predicted for p in points],
         mode="markers",
-        name=basis,
+        name=BASIS_LABELS[basis],
         marker={"color": colour, "symbol": _SYMBOLS[basis], "size": 9, "opacity": 0.85},
         error_y={
             "type": "data",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sizer.devices.catalogue import load_devices
+from sizer.prediction import Basis
 from sizer.registry import models
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_bytes, format_bytes_binary
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from sizer.calibration.held_out import HeldOutPrediction
     from sizer.devices.device import Device, Fact
 
+# Bases as the held-out predictions name them: in the words of estimates.
+BASIS_LABELS = {
+    "fitted": Basis.FITTED.label,
+    "fitted, few rows": "fitted to few benchmarks",
+    "specification": Basis.SPECIFICATION.label,
+}
 # What each basis leaves out of what a row is predicted from.
 HELD_OUT = {
     "fitted": "its model on its device",

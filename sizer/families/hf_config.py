@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture, listed
 from sizer.families.config_keys import (
+    FFN_SIZES,
     OWN_FLAGS,
     PART_NOTE,
     Config,
@@ -105,14 +106,14 @@ def _is_known(model_type: object) -> bool:
 
 
 def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
-    """Return the Hugging Face config keys of an architecture, plus `sharing` where blocks are shared.
+    """Return the Hugging Face config keys of an architecture, and own keys for sharing and FFN sizes.
 
     Raises InvalidArchitecture for a shape that none of our families can express.
     """
     a = architecture
     acts = {MlpKind.SWIGLU: "silu", MlpKind.GEGLU: "gelu"}
-    if a.beyond_llama:
-        raise InvalidArchitecture(f"config: no known model_type can express {', '.join(a.beyond_llama)}")
+    if other := [name for name in a.beyond_llama if name != FFN_SIZES]:
+        raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
     if a.sliding_layers:
         raise InvalidArchitecture("config: sliding_layers cannot be expressed; accepted: full attention")
     if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
@@ -137,6 +138,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     if model_type == "llama":
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
     config |= {key: True for key in OWN_FLAGS if getattr(a, key)}
+    if a.layer_intermediate_sizes:
+        config[FFN_SIZES] = list(a.layer_intermediate_sizes)
     if a.sharing.repeat > 1:
         config["sharing"] = a.sharing.to_dict()
     return config

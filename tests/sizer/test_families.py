@@ -237,7 +237,6 @@ def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> N
         {"qk_norm_all_heads": True},
         {"conv_layers": (1,)},
         {"layer_num_heads": (3, 6, 9)},
-        {"layer_intermediate_sizes": (512, 1024, 1536)},
         {"qk_norm_each_head": True},
     ],
     ids=str,

@@ -12,10 +12,9 @@ from explorer.widgets.controls import choice
 from explorer.widgets.html import show_table, show_tiles
 from reports.figures.evidence import evidence_figure, evidence_info
 from reports.html.tiles import Tile
-from reports.tables.evidence import counts_frame, facts_frame, judged_frame, summary
+from reports.tables.evidence import BASIS_LABELS, counts_frame, facts_frame, judged_frame, summary
 from sizer.calibration.held_out import held_out_measurements
 from sizer.devices.catalogue import load_devices
-from sizer.prediction import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,17 +79,9 @@ def page() -> None:
     page_state.save()
 
 
-# Bases as the calculator names them: as the page shows them.
-_BASES = {
-    "fitted": Basis.FITTED.label,
-    "fitted, few rows": "fitted to few benchmarks",
-    "specification": Basis.SPECIFICATION.label,
-}
-
-
 def _title(name: str) -> str:
     known = load_devices().get(name)
-    return known.title if known else _BASES.get(name, name)
+    return known.title if known else BASIS_LABELS.get(name, name)
 
 
 def _show_judged(chosen: Sequence[HeldOutPrediction]) -> None:
@@ -131,7 +122,9 @@ def _show_counts() -> None:
     counts = counts_frame()
     exact = int((counts["difference"] == 0).sum())
     st.caption(f"{exact} of {len(counts)} published exact counts are equal to the last digit.")
-    st.dataframe(counts, hide_index=True, key="counts")
+    whole = st.column_config.NumberColumn(format="localized")
+    numbers = {name: whole for name in ("published", "calculated", "difference")}
+    st.dataframe(counts, hide_index=True, key="counts", column_config=numbers)
     st.download_button("Counts (CSV)", counts.to_csv(index=False), "sizer-counts.csv", "text/csv")
 
 

@@ -22,6 +22,9 @@ VIEW = Choice(f"{KEYS}view", "View", START, (START, LIST, WATCH, COMPARE))
 STUDY = Text(f"{KEYS}study", "Study", "")
 FILTER = Text(f"{KEYS}filter", "Filter", "")
 SHOW_ARCHIVED = Flag(f"{KEYS}archived", "Archived too", False)
+SHOW_DECISIONS = Flag(
+    f"{KEYS}decided", "Decisions", False, "How many choices each study settles: some seconds a study, once."
+)
 STUDIES = Choices(f"{KEYS}studies", "Studies", (), (), free=True, repeated=True)
 
 # Fields of the form; the first values of most are those of the preset.
@@ -102,7 +105,7 @@ _FORM: tuple[Control, ...] = (
     *SPACE,
 )
 
-_OF_LIST = {FILTER.key, SHOW_ARCHIVED.key}
+_OF_LIST = {FILTER.key, SHOW_ARCHIVED.key, SHOW_DECISIONS.key}
 
 
 def preset_values(values: Values) -> dict[str, Any]:
@@ -148,7 +151,7 @@ def _unused(values: Values) -> set[str]:
 
 STATE = PageState(
     prefix=KEYS,
-    controls=(VIEW, STUDY, STUDIES, FILTER, SHOW_ARCHIVED, *_FORM),
+    controls=(VIEW, STUDY, STUDIES, FILTER, SHOW_ARCHIVED, SHOW_DECISIONS, *_FORM),
     firsts=preset_values,
     corrections=DEVICE.corrections,
     unused=_unused,

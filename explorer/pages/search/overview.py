@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.pages.search.controls import FILTER, SHOW_ARCHIVED, STUDY, VIEW, WATCH
+from explorer.pages.search.controls import FILTER, SHOW_ARCHIVED, SHOW_DECISIONS, STUDY, VIEW, WATCH
 from explorer.pages.search.studies import known_studies, load
 from explorer.widgets.controls import flag, text
 from explorer.widgets.onward import Way, show_way
+from reports.text.decisions import decisions_of
 from reports.text.wording import NOT_KNOWN, budget_texts, escape_markdown
 from search.analysis.frontier import frontier
 from search.analysis.ranking import ranking
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from search.store.results import SearchResult
 
 COLUMNS = ("study", "state", "device", "budget", "trained", "frontier", "best bits per byte", "age", "note")
+DECISIONS = "decisions settled"
 _TABLE, _NOTE, _ERROR = "search_list", "search_note", "search_list_error"
 
 
@@ -32,16 +34,21 @@ def overview(storage: str) -> None:
     if not names:
         st.info("There is no study yet: start a search in the view Start.")
         return
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([4, 1, 1], vertical_alignment="bottom")
     with left:
         wanted = text(FILTER, placeholder="part of a name, state, device or note")
-    with right:
+    with middle:
         archived = flag(SHOW_ARCHIVED)
+    with right:
+        decided = flag(SHOW_DECISIONS)
     rows = [row for row in study_rows(names, storage, with_archived=archived) if _matches(row, wanted)]
     if not rows:
         st.info(f"None of the {len(names)} studies: all are left out by the filter or archived.")
         return
     table = {column: [row[place] for row in rows] for place, column in enumerate(COLUMNS)}
+    if decided:
+        with st.spinner("Weighing the decisions"):
+            table[DECISIONS] = [_settled(row[0], storage) for row in rows]
     st.dataframe(table, hide_index=True, key=_TABLE, on_select="rerun", selection_mode="single-row")
     st.caption("Click a column's head to sort by it; choose a row to open it, note something, or archive it.")
     if message := st.session_state.pop(_ERROR, None):
@@ -91,6 +98,23 @@ def _figures(result: SearchResult | None) -> tuple[str, ...]:
         str(len(frontier(result))),
         NOT_KNOWN if best is None else f"{best:.4f}",
     )
+
+
+def _settled(name: str, storage: str) -> str:
+    """Return how many decisions a study settles; not known while it runs, or with too few models."""
+    if activity(name, storage).owner is not None:
+        return NOT_KNOWN
+    try:
+        result = load(name, storage)[1]
+    except SizerError:
+        return NOT_KNOWN
+    return _counted(name, storage, len(result.trained), result)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _counted(name: str, storage: str, trained: int, _result: SearchResult) -> str:
+    found = decisions_of(_result)
+    return NOT_KNOWN if found is None else f"{len(found.settled)} of {len(found.decisions)}"
 
 
 def _age(written_at_s: float | None) -> str:

@@ -20,16 +20,28 @@ KEYS = "search_"
 LARGEST_TRAINED_BYTES = 20_000_000
 _PROXIES = ("proxy_width_scale", "proxy_vocab_size")
 _HEADS = {"budget": "Deployment", "space": "Space of models", "training": "Training"}
+_ABBREVIATIONS = frozenset(("ffn", "kv", "ttft"))
 _COLUMNS = 3
 
 
 def space_controls(others: frozenset[str]) -> tuple[Text, ...]:
     """Return a text control for every field of a search but `others`, which have controls already."""
     return tuple(
-        Text(f"{KEYS}{name}", name.replace("_", " ").capitalize(), "", f"{accepted(one).help}.")
+        Text(f"{KEYS}{name}", _label(name), "", f"{accepted(one).help}.")
         for name, one in FIELDS.items()
         if name not in others
     )
+
+
+def _label(name: str) -> str:
+    """Return a field's name as a person reads it.
+
+    >>> _label("min_ffn_ratio"), _label("vocab_size"), _label("kv_ratios")
+    ('Min FFN ratio', 'Vocabulary size', 'KV ratios')
+    """
+    words = name.replace("vocab_", "vocabulary_").split("_")
+    text = " ".join(word.upper() if word in _ABBREVIATIONS else word for word in words)
+    return text[0].upper() + text[1:]
 
 
 def draw_space(controls: tuple[Text, ...], shown: SearchConfig) -> None:

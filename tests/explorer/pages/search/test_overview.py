@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.pages.search.overview import COLUMNS, study_rows
+from explorer.pages.search.overview import COLUMNS, DECISIONS, study_rows
 from reports.export.documents import frontier_document
+from reports.text.decisions import decisions_of
 from search.store.remarks import MOST_LETTERS, StudyRemarks, read_remarks, write_remarks
 from search.store.results import SearchResult
+from search.store.study import load_result
 from sizer.errors import StudyError
 from tests.explorer.app_pages import STORAGE, fine, search_page
 from tests.explorer.studies import store
@@ -52,6 +54,16 @@ def test_every_study_has_its_state_budget_and_best_score(
     assert row["device"] == "raspberry-pi-5"
     assert row["budget"] == "file at most 6 MB, decode at least 200 tokens/s"
     assert row["state"] == "not running"
+
+
+def test_decisions_are_counted_if_asked_for(root: Path, two: tuple[str, str]) -> None:
+    page = listed(root)
+    assert DECISIONS not in page.dataframe[0].value.columns
+    page.toggle(key="search_decided").set_value(True)
+    table = fine(page.run()).dataframe[0].value.set_index("study")
+    found = decisions_of(load_result("other", STORAGE))
+    assert found is not None
+    assert table.loc["other", DECISIONS] == f"{len(found.settled)} of {len(found.decisions)}"
 
 
 def test_notes_are_kept_and_found_and_the_archive_hides(root: Path, two: tuple[str, str]) -> None:
