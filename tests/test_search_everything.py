@@ -45,7 +45,18 @@ OPTIONS = (
 )
 # llama.cpp has the quantized types of KV cache
 CACHES = (
-    *("--cache-type", "F16,Q4_0", "--objective", "memory", "--objective", "bytes", "--max-size", "150KB"),
+    *(
+        "--cache-type",
+        "F16,Q4_0",
+        "--ffn-growth",
+        "1,3",
+        "--objective",
+        "memory",
+        "--objective",
+        "bytes",
+        "--max-size",
+        "150KB",
+    ),
     *("--layers", ":4", "--head-dim", "32", "--trials", "4", "--steps", "30", "--final-seeds", "1"),
     *("--batch-size", "4", "--seq-len", "64", "--val-chunks", "8", "--corpus", "text.py"),
     *("--sampler", "random"),
@@ -132,3 +143,4 @@ def test_types_of_kv_cache_are_searched_for_memory(tmp_path: Path) -> None:
     stored = optuna.load_study(study_name="s", storage=f"sqlite:///{folder / 'runs' / 'sizer.db'}")
     records = [json.loads(trial.user_attrs["sizer_record"]) for trial in stored.trials]
     assert {record["cache_type"] for record in records} == {None, "Q4_0"}
+    assert {bool(record["config"].get("layer_intermediate_sizes")) for record in records} == {True, False}

@@ -10,6 +10,7 @@ from reports.text.scaled_proxies import proxies_front
 from reports.text.wording import shape_text
 from search.analysis.frontier import frontier
 from search.analysis.ranking import are_scaled, extrapolation_of, ranking
+from search.space.ffn_growth import growth_of
 from search.store.results import SearchResult, TrialRecord
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _TRIAL_COLUMNS = (
     "executed_layers",
     "hidden_size",
     "intermediate_size",
+    "ffn_growth",
     "num_heads",
     "num_kv_heads",
     "head_dim",
@@ -182,6 +184,7 @@ def _trial_row(record: TrialRecord, on_frontier: bool) -> dict[str, Any]:
         "executed_layers": a.executed_layers,
         "hidden_size": a.hidden_size,
         "intermediate_size": a.intermediate_size,
+        "ffn_growth": growth_of(a),
         "num_heads": a.num_heads,
         "num_kv_heads": a.num_kv_heads,
         "head_dim": a.head_dim,

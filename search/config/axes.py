@@ -127,6 +127,11 @@ class Suggestion:
         "feed-forward ratio",
         f"`intermediate_size` over `hidden_size`, in steps of {FFN_RATIO_STEP:g}",
     )
+    ffn_growth: float = _axis(
+        Options(listed="ffn_growths", label=lambda value: f"{value:g}"),
+        "growth of FFN sizes",
+        "FFN size of the last layer over that of the first, linear over depth with the same mean",
+    )
     size_fraction: float = _axis(
         Range(low="min_size_fraction", high=1.0, log=True, ask_single=False),
         "share of the size budget",

@@ -7,6 +7,7 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from enum import StrEnum, unique
 from typing import Any
 
+from search.config.engine_checks import check_engine
 from search.config.fields import (
     FieldLimits,
     check_fields,
@@ -21,13 +22,9 @@ from sizer.architecture import LayerSharing, SharingStrategy, parse_enum
 from sizer.devices.catalogue import device as device_by_name
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.runtimes import runtime as runtime_by_name
-from sizer.workload import QUANTIZED_CACHE_TYPES
 
 # Byte-level tokens: every text has them, and validation loss is in bits per byte without conversion.
 BYTE_VOCABULARY = 256
-
-# Numbers in a block of every quantized type of KV cache.
-CACHE_BLOCK = 32
 
 
 @unique
@@ -171,6 +168,12 @@ class Space:
     max_ffn_ratio: float = setting(
         4.0, "largest intermediate_size over hidden_size", _RATIO, option="ffn-ratio"
     )
+    ffn_growths: tuple[float, ...] = setting(
+        (1.0,),
+        "FFN sizes of the last layer over that of the first; 1 is one size for all layers",
+        FieldLimits(low=0.125, high=8),
+        option="ffn-growth",
+    )
     min_executed_layers: int = setting(
         2, "smallest depth, shared blocks counted each time they run", _LAYERS, option="layers"
     )
@@ -290,15 +293,14 @@ class SearchConfig:
     space: Space = field(default_factory=Space)
 
     def __post_init__(self) -> None:
-        engine = runtime_by_name(self.budget.runtime)
-        for name in self.space.formats:
-            if not isinstance(name, str):  # a number in a file's list
-                raise UnknownName.of(f"{engine.name} format", str(name), engine.formats)
-            engine.format_name(name)
-        for name in self.space.cache_types:
-            if name not in engine.cache_types:
-                raise UnknownName.of(f"{engine.name} cache type", str(name), engine.cache_types)
-        self._check_cache_types()
+        space = self.space
+        check_engine(
+            self.budget.runtime,
+            formats=space.formats,
+            cache_types=space.cache_types,
+            head_dims=space.head_dims,
+            ffn_growths=space.ffn_growths,
+        )
         self._check_proxies()
         self._check_tokenizer()
 
@@ -336,15 +338,6 @@ class SearchConfig:
         """Return the fields of all tables as plain JSON values, flat as studies store them."""
         values = {name: value for table in asdict(self).values() for name, value in table.items()}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    def _check_cache_types(self) -> None:
-        """Raise unless heads divide into the blocks of a quantized KV cache, as engines ask."""
-        quantized = [name for name in self.space.cache_types if name in QUANTIZED_CACHE_TYPES]
-        for value in self.space.head_dims if quantized else ():
-            if value % CACHE_BLOCK:
-                raise InvalidQuantity(
-                    f"head_dims: must be multiples of {CACHE_BLOCK} with a {quantized[0]} cache, got {value}"
-                )
 
     def _check_proxies(self) -> None:
         if self.training.proxy_width_scale is not None:

@@ -83,7 +83,7 @@ def export_gguf(finalist: TrainedFinalist, path: Path, *, context_tokens: int | 
     A file that an earlier export of the same model made is replaced; any other raises InvalidFile.
     """
     f, context = finalist, context_of(finalist, context_tokens)
-    check_layout(f.architecture)
+    check_layout(f.architecture, ffn_by_layer=True)
     if f.runtime != "llama.cpp":
         raise UnknownName(f"format: {f.format} is a format of {f.runtime}; accepted for GGUF: llama.cpp's")
     identity = identity_of(f)

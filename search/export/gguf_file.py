@@ -23,7 +23,7 @@ from search.training.decoder import NORM_EPSILON, ROPE_THETA
 from sizer.architecture import Architecture
 from sizer.atomic_write import atomic_write
 from sizer.formats.gguf import ALIGNMENT, exact_file_bytes, gguf_name
-from sizer.formats.gguf_metadata import Entry, encoded, llama_entries, padding_entry
+from sizer.formats.gguf_metadata import Entry, encoded, llama_entries, llama_kind, padding_entry
 from sizer.formats.stored import StoredTensor
 from sizer.readers.gguf_types import FILE_TYPE_BY_ID, TYPE_BY_ID
 from sizer.runtimes import runtime
@@ -49,13 +49,13 @@ def metadata(
     more: Sequence[Entry] = (),
 ) -> tuple[Entry, ...]:
     """Return all metadata of the file, of as many bytes for any names; `more` are entries of the caller."""
-    a = architecture
+    a, kind = architecture, llama_kind(architecture)
     fixed = (
         *llama_entries(a, context_tokens=context_tokens, norm_epsilon=NORM_EPSILON, rope_base=ROPE_THETA),
         Entry("general.file_type", "UINT32", _FILE_TYPE_IDS[format_name]),
         Entry("general.quantization_version", "UINT32", 2),
-        Entry("llama.attention.key_length", "UINT32", a.head_dim),
-        Entry("llama.attention.value_length", "UINT32", a.head_dim),
+        Entry(f"{kind}.attention.key_length", "UINT32", a.head_dim),
+        Entry(f"{kind}.attention.value_length", "UINT32", a.head_dim),
         *more,
     )
     return (*fixed, padding_entry(fixed), *vocabulary.entries(a.vocab_size))

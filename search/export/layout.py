@@ -7,11 +7,15 @@ from sizer.errors import InvalidArchitecture
 from sizer.tensors import TensorSpec
 
 
-def check_layout(architecture: Architecture) -> None:
-    """Raise InvalidArchitecture unless the shape is one of llama.cpp's `llama` models."""
+def check_layout(architecture: Architecture, *, ffn_by_layer: bool = False) -> None:
+    """Raise InvalidArchitecture unless the shape has Llama's blocks, of FFN sizes by layer only if asked."""
     a = architecture
+    if a.layer_intermediate_sizes and not ffn_by_layer:
+        raise InvalidArchitecture(
+            f"model: {a.name} has FFN sizes by layer, which this target's Llama has not; accepted: --to gguf"
+        )
     other = [
-        *a.beyond_llama,
+        *(name for name in a.beyond_llama if name != "layer_intermediate_sizes"),
         *(f for f in ("qk_norm", "qkv_bias", "sub_norms", "shared_mlp") if getattr(a, f)),
     ]
     if other or a.mlp.value != "swiglu" or a.norm.value != "rmsnorm" or a.position.value != "rope":

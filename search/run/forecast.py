@@ -11,6 +11,7 @@ import torch
 from search.config.config import SearchConfig
 from search.run.executors import available_cores
 from search.schedule.plan import expected_steps, rung_steps
+from search.space.ffn_growth import mean_ffn_size
 from search.space.initial_points import initial_suggestions
 from search.space.resolve import resolve
 from search.training.accelerator import training_device
@@ -137,6 +138,9 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
     Training holds about 16 bytes a parameter: a large model is timed by its first layers, which take their
     share of the time, so that a forecast takes seconds and no gigabytes.
     """
+    if architecture.layer_intermediate_sizes:
+        size = round(mean_ffn_size(architecture))
+        architecture = replace(architecture, intermediate_size=size, layer_intermediate_sizes=())
     total = count_parameters(tensor_specs(architecture)).total
     if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
         return architecture, 1.0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
 from search.config.format_bits import format_bits
+from search.space.ffn_growth import with_growth, with_sizes
 from search.space.formats import file_bytes
 from search.store.results import Candidate
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
@@ -175,7 +176,41 @@ def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool
     off = np.maximum(least - size, 0) + np.maximum(size - limit, 0)
     change = np.abs(np.log2(ffn / wanted)) + _DEPTH_WEIGHT * np.abs(np.log2(rows.blocks / rows.wanted_blocks))
     row = int(np.lexsort((-size, np.floor(change / _SAME_CHANGE), off))[0])
-    return rows.found(row, int(ffn[row]), int(size[row]), int(off[row]))
+    found = rows.found(row, int(ffn[row]), int(size[row]), int(off[row]))
+    return _grown(found, suggestion, config, multiple, (least, limit))
+
+
+def _grown(
+    found: _Found, suggestion: Suggestion, config: SearchConfig, multiple: int, limits: tuple[int, int]
+) -> _Found:
+    """Return a shape with FFN sizes that grow as suggested, within the limits if the equal sizes were.
+
+    Mixes give some layers more bits, so that the same number of weights may take other bytes: then the
+    largest size shrinks, or the smallest grows, step by step.
+    """
+    shape = with_growth(found.architecture, suggestion.ffn_growth, multiple)
+    if shape == found.architecture:
+        return found
+    budget, (least, limit) = config.budget, limits
+
+    def bytes_of(a: Architecture) -> int:
+        return file_bytes(a, suggestion.format, budget.runtime, budget.tokenizer_bytes)
+
+    size = bytes_of(shape)
+    for _ in range(2 * shape.num_layers):
+        sizes = list(shape.layer_intermediate_sizes)
+        if not sizes or least <= size <= limit:
+            break
+        change, at = (-multiple, max(sizes)) if size > limit else (multiple, min(sizes))
+        sizes[sizes.index(at)] += change
+        shape = with_sizes(shape, tuple(sizes))
+        size = bytes_of(shape)
+    return _named(shape, size, max(least - size, 0) + max(size - limit, 0))
+
+
+def _named(shape: Architecture, size_bytes: int, off_bytes: int) -> _Found:
+    named = replace(shape, name=shape_name(shape))
+    return _Found(architecture=named, size_bytes=size_bytes, off_bytes=off_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,10 +283,7 @@ class _Rows:
 
     def found(self, row: int, intermediate_size: int, size_bytes: int, off_bytes: int) -> _Found:
         """Return one row as an outcome."""
-        shape = self.shape(row, intermediate_size)
-        return _Found(
-            architecture=replace(shape, name=shape_name(shape)), size_bytes=size_bytes, off_bytes=off_bytes
-        )
+        return _named(self.shape(row, intermediate_size), size_bytes, off_bytes)
 
     def file_bytes(self, intermediate_size: _Ints, config: SearchConfig) -> _Ints:
         """Return the file bytes of every row."""
@@ -337,4 +369,6 @@ def shape_name(architecture: Architecture) -> str:
     shared += f"e{a.sharing.ends}" if a.sharing.ends else ""
     tied = "" if a.tie_embeddings else " untied"
     heads = f"{a.num_heads}/{a.num_kv_heads}h"
-    return f"{a.num_layers}x{a.hidden_size} {heads} ff{a.intermediate_size}{shared}{tied}"
+    sizes = a.layer_intermediate_sizes
+    ffn = f"{sizes[0]}-{sizes[-1]}" if sizes else str(a.intermediate_size)
+    return f"{a.num_layers}x{a.hidden_size} {heads} ff{ffn}{shared}{tied}"

@@ -24,6 +24,10 @@ ROPE_THETA = 10_000.0  # the same; Architecture has no field for it, because no 
 _LOGIT_BYTES = 256 * 2**20  # of float32 logits at a time on a card; a batch of 64 x 1,024 x 32,000 has 8.4 GB
 
 
+# Fields beyond Llama's that the decoder and the fused step have
+TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes",)
+
+
 class ParameterMismatch(AssertionError):
     """The module and the calculator disagree on the number of parameters: our bug, which stops the run."""
 
@@ -226,16 +230,17 @@ class _Attention(nn.Module):
 class _Mlp(nn.Module):
     """Feed-forward block of any MlpKind."""
 
-    def __init__(self, a: Architecture) -> None:
+    def __init__(self, a: Architecture, layer: int) -> None:
         super().__init__()
+        size = a.layer_intermediate_sizes[layer] if a.layer_intermediate_sizes else a.intermediate_size
         self.kind = a.mlp
         if a.mlp.gated:
-            self.gate_proj = Linear(a.hidden_size, a.intermediate_size, bias=a.mlp_bias)
-        self.up_proj = Linear(a.hidden_size, a.intermediate_size, bias=a.mlp_bias)
+            self.gate_proj = Linear(a.hidden_size, size, bias=a.mlp_bias)
+        self.up_proj = Linear(a.hidden_size, size, bias=a.mlp_bias)
         if a.sub_norms:
-            self.ffn_sub_norm = _NORMS[a.norm](a.intermediate_size)
+            self.ffn_sub_norm = _NORMS[a.norm](size)
         self.sub_norms = a.sub_norms
-        self.down_proj = Linear(a.intermediate_size, a.hidden_size, bias=a.mlp_bias)
+        self.down_proj = Linear(size, a.hidden_size, bias=a.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[batch, seq, hidden]` to the same."""
@@ -258,13 +263,13 @@ class _Mlp(nn.Module):
 class _DecoderBlock(nn.Module):
     """Attention and feed-forward, each after a norm and added to the residual stream."""
 
-    def __init__(self, a: Architecture, mlp: _Mlp | None) -> None:
+    def __init__(self, a: Architecture, mlp: _Mlp | None, layer: int) -> None:
         super().__init__()
         self.input_layernorm = _NORMS[a.norm](a.hidden_size)
         self.self_attn = _Attention(a)
         self.post_attention_layernorm = _NORMS[a.norm](a.hidden_size)
         if mlp is None:
-            self.mlp = _Mlp(a)
+            self.mlp = _Mlp(a, layer)
 
     def forward(self, x: Tensor, mlp: nn.Module) -> Tensor:
         """Map `[batch, seq, hidden]` to the same; `mlp` is this block's own or the shared one."""
@@ -281,9 +286,10 @@ class _Body(nn.Module):
         self.embed_tokens = _Table(a.vocab_size, a.hidden_size)
         if a.position is PositionKind.LEARNED:
             self.embed_positions = _Table(a.max_position_embeddings, a.hidden_size)
-        first = _DecoderBlock(a, None)
+        first = _DecoderBlock(a, None, 0)
         shared = first.mlp if a.shared_mlp else None
-        self.layers = nn.ModuleList([first, *(_DecoderBlock(a, shared) for _ in range(a.num_layers - 1))])
+        others = (_DecoderBlock(a, shared, layer) for layer in range(1, a.num_layers))
+        self.layers = nn.ModuleList([first, *others])
         self.norm = _NORMS[a.norm](a.hidden_size)
 
 
@@ -299,9 +305,9 @@ class Decoder(nn.Module):
             raise InvalidArchitecture(
                 "position 'alibi' cannot be trained by the proxy; accepted: rope, learned"
             )
-        if architecture.beyond_llama:
+        if other := [name for name in architecture.beyond_llama if name not in TRAINED_BEYOND_LLAMA]:
             raise InvalidArchitecture(
-                f"{', '.join(architecture.beyond_llama)}: cannot be trained by the proxy; accepted: Llama's"
+                f"{', '.join(other)}: cannot be trained by the proxy; accepted: Llama's"
             )
         super().__init__()
         self.architecture = architecture

@@ -66,8 +66,8 @@ def scaled_proxy(
     ()
     """
     a = architecture
-    if a.beyond_llama:
-        raise InvalidArchitecture(f"{', '.join(a.beyond_llama)}: cannot be scaled; accepted: Llama's")
+    if other := [name for name in a.beyond_llama if name != "layer_intermediate_sizes"]:
+        raise InvalidArchitecture(f"{', '.join(other)}: cannot be scaled; accepted: Llama's")
     width = _width(a, width_scale, hidden_size)
     if vocab_size is not None:
         _check_whole("vocab_size", vocab_size, a.vocab_size)
@@ -82,6 +82,7 @@ def scaled_proxy(
         name=f"{a.name} at width {width}",
         hidden_size=width,
         intermediate_size=_stepped(a.intermediate_size * scale, a.intermediate_size),
+        layer_intermediate_sizes=_sizes_by_layer(a, scale),
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
@@ -116,6 +117,12 @@ def _check_whole(name: str, value: int, most: int) -> None:
 def _stepped(wanted: float, most: int) -> int:
     """Return the multiple of WIDTH_STEP nearest to `wanted`, at least one step and at most `most`."""
     return min(most, max(1, int(wanted / WIDTH_STEP + 0.5)) * WIDTH_STEP)
+
+
+def _sizes_by_layer(a: Architecture, scale: float) -> tuple[int, ...]:
+    """Return scaled FFN sizes of layers that differ; none where rounding makes them equal."""
+    sizes = tuple(_stepped(size * scale, size) for size in a.layer_intermediate_sizes)
+    return sizes if len(set(sizes)) > 1 else ()
 
 
 def _heads(a: Architecture, wanted: float) -> tuple[int, int]:

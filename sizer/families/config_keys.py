@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sizer.architecture import (
@@ -145,6 +145,8 @@ def kv_heads(config: Config, heads: int, default: int | None) -> int:
 
 # Our keys in addition to Hugging Face's: their models keep these facts in remote code, not in config.json.
 OWN_FLAGS = ("sub_norms", "shared_mlp")
+# Our key for FFN sizes of each layer, for which transformers has none
+FFN_SIZES = "layer_intermediate_sizes"
 
 
 def own_flags(config: Config) -> dict[str, Any]:
@@ -185,6 +187,16 @@ def sliding(
     if not sliding_layers:
         return {}
     return {"sliding_window": size(config, "sliding_window", default or 1), "sliding_layers": sliding_layers}
+
+
+def own_ffn_sizes(config: Config) -> dict[str, Any]:
+    """Read FFN sizes by layer, a key of our own; nothing without it."""
+    value = config.get(FFN_SIZES)
+    if value is None:
+        return {}
+    if not isinstance(value, Sequence) or not value or any(type(one) is not int for one in value):
+        raise InvalidArchitecture(f"{FFN_SIZES}: expected a whole number for each layer, got {shown(value)}")
+    return {"intermediate_size": max(value), FFN_SIZES: tuple(value)}
 
 
 def sharing_from_config(value: object) -> LayerSharing:

@@ -20,6 +20,7 @@ from sizer.families.config_keys import (
     head_dim_or,
     integer,
     kv_heads,
+    own_ffn_sizes,
     own_flags,
     sharing_from_config,
     size,
@@ -207,6 +208,7 @@ def _decoder(config: Config, name: str) -> Architecture:
         "max_position_embeddings": integer(config, "max_position_embeddings", positions),
         "sharing": sharing_from_config(config.get("sharing")),
         **own_flags(config),
+        **own_ffn_sizes(config),
         **family.fields,
     }
     if own := _OWN.get(model_type):

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
-from sizer.errors import InvalidArchitecture, listed
+from sizer.errors import InvalidArchitecture
 from sizer.families.config_keys import (
+    FFN_SIZES,
     OWN_FLAGS,
     PART_NOTE,
     Config,
@@ -61,12 +62,15 @@ def read_config(config: Config, name: str = "config") -> ModelReading:
 
 def _read(config: Config, name: str) -> tuple[Architecture, RecordedConfig, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
+    if "num_hidden_layers" not in config and isinstance(compiled := config.get("model_config"), Mapping):
+        config = {"model_type": config.get("model_type"), **compiled}
+        notes = ("read from model_config (the mlc-chat-config.json of MLC)",)
     if "num_hidden_layers" not in config or not _is_known(config.get("model_type")):
         from sizer.families.nested import text_part
 
         part = text_part(config, FAMILIES)
         if part is not None:
-            config, notes = part.config, (part.note,)
+            config, notes = part.config, (*notes, part.note)
     model_type = config.get("model_type")
     if not _is_known(model_type):
         from sizer.families.earlier import as_today
@@ -82,9 +86,9 @@ def _read(config: Config, name: str) -> tuple[Architecture, RecordedConfig, tupl
         if model_type is not None:
             notes += (f"model_type: missing, read as {model_type} by architectures",)
     if not isinstance(model_type, str):
-        raise InvalidArchitecture(
-            f"model_type: missing or not text; accepted: {listed(sorted(FAMILIES, key=str.lower))}"
-        )
+        from sizer.families.class_names import missing_model_type
+
+        raise InvalidArchitecture(missing_model_type(config, FAMILIES))
     reader = FAMILIES.get(model_type)
     if reader is None:
         from sizer.families.class_names import unknown_model_type
@@ -105,14 +109,14 @@ def _is_known(model_type: object) -> bool:
 
 
 def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
-    """Return the Hugging Face config keys of an architecture, plus `sharing` where blocks are shared.
+    """Return the Hugging Face config keys of an architecture, and own keys for sharing and FFN sizes.
 
     Raises InvalidArchitecture for a shape that none of our families can express.
     """
     a = architecture
     acts = {MlpKind.SWIGLU: "silu", MlpKind.GEGLU: "gelu"}
-    if a.beyond_llama:
-        raise InvalidArchitecture(f"config: no known model_type can express {', '.join(a.beyond_llama)}")
+    if other := [name for name in a.beyond_llama if name != FFN_SIZES]:
+        raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
     if a.sliding_layers:
         raise InvalidArchitecture("config: sliding_layers cannot be expressed; accepted: full attention")
     if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
@@ -137,6 +141,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     if model_type == "llama":
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
     config |= {key: True for key in OWN_FLAGS if getattr(a, key)}
+    if a.layer_intermediate_sizes:
+        config[FFN_SIZES] = list(a.layer_intermediate_sizes)
     if a.sharing.repeat > 1:
         config["sharing"] = a.sharing.to_dict()
     return config

@@ -89,6 +89,8 @@ _LAYOUTS: Mapping[str, Mapping[str, object]] = {
     "chatglm": {"fused_gate_up": True, "fused_qkv": _ANY, "qkv_bias": _ANY, "qk_norm": False},
     "qwen": {"fused_qkv": True, "qkv_bias": True, "qk_norm": False, "tie_embeddings": False},
     "glm4": {"fused_gate_up": True, "block_norms": BlockNorms.BOTH, "qkv_bias": _ANY, "qk_norm": False},
+    # Llama but for head counts and FFN sizes, which it reads for each layer; Llama's own takes the first's
+    "deci": {"layer_intermediate_sizes": _ANY, "qkv_bias": False, "qk_norm": False},
     "lfm2": {"conv_layers": _ANY, "conv_kernel": _ANY, "qk_norm": True, "qkv_bias": False},
     "openelm": {
         "fused_qkv": True,
@@ -124,7 +126,7 @@ _LLAMA: Mapping[str, object] = {
 }
 
 # Models whose query is as wide as the residual stream: attention's output is n_embd x n_embd in their files.
-_OTHER_QUERY_WIDTH = ("gemma2", "gemma3", "openelm", "exaone4", "glm4")
+_OTHER_QUERY_WIDTH = ("gemma2", "gemma3", "openelm", "deci", "exaone4", "glm4")
 
 # What else a shape must be for a model, in addition to its fields.
 _HOLDS: Mapping[str, Callable[[Architecture], bool]] = {

@@ -37,23 +37,35 @@ def encoded(entries: Sequence[Entry]) -> bytes:
     return b"".join(_text(e.key) + _value(e.kind, e.value) for e in entries)
 
 
+def llama_kind(a: Architecture) -> str:
+    """Return general.architecture of a model with Llama's blocks."""
+    return "deci" if a.layer_intermediate_sizes else "llama"
+
+
 def llama_entries(
     a: Architecture, *, context_tokens: int, norm_epsilon: float, rope_base: float
 ) -> tuple[Entry, ...]:
-    """Return name and shape of a model with Llama's blocks; a file stores a block for each run."""
+    """Return name and shape of a model with Llama's blocks; a file stores a block for each run.
+
+    With FFN sizes by layer it is one of `deci`, as whose blocks llama.cpp runs them.
+    """
+    kind, sizes = llama_kind(a), a.layer_intermediate_sizes
+    width = Entry(f"{kind}.feed_forward_length", "UINT32", a.intermediate_size)
+    if sizes:
+        width = Entry(f"{kind}.feed_forward_length", "INT32[]", sizes)
     return (
-        Entry("general.architecture", "STRING", "llama"),
+        Entry("general.architecture", "STRING", kind),
         Entry("general.name", "STRING", a.name),
-        Entry("llama.block_count", "UINT32", a.executed_layers),
-        Entry("llama.context_length", "UINT32", context_tokens),
-        Entry("llama.embedding_length", "UINT32", a.hidden_size),
-        Entry("llama.feed_forward_length", "UINT32", a.intermediate_size),
-        Entry("llama.attention.head_count", "UINT32", a.num_heads),
-        Entry("llama.attention.head_count_kv", "UINT32", a.num_kv_heads),
-        Entry("llama.attention.layer_norm_rms_epsilon", "FLOAT32", norm_epsilon),
-        Entry("llama.rope.dimension_count", "UINT32", a.head_dim),
-        Entry("llama.rope.freq_base", "FLOAT32", rope_base),
-        Entry("llama.vocab_size", "UINT32", a.vocab_size),
+        Entry(f"{kind}.block_count", "UINT32", a.executed_layers),
+        Entry(f"{kind}.context_length", "UINT32", context_tokens),
+        Entry(f"{kind}.embedding_length", "UINT32", a.hidden_size),
+        width,
+        Entry(f"{kind}.attention.head_count", "UINT32", a.num_heads),
+        Entry(f"{kind}.attention.head_count_kv", "UINT32", a.num_kv_heads),
+        Entry(f"{kind}.attention.layer_norm_rms_epsilon", "FLOAT32", norm_epsilon),
+        Entry(f"{kind}.rope.dimension_count", "UINT32", a.head_dim),
+        Entry(f"{kind}.rope.freq_base", "FLOAT32", rope_base),
+        Entry(f"{kind}.vocab_size", "UINT32", a.vocab_size),
     )
 
 

@@ -47,6 +47,7 @@ FAMILIES: Mapping[str, _Family] = {
     "bloom": _GELU._replace(position=PositionKind.ALIBI),
     "cohere2": _COHERE,
     "command-r": _COHERE,
+    "deci": _Family(),
     "ernie4_5": _Family(),
     "exaone": _Family(),
     "exaone4": _Family(),
@@ -152,7 +153,7 @@ def _architecture(header: GgufHeader, name: str, family: _Family, tensors: Tenso
         vocab_size=vocab_size,
         num_layers=layers,
         hidden_size=hidden,
-        intermediate_size=_integer(header, f"{name}.feed_forward_length"),
+        **_ffn_sizes(header, name, layers),
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
@@ -179,6 +180,19 @@ def _architecture(header: GgufHeader, name: str, family: _Family, tensors: Tenso
         **_windows(header, name, layers),
         **(_experts(header, name, block) if header.metadata.get(f"{name}.expert_count") else {}),
     )
+
+
+def _ffn_sizes(header: GgufHeader, name: str, layers: int) -> dict[str, Any]:
+    """Return the FFN size, and those of each layer where they differ and the family reads them so."""
+    key = f"{name}.feed_forward_length"
+    value = header.metadata.get(key)
+    if name != "deci" or not isinstance(value, tuple) or len(set(value)) < 2:
+        return {"intermediate_size": _integer(header, key)}
+    if len(value) != layers or any(type(size) is not int or size < 1 for size in value):
+        raise InvalidArchitecture(
+            f"{key}: {ascii(list(value))[:80]}; accepted: a size above 0 for each of {layers} layers"
+        )
+    return {"intermediate_size": max(value), "layer_intermediate_sizes": value}
 
 
 class _Block(NamedTuple):

@@ -137,6 +137,10 @@ class Runtime(Protocol):
         """Backends it runs on (names of sizer.devices.profile.BACKENDS), its own choice first."""
 
     @property
+    def why_one_ffn_size(self) -> str | None:
+        """Reason why its models of Llama's kind have one FFN size for all layers; None if they need not."""
+
+    @property
     def splits_layers(self) -> bool:
         """Return True if some layers can lie on a card, the others in the CPU's memory."""
 

@@ -67,6 +67,7 @@ class LlamaCpp(Searchable):
     weights_in_memory = WEIGHTS_IN_MEMORY
     memory_limit_bytes = None
     why_no_grid = None
+    why_one_ffn_size = None  # `deci` is Llama with a size for each layer
 
     def download_bytes(self, *, in_browser: bool) -> int | None:
         """Return the bytes of its libraries for a phone's CPU, or of wllama's WebAssembly."""
@@ -186,6 +187,8 @@ class LlamaCpp(Searchable):
                 f"the compute buffer is approximate ({how_far}): llama.cpp's graph is not followed for a "
                 "model of this kind"
             )
+        elif architecture.layer_intermediate_sizes:
+            notes.append("the compute buffer is that of a model whose FFN sizes are all the largest one")
         notes.extend(_window_notes(architecture))
         if architecture.sharing.repeat > 1:
             notes.append(

@@ -87,6 +87,7 @@ def graph_kind(architecture: Architecture, workload: Workload, layers: int) -> G
 # Layouts other than Llama's whose graphs are built here.
 _FOLLOWED = (
     *("gemma2", "gemma3", "phi2", "phi3", "gpt2", "gptneox", "bloom", "falcon", "stablelm", "olmo2"),
+    "deci",  # Llama's, with the largest of its FFN sizes for all
 )
 
 

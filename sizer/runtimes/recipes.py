@@ -18,6 +18,7 @@ from sizer.memory import (
     recurrent_state_elements,
 )
 from sizer.runtimes.base import Searchable
+from sizer.shape_words import in_words
 from sizer.workload import WEIGHTS_IN_MEMORY, Workload
 
 
@@ -35,6 +36,7 @@ class RecipeRuntime(Searchable):
     memory_limit_bytes: int | None = None
     kinds_not_run: tuple[str, ...] = ()  # fields of Architecture that no model of this engine has
     runs_any_positions: bool = True  # False: rotary ones, and learned ones as GPT-2 has them
+    why_one_ffn_size: str | None = "its Llama has one size for all layers"
     why_no_grid: str | None = "sizer.grid knows the block types of llama.cpp only"
 
     def fixed_cache_type(self, format_name: str) -> str | None:
@@ -81,7 +83,9 @@ class RecipeRuntime(Searchable):
         if not (self.runs_any_positions or usual or gpt2):
             unknown.append(f"position {a.position.value}")
         if unknown:
-            raise InvalidArchitecture(f"model: {self.name} runs no model of this kind ({', '.join(unknown)})")
+            raise InvalidArchitecture(
+                f"model: {self.name} runs no model of this kind (it has {in_words(unknown)})"
+            )
         return self.recipes[format_name].assign(self.as_stored(architecture))
 
     def windowed_layers(self, architecture: Architecture) -> int:

@@ -24,6 +24,7 @@ from search.analysis.decisions.points import ModelPoint, Observation
 from search.quality.features import ShapeFeatures, columns_without_bits, feature
 from search.quality.law import of_searches
 from search.quality.published import bits_nats
+from search.space.ffn_growth import growth_of
 from search.stats.gaussian import Conditioned, chance_below_zero, condition
 from search.stats.ridge import Floats
 from sizer.quality.constants import published_law
@@ -50,6 +51,7 @@ EFFECTS = {
     "kv_ratio": Effect(sd=0.01),
     "ffn_ratio": Effect(sd=0.015),
     "ffn_ratio_squared": Effect(sd=0.006),
+    "ffn_growth": Effect(sd=0.01),  # per factor e between the last layer's FFN size and the first's
     "runs_of_block": Effect(sd=0.03),  # per factor e of layers executed over layers stored
     "untied": Effect(sd=0.02),
     "vocabulary": Effect(sd=0.06),  # per factor e of rows
@@ -273,6 +275,7 @@ def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
         "kv_ratio": np.log(feature(shapes, "kv_ratio")),
         "ffn_ratio": ffn,
         "ffn_ratio_squared": (ffn - ffn.mean()) ** 2,
+        "ffn_growth": np.log([growth_of(p.shape) for p in points]),
         "runs_of_block": np.log(feature(shapes, "sharing")),
         "untied": np.array([float(not p.shape.tie_embeddings) for p in points]),
         "vocabulary": np.log([p.vocab_size for p in points]),

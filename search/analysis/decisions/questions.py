@@ -16,6 +16,7 @@ from typing import Any
 
 from search.config.axes import AXES, Options, Range, Suggestion
 from search.config.config import FFN_RATIO_STEP, SearchConfig, Training
+from search.space.ffn_growth import growth_of, mean_ffn_size
 from search.space.formats import file_bytes
 from search.space.initial_points import initial_suggestions
 from search.space.resolve import solve
@@ -138,7 +139,9 @@ def _has(candidate: Candidate, axis: str, suggestion: Suggestion) -> bool:
     if axis == "executed_layers":
         return abs(log(shape.executed_layers / wanted.executed_layers)) < _NEAR
     if axis == "ffn_ratio":
-        return abs(log(shape.intermediate_size / shape.hidden_size / wanted.ffn_ratio)) < _NEAR
+        return abs(log(mean_ffn_size(shape) / shape.hidden_size / wanted.ffn_ratio)) < _NEAR
+    if axis == "ffn_growth":
+        return abs(log(growth_of(shape) / wanted.ffn_growth)) < _NEAR
     return True  # other axes are kept as they are by what solves the shape
 
 

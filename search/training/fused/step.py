@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search.training.decoder import NORM_EPSILON, Decoder, rotation_angles
+from search.training.decoder import NORM_EPSILON, TRAINED_BEYOND_LLAMA, Decoder, rotation_angles
 from search.training.fused.attention import project_and_mix
 from search.training.fused.bindings import ADAMW_CHUNK, AdamwTensor
 from search.training.fused.calls import Backward, CallList, StackedWeight
@@ -34,7 +34,8 @@ def unsupported_fields(architecture: Architecture) -> tuple[str, ...]:
         for name, kind in _SUPPORTED.items()
         if getattr(architecture, name) is not kind
     ]
-    return (*others, *(n for n in _UNSUPPORTED if getattr(architecture, n)), *architecture.beyond_llama)
+    beyond = (name for name in architecture.beyond_llama if name not in TRAINED_BEYOND_LLAMA)
+    return (*others, *(n for n in _UNSUPPORTED if getattr(architecture, n)), *beyond)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,14 +230,15 @@ class FusedStep:
         both = self._calls.buffer(rows, 2 * inner)
         # only the large activations that the backward cannot recompute are kept: otherwise thin, deep models
         # do not fit the cache
-        active, out = self._calls.scratch("active", rows, inner), self._calls.scratch("out", rows, width)
+        active = self._calls.scratch(f"active {inner}", rows, inner)
+        out = self._calls.scratch("out", rows, width)
         self._calls.linear(normed, gate_up, both)
         self._calls.add_kernel("swiglu", rows, inner, both, active)
         self._int8(active, f"{prefix}.down_proj")
         self._calls.linear(active, down, out)
 
         def backward() -> None:
-            dactive = self._calls.scratch("dactive", rows, inner)
+            dactive = self._calls.scratch(f"dactive {inner}", rows, inner)
             self._calls.linear_backward(self._dreal, down, dactive)
             self._calls.add_kernel("swiglu_backward", rows, inner, both, dactive, active)
             self._int8(active, f"{prefix}.down_proj")

@@ -53,6 +53,8 @@ def test_a_preset_says_every_field_that_matters(name: str) -> None:
     optional = {"min_decode_tokens_per_s", "learning_rate", "teacher", "keep_finalists", "train_on"}
     optional |= {"other_devices", "objectives", "cache_types"}
     optional |= {"tokenizer_bytes"}  # the trained tokenizer's
+    if found.config.space.ffn_growths == (1.0,):
+        optional |= {"ffn_growths"}  # equal sizes
     if "middle" not in found.config.space.sharing:
         optional |= {"sharing_ends"}
     if found.config.space.vocab_size == (256,):

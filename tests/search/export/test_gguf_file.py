@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from search.export import gguf_file, layout
-from search.export.export import export_gguf
+from search.export.export import export_gguf, export_huggingface
 from search.export.finalist import TrainedFinalist, load_finalist
 from search.export.generate import generate
 from search.export.llamacpp_scores import ask, validation_bits_per_byte
@@ -30,6 +30,7 @@ from search.training.quantize import deployed_model
 from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.errors import InvalidArchitecture, InvalidFile, MeasurementError
 from sizer.formats.gguf import gguf_name
+from sizer.readers.gguf_architecture import architecture_from_gguf
 from sizer.readers.gguf_header import read_gguf
 from sizer.runtimes import runtime
 from sizer.tensors import Role
@@ -111,6 +112,27 @@ def test_sharing_and_tokenizers(
     assert validation_bits_per_byte(done.path, chunks_of(storage)) == pytest.approx(
         done.bits_per_byte, abs=SCORE_TOLERANCE
     )
+
+
+@pytest.mark.parametrize(("format_name", "sizes"), [("Q8_0", (64, 192)), ("Q5_K_M", (256, 768))])
+def test_ffn_sizes_by_layer(
+    make_study: MakeStudy, storage: str, tmp_path: Path, format_name: str, sizes: tuple[int, ...]
+) -> None:
+    width = 64 if format_name == "Q8_0" else 256
+    grown = replace(tiny(width=width, ffn=sizes[1]), layer_intermediate_sizes=sizes)
+    make_study(grown, format_name)
+    done = exported(storage, tmp_path / "model.gguf")
+    (record,) = load_result("s", storage).records
+    assert done.file_bytes == done.predicted_bytes == record.file_bytes == done.path.stat().st_size
+    header = read_gguf(done.path)
+    assert header.architecture_name == "deci"
+    assert header.metadata["deci.feed_forward_length"] == sizes
+    assert architecture_from_gguf(header) == replace(grown, max_position_embeddings=64)
+    score = validation_bits_per_byte(done.path, chunks_of(storage))
+    assert score == pytest.approx(done.bits_per_byte, abs=2 * SCORE_TOLERANCE)
+    with pytest.raises(InvalidArchitecture, match="has FFN sizes by layer, .* accepted: --to gguf"):
+        export_huggingface(load_finalist("s", 0, storage), tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
 
 
 def test_values_of_a_shared_block_are_those_that_were_scored(

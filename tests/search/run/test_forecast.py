@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search.config.config import SearchConfig
 from search.run.forecast import _most, checkpoint_bytes, forecast, small_enough, step_seconds, within
+from search.space.ffn_growth import with_growth
 from sizer.errors import InvalidQuantity, NoFit
 from sizer.shapes.near_count import architecture_near
 from sizer.tensors import count_parameters, tensor_specs
@@ -76,6 +79,9 @@ def test_a_large_model_is_timed_by_its_first_layers() -> None:
     assert counts[1] <= 60_000_000 + counts[0] / large.num_layers
     assert scale == pytest.approx(counts[0] / counts[1])
     assert (few.hidden_size, few.intermediate_size) == (large.hidden_size, large.intermediate_size)
+    grown = with_growth(large, 4.0, 64)  # no more of it is trained than of equal layers
+    assert grown.layers_differ
+    assert small_enough(grown)[0] == replace(few, name=grown.name)
     small = architecture_near(5_000_000)
     assert small_enough(small) == (small, 1.0)
 

@@ -38,6 +38,7 @@ PLAIN = Suggestion(
     size_fraction=0.5,
     vocab_size=256,
     cache_type="F16",
+    ffn_growth=1.0,
 )
 
 TWICE = LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)

@@ -33,10 +33,20 @@ LOOPED = replace(
 )
 
 
+GROWN = replace(
+    record(),
+    candidate=replace(
+        record().candidate,
+        architecture=replace(TINY, num_layers=2, intermediate_size=96, layer_intermediate_sizes=(32, 96)),
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
         record(),
+        GROWN,
         LOOPED,
         SHARED,
         replace(record(), proxy=None, violations=("file 3 MB > 2 MB",)),

@@ -199,6 +199,21 @@ def test_shared_blocks_run_as_their_unrolled_copies(
         assert torch.equal(model(TOKENS), unrolled(TOKENS))
 
 
+def test_ffn_sizes_by_layer_run_as_padded_ones() -> None:
+    sizes = (32, 96, 64)
+    model = _decoder(replace(TINY, layer_intermediate_sizes=sizes))
+    padded = Decoder(TINY)  # all as wide as the widest: what is added is zeros
+    state = {name: torch.zeros_like(tensor) for name, tensor in padded.state_dict().items()}
+    for name, tensor in model.state_dict().items():
+        state[name][tuple(slice(size) for size in tensor.shape)] = tensor
+    padded.load_state_dict(state)
+    downs = [model.state_dict()[f"model.layers.{layer}.mlp.down_proj.weight"] for layer in range(3)]
+    assert [down.shape[1] for down in downs] == list(sizes)
+    assert check_parameters(model, model.architecture) < check_parameters(padded, TINY)
+    with torch.no_grad():
+        assert torch.allclose(model(TOKENS), padded(TOKENS), atol=1e-6)
+
+
 def test_order_of_shared_blocks_changes_the_result() -> None:
     results = []
     for strategy in (SharingStrategy.IMMEDIATE, SharingStrategy.REPEAT_ALL, SharingStrategy.REVERSE):

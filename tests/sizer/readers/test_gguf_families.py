@@ -42,6 +42,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bloom": ("bloom", {"model_type": "bloom", "n_layer": 3, "n_head": 4}),
     "cohere2": ("cohere2", {"model_type": "cohere2", "sliding_window": 64}),
     "command-r": ("command-r", {"model_type": "cohere"}),
+    "deci": ("deci", {"model_type": "llama"}),
     "ernie4_5": ("ernie4_5", {"model_type": "ernie4_5", "head_dim": 32}),
     "exaone": ("exaone", {"model_type": "llama"}),
     "exaone4": ("exaone4", {"model_type": "exaone4"}),
@@ -247,6 +248,17 @@ def test_the_calculator_counts_what_the_file_holds(tmp_path: Path, case: str) ->
     found = inspect_file(tmp_path / "model.gguf")
     assert found.agreement is not None, found.no_architecture
     assert found.agreement.parameters_difference == 0
+
+
+def test_ffn_sizes_of_deci_are_those_of_each_layer(tmp_path: Path) -> None:
+    _write(tmp_path / "model.gguf", "deci", change=lambda keys: keys.update(feed_forward_length=[96, 160]))
+    with pytest.raises(InvalidArchitecture, match="accepted: a size above 0 for each of 3 layers"):
+        architecture_from_gguf(read_gguf(tmp_path / "model.gguf"))
+    _write(
+        tmp_path / "more.gguf", "deci", change=lambda keys: keys.update(feed_forward_length=[96, 160, 160])
+    )
+    with pytest.raises(InvalidArchitecture, match="has 129,472 weights, but the file holds 141,760"):
+        architecture_from_gguf(read_gguf(tmp_path / "more.gguf"))
 
 
 # The first four families compare file and calculator instead: a difference is told in figures there.

@@ -6,6 +6,7 @@ import pytest
 
 from search.analysis.decisions.questions import ONE_SIZE, Question, questions
 from search.config.config import SearchConfig
+from search.space.ffn_growth import growth_of
 from search.space.formats import file_bytes
 from search.space.resolve import resolve
 
@@ -43,6 +44,15 @@ def test_a_new_study_of_the_space_would_train_the_same_models(asked: tuple[Quest
     question = asked[0]
     for pair, suggested in zip(question.pairs, question.suggested, strict=True):
         assert tuple(resolve(s, CONFIG).candidate for s in suggested) == pair
+
+
+def test_growth_of_ffn_sizes_is_asked_about() -> None:
+    found = [q for q in questions(CONFIG.changed(ffn_growths=(1.0, 4.0))) if q.axis == "ffn_growth"]
+    assert {(q.first, q.second) for q in found} == {("1", "4")}
+    for question in found:
+        for equal, grown in question.pairs:
+            assert not equal.architecture.layer_intermediate_sizes
+            assert growth_of(grown.architecture) > 2
 
 
 def test_how_a_search_trains_does_not_change_what_it_is_asked(asked: tuple[Question, ...]) -> None:

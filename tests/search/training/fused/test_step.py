@@ -41,6 +41,7 @@ SHAPES = {
     "middle": replace(
         LLAMA, num_layers=4, sharing=LayerSharing(strategy=SharingStrategy.MIDDLE, repeat=2, ends=1)
     ),
+    "FFN by layer": replace(LLAMA, num_layers=3, layer_intermediate_sizes=(96, 160, 128)),
     "odd sizes": replace(
         LLAMA, vocab_size=301, hidden_size=70, intermediate_size=93, num_heads=5, num_kv_heads=1, head_dim=14
     ),
