@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import JSON, OUTPUT, Form, chosen_form, console, out_rows
+from commands.console import CONTEXT, JSON, OUTPUT, Form, chosen_form, console, out_rows
 from sizer.comparison import Comparison, compare
 from sizer.devices.catalogue import devices_with
 from sizer.errors import InvalidQuantity, UnknownName
@@ -33,7 +33,7 @@ def compare_command(
     runtime_name: Annotated[
         str, typer.Option("--runtime", help="Runtime that runs the models.")
     ] = "llama.cpp",
-    context: Annotated[int, typer.Option(help="Context length in tokens.")] = 2048,
+    context: Annotated[int, CONTEXT] = 2048,
     rank: Annotated[
         str | None, typer.Option(help="quality: order by accuracy after training, and show it.")
     ] = None,

@@ -10,9 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sizer.errors import InvalidQuantity
+from sizer.units import parse_tokens
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+
+def context_tokens(text: str | int) -> int:
+    """Return the tokens of a --context option; its error names the option."""
+    try:
+        return parse_tokens(str(text))
+    except InvalidQuantity as error:
+        raise typer.BadParameter(str(error).removeprefix("context: ")) from None
+
+
+CONTEXT = typer.Option(parser=context_tokens, metavar="TOKENS", help="Context length, such as 4096 or 128k.")
 JSON = typer.Option("--json", help="One JSON document on stdout.")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import JSON, notice, out_json, text_width
+from commands.console import CONTEXT, JSON, notice, out_json, text_width
 from sizer.errors import InvalidArchitecture, InvalidQuantity
 from sizer.model_estimate import Estimate
 from sizer.request import EstimateRequest
@@ -111,7 +111,7 @@ def estimate_command(
     min_decode: Annotated[
         float | None, typer.Option(help="Min decode speed (tok/s) on the device; exit 1 where it is broken.")
     ] = None,
-    context: Annotated[int, typer.Option(help="Tokens the KV cache holds.")] = 2048,
+    context: Annotated[int, CONTEXT] = 2048,
     prompt: Annotated[int | None, typer.Option(help="Tokens of the prompt. [128]")] = None,
     generate: Annotated[int | None, typer.Option(help="Tokens generated. [128]")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences at once.")] = 1,

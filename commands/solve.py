@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_rows
+from commands.console import CONTEXT, JSON, OUTPUT, Form, chosen_form, out, out_rows
 from sizer.budget import Limits
 from sizer.devices.catalogue import device
 from sizer.devices.catalogue import device_name as name_with
@@ -38,7 +38,7 @@ def solve_command(
     runtime_name: Annotated[
         str, typer.Option("--runtime", help="Runtime that runs the model.")
     ] = "llama.cpp",
-    context: Annotated[int, typer.Option(help="Context length in tokens.")] = 2048,
+    context: Annotated[int, CONTEXT] = 2048,
     vocab_size: Annotated[int, typer.Option(help="Vocabulary size.")] = 32000,
     tie_embeddings: Annotated[
         bool, typer.Option("--tie-embeddings/--no-tie-embeddings", help="Tie the head to the embedding.")

@@ -15,6 +15,7 @@ BYTE_UNITS = {
 }
 _SECONDS = {"": 1, "MS": 1e-3, "S": 1, "M": 60, "MIN": 60, "H": 3600}
 _NUMBER = re.compile(r"\s*((?:\d[\d_]*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
+_TOKENS = re.compile(r"\s*([+-]?\d{1,18})\s*([kK]?)\s*")
 
 
 def _parse(text: str, field: str, scales: dict[str, float] | dict[str, int], accepted: str) -> float:
@@ -39,6 +40,17 @@ def parse_count(text: str, field: str = "count") -> int:
     """
     value = _parse(text, field, COUNT_UNITS, "a number with K, M, B or T, such as 125M or 1.2B")
     return _whole(text, value, field)
+
+
+def parse_tokens(text: str, field: str = "context") -> int:
+    """Parse tokens of a context: a whole number, or with k in 1024s as model cards name them.
+
+    >>> parse_tokens("4096"), parse_tokens("128k")
+    (4096, 131072)
+    """
+    if not (match := _TOKENS.fullmatch(text)):
+        raise InvalidQuantity(f"{field}: cannot read {text!r}; accepted: whole tokens, such as 4096 or 128k")
+    return int(match[1]) * (1024 if match[2] else 1)
 
 
 def parse_bytes(text: str, field: str = "size") -> int:

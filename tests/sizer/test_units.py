@@ -110,3 +110,14 @@ def test_formatted_bytes_are_within_four_digits_and_half_a_byte(value: int) -> N
 
 def test_examples_in_docstrings() -> None:
     assert doctest.testmod(units).failed == 0
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("4096", 4096), ("128k", 131_072), (" 8K ", 8192), ("-5", -5)])
+def test_parse_tokens(text: str, tokens: int) -> None:
+    assert units.parse_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["128kb", "1.5k", "many", "", "9" * 19])
+def test_bad_contexts_say_what_is_accepted(text: str) -> None:
+    with pytest.raises(InvalidQuantity, match=r"^context: cannot read .* 4096 or 128k$"):
+        units.parse_tokens(text)
