@@ -33,7 +33,15 @@ from search.store.records import proxy_from_dict, proxy_to_dict, record_from_jso
 from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus
 from search.store.storage import default_storage, open_storage, storage_errors, study_names
 from search.store.stored_records import RECORD, RUN, damage_errors, later_runs, records_of, with_runs
-from search.store.trial_rows import count_started, insert_trial, pages, read_page, trial_ids, trials_in
+from search.store.trial_rows import (
+    count_started,
+    insert_trial,
+    pages,
+    read_page,
+    trial_id_of,
+    trial_ids,
+    trials_in,
+)
 from search.store.versions import versions
 from sizer.errors import InvalidFile, StudyError
 
@@ -95,7 +103,7 @@ class OpenStudy:
         return self.optuna_study._storage
 
     def _trial_id(self, number: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+        return trial_id_of(self._storage, self._study_id, number)
 
     @property
     def _study_id(self) -> int:
