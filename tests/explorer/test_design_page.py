@@ -114,6 +114,8 @@ def test_the_first_is_shown_as_the_command_line_estimates_it(page: AppTest, solv
     assert shown["File"] == format_bytes(sized["weights"]["file_bytes"])
     assert shown["Memory"] == format_bytes_binary(sized["memory"]["total_bytes"])
     assert "Expected loss: the lowest" in page.markdown[0].value
+    offered = [button.label for button in page.download_button]
+    assert offered[-2:] == ["config.json", "Training plan (zip)"], offered
     reached = solved["quality"][0]
     assert len(reached) == 2
     for quality in reached:
