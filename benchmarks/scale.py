@@ -237,7 +237,7 @@ def simulate(trials: int, slots: int, last: int, folder: Path) -> Measured:
         proposal_wall_ms=_median(loop.proposals[-last:], 1),
         result_ms=_median(loop.results[-last:], 0),
         result_wall_ms=_median(loop.results[-last:], 1),
-        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         database_mb=(home / "runs" / "sizer.db").stat().st_size / 1e6,
         load=os.getloadavg()[0],
     )

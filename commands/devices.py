@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from commands.console import JSON, OUTPUT, Form, chosen_form, out, out_json, out_rows
-from sizer.devices.catalogue import device, load_devices
+from sizer.devices.catalogue import devices_named, load_devices
 from sizer.devices.device import Device, DeviceKind, Fact
 from sizer.devices.profile import Profile
 from sizer.errors import UnknownName
@@ -25,12 +25,14 @@ def devices_command(
     json_output: Annotated[bool, JSON] = False,
     output: Annotated[Form, OUTPUT] = Form.TABLE,
 ) -> None:
-    """List devices; with NAME, show every number of a device and its source.
+    """List devices, or those of a set such as mid-range; with NAME, show every number and its source.
 
     \b
     Examples:
       sizer devices
       sizer devices raspberry-pi-5
+      sizer devices "M2 MacBook Air"
+      sizer devices mid-range
       sizer devices --kind phone --runtime executorch
       sizer devices host --json
     """
@@ -40,8 +42,9 @@ def devices_command(
         raise UnknownName.of("kind", kind, kinds)
     if runtime_name is not None:
         runtime_name = runtime(runtime_name).name
-    if name is not None:
-        found = device(name)
+    members = () if name is None else devices_named(name)
+    if len(members) == 1:
+        (found,) = members
         if form is Form.JSON:
             out_json(_device_document(found))
         elif form is not Form.TABLE:
@@ -51,7 +54,7 @@ def devices_command(
         return
     known = [
         d
-        for d in load_devices().values()
+        for d in members or load_devices().values()
         if (kind is None or d.kind.value == kind) and (runtime_name is None or _is_timed(d, runtime_name))
     ]
     if form is not Form.TABLE:

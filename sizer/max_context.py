@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sizer.memory import MemoryBreakdown
-from sizer.workload import Workload
+from sizer.workload import DEFAULT_CONTEXT, Workload
 
 # Largest context of a model that has no limit but memory's.
 LONGEST_CONTEXT = 2**20
@@ -37,19 +37,21 @@ def max_context(
 ) -> MaxContext | None:
     """Return the largest context that fits the memory limit of `held`; None without a limit.
 
-    At most `positions` (None: no such limit), unless a longer context was asked for.
+    At most `positions` (None: no such limit), unless a longer context was asked for (than every request has).
     """
     if held.budget_bytes is None:
         return None
     asked = workload.context_tokens
-    limit = LONGEST_CONTEXT if positions is None else max(positions, asked, _SHORTEST_CONTEXT)
+    longer = asked if asked > DEFAULT_CONTEXT else 0
+    limit = LONGEST_CONTEXT if positions is None else max(positions, longer, _SHORTEST_CONTEXT)
 
     def total_bytes(context: int) -> int:
         return memory(with_context(workload, context)).limited_bytes
 
     # without windows and states the cache grows by as much for each token
     each = max(held.kv_cache_bytes // asked, 1)
-    tokens = largest_context(total_bytes, held.budget_bytes, limit, {asked: held.limited_bytes}, each)
+    known = {asked: held.limited_bytes} if asked <= limit else {}
+    tokens = largest_context(total_bytes, held.budget_bytes, limit, known, each)
     if tokens < limit:
         return MaxContext(tokens, "memory")
     return MaxContext(tokens, "search" if positions is None else "positions")

@@ -112,7 +112,7 @@ class OwnMix(NamedTuple):
 
 def runtime_alias(text: str) -> str | None:
     """Return the runtime that a program of that name runs models with; None for a name that is not known."""
-    return RUNTIME_ALIASES.get(text.strip().lower())
+    return RUNTIME_ALIASES.get(text.strip().lower().replace(" ", "-"))
 
 
 def format_alias(text: str, formats: Iterable[str], customary: Mapping[float, str]) -> str | None:
@@ -138,6 +138,8 @@ def format_alias(text: str, formats: Iterable[str], customary: Mapping[float, st
 def own_mix(text: str) -> OwnMix | None:
     """Return between which mixes of llama.cpp one of unsloth's lies, such as UD-Q4_K_XL; None for others."""
     wanted = text.strip().upper()
+    if wanted == "UD-TQ1_0":  # whose tensors are IQ1_S and wider
+        return OwnMix("IQ1_S", "IQ1_S", "IQ1_M")
     found = _OWN_MIX.fullmatch(wanted)
     is_llamacpps = wanted.lower() in _MIXES or any(wanted in ladder for ladder in _LADDERS)
     if found is None or is_llamacpps:

@@ -181,7 +181,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         if asks or changed or found.weights is None:
             return read._run_with(architecture, notes, None)
         note = "weights are those of the file; --format or --bits sizes the model in another format"
-        return read._run_with(architecture, (*notes, note), found)
+        return read._run_with(architecture, (*notes, note, *([found.note] if found.note else [])), found)
 
     def _run_facts(self, model: "FileModel") -> SizedModel:
         """Estimate a model without an architecture; InvalidQuantity for what only layers can answer."""
@@ -290,14 +290,14 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         """Return an estimate with the card, the draft model and the projector that were asked for."""
         if sized.held is None or (self.gpu_layers is None and self.draft is None and self.mmproj is None):
             return sized
-        from sizer.requests.companions import with_draft, with_projector, without_split_speed
+        from sizer.requests.companions import named_draft, with_draft, with_projector, without_split_speed
 
         sized = without_split_speed(sized)
         if self.draft is not None:
             # what is about the model itself is not about its draft
             kept = {"runtime", "bits", "format", "device", *_WORKLOAD} - {"gpu_layers"}
-            asked = {name: getattr(self, name) for name in kept}
-            sized = with_draft(sized, EstimateRequest(model=self.draft, **asked).run().estimate)
+            draft = EstimateRequest(model=self.draft, **{name: getattr(self, name) for name in kept})
+            sized = with_draft(sized, named_draft(lambda: draft.run().estimate))
         return sized if self.mmproj is None else with_projector(sized, self.mmproj)
 
     def limits(self) -> "Limits | None":

@@ -9,6 +9,7 @@ from sizer.errors import InvalidQuantity, UnknownName, shown
 CACHE_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL")
 QUANTIZED_CACHE_TYPES = CACHE_TYPES[3:]
 WEIGHTS_IN_MEMORY = ("mapped", "loaded", "repacked-avx2", "repacked-avx512", "repacked-arm")
+DEFAULT_CONTEXT = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class Workload:
 
     prompt_tokens: int = 128
     generated_tokens: int = 128
-    context_tokens: int = 2048
+    context_tokens: int = DEFAULT_CONTEXT
     batch_size: int = 1
     ubatch_tokens: int = 512
     cache_type: str = "F16"

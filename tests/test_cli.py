@@ -295,6 +295,10 @@ def test_catalogues(sizer: Any) -> None:
     assert pi["ram_bytes"]["source"]
     assert "8.59 GB" in sizer("devices", "raspberry-pi-5").out
     assert len(sizer("devices", "--json").json["devices"]) >= 5
+    assert sizer("devices", "Raspberry Pi 5", "--json").json == pi
+    members = [d["name"] for d in sizer("devices", "mid range", "--json").json["devices"]]
+    assert len(members) == 10
+    assert all(name in sizer("devices", "mid-range").out for name in members)
     printed = sizer("models").out
     assert "124,635,456" in printed
     assert "DeepSeek-R1-Distill-Qwen-1.5B" in printed  # the longest name, whole

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from functools import cache
+from math import ceil, exp, log
 from statistics import fmean
 
 import numpy as np
 from scipy.optimize import least_squares
 
-from sizer.quality.accuracy import AccuracyMap
+from sizer.quality.accuracy import AccuracyMap, Gain, anchored
 from sizer.quality.constants import published_law
 from sizer.quality.law import loss, shapes
+from sizer.quality.prediction import ACCURACY_Z
 from sizer.quality.weights import outside_embedding
 from tests.published_facts import csv_rows
 
@@ -147,6 +149,64 @@ def _small(row: dict[str, str]) -> bool:
     return row["params_total"] == "1439795200" and float(row["tokens"]) < 3e10
 
 
+# What is known of a recipe when a family is left out.
+GIVEN = ("neither", "corpus", "anchor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutAccuracy:
+    """A model's accuracy predicted without its family, and its standard deviation, in points."""
+
+    model: FamilyModel
+    given: str
+    value: float
+    sd: float
+
+    @property
+    def deviations(self) -> float:
+        """Return how many standard deviations the published accuracy is away."""
+        return abs(self.value - self.model.accuracy) / self.sd
+
+
+@cache
+def left_out_accuracies() -> tuple[LeftOutAccuracy, ...]:
+    """Predict every model without its family: with neither, with others of its corpus, with an anchor.
+
+    The anchor is the family's smallest model.
+    """
+    models = family_models()
+    found = []
+    for family in sorted({m.family for m in models}):
+        own = sorted((m for m in models if m.family == family), key=lambda m: m.weights)
+        curve, gains = fit_map([m for m in models if m.family != family])
+        spread = Gain(nats=0.0, sd=float(np.hypot(np.std(list(gains.values()), ddof=1), 0.08)), basis="")
+        corpus = next((name for name, members in CORPORA.items() if family in members), "")
+        placed = corpus_gains(curve, gains).get(corpus)
+        losses = law_losses(own)
+        shown = anchored(curve, float(losses[0]), own[0].accuracy, own[0].weights, prior=spread, name="")
+        of_corpus = Gain(nats=placed[0], sd=placed[1], basis="") if placed else None
+        for number, (m, x) in enumerate(zip(own, losses, strict=True)):
+            for given, gain in zip(GIVEN, (spread, of_corpus, shown if number else None), strict=True):
+                if gain is None:
+                    continue
+                at = float(x) - gain.nats
+                sd = float(np.hypot(curve.slope(at) * gain.sd, curve.scatter(m.weights)))
+                found.append(LeftOutAccuracy(model=m, given=given, value=curve.accuracy(at), sd=sd))
+    return tuple(found)
+
+
+def placed_z(found: Sequence[LeftOutAccuracy]) -> float:
+    """Return the deviations that hold 80 % of accuracies with a corpus or an anchor."""
+    away = sorted(one.deviations for one in found if one.given != "neither")
+    return away[min(ceil(0.8 * (len(away) + 1)), len(away)) - 1]
+
+
+def range_z(found: Sequence[LeftOutAccuracy], one: LeftOutAccuracy) -> float:
+    """Return the deviations of a prediction's range, as families other than its own show them."""
+    others = [other for other in found if other.model.family != one.model.family]
+    return ACCURACY_Z if one.given == "neither" else placed_z(others)
+
+
 def accuracy_document() -> str:
     """Return the text of data/accuracy.toml."""
     models = family_models()
@@ -163,6 +223,9 @@ def accuracy_document() -> str:
         f"middle = {curve.middle:.4g}",
         f"width = {curve.width:.4g}",
         f"sd = {curve.sd:g}",
+        "",
+        "[ranges]",
+        f"placed = {placed_z(left_out_accuracies()):.3f}",
         "",
         "[families]",
         f"sd = {spread:.3f}",

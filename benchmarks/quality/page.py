@@ -17,13 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.quality.baselines import by_count, by_old_law, one_size_rows, without_shape
 from benchmarks.quality.causes import causes, epoch_rows
 from benchmarks.quality.curves import bits_figure, crossings, depth_figure, depth_rows
-from benchmarks.quality.families import CORPORA, corpus_gains, family_models, fit_map, law_losses
+from benchmarks.quality.families import GIVEN, left_out_accuracies, range_z
 from benchmarks.quality.figure import loss_figure
 from benchmarks.quality.learn import LeftOut, left_out, priors_without_each
 from benchmarks.quality.tables import QualityTable, not_shipped, shipped
 from benchmarks.quality.tasks import tasks_left_out
 from search.stats.rank_correlation import spearman
-from sizer.quality.accuracy import Gain, accuracy_map, anchored
+from sizer.quality.accuracy import accuracy_map
 from sizer.quality.bits import points_lost
 from sizer.quality.constants import published_law
 from sizer.quality.law import loss, shapes
@@ -51,9 +51,10 @@ Written by `python benchmarks/quality/page.py DIRECTORY`; not edited by hand. Th
 Each table is predicted by a law that its origin did not teach, calibrated on the cheapest fifth of its
 runs by weights x tokens, as `sizer quality fit` does; errors are those of the other four fifths, in nats
 (Marin's in bits a byte). *Inside*: share in the range meant to hold 80 %. *In-table*: residual of the
-law fitted to the whole table. Beside it: loss as a straight line in the logarithm of weights
-(*counting*), the same law without shape and with a plain sum of the two parts (*N-D*, Chinchilla's form,
-learned and calibrated alike), and the search's old law of depth and width, which knows no tokens.
+law fitted to the whole table, each run in full (elsewhere many runs count as few). Beside it: loss as a
+straight line in the logarithm of weights (*counting*), the same law without shape and with a plain sum of
+the two parts (*N-D*, Chinchilla's form, learned and calibrated alike), and the search's old law of depth
+and width, which knows no tokens.
 
 {tables}
 
@@ -64,8 +65,10 @@ What is bad: {bad}
 {causes}
 
 Runs that repeat their data, by how often (datablations): beyond 16 passes, models with more weights than
-unique tokens learn those by heart and get worse on others, up to 11 nats. The law does not know that, and
-`REPETITIONS` in `sizer/quality/law.py` is not to be trusted there.
+distinct tokens learn those by heart and get worse on others, up to 11 nats. `by_heart` in
+`sizer/quality/law.py` has its five constants, and `REPETITIONS` its value, from these very runs. *Amount left
+out*: the same with the five constants fitted without the runs of each number of distinct tokens; what 100M
+tokens repeated hundreds of times cost cannot be told from larger amounts.
 
 {epochs}
 
@@ -94,7 +97,8 @@ takes the width. It does not win without end: twice the best depth costs about a
 ## Accuracy
 
 Families of models left out of the map (mean of eight zero-shot tasks, percent): without corpus or
-anchor, with the other families of its corpus, and with the family's smallest model as an anchor.
+anchor, with the other families of its corpus, and with the family's smallest model as an anchor. Ranges
+with a corpus or an anchor are as wide as the other families left out show.
 
 {families}
 
@@ -144,7 +148,7 @@ def main(directory: str) -> None:
             bad=_bad(found),
             causes=causes(found),
             epochs=_table(
-                ("passes", "runs", "error", "median", "predicted less published"),
+                ("passes", "runs", "error", "amount left out", "median", "predicted less published"),
                 epoch_rows(found["datablations_repeated"]),
             ),
             sizes=_table(("", "counting", "depth", "old law", "the law"), one_size_rows()),
@@ -177,7 +181,7 @@ def _tables(
     rows = []
     for name, result in found.items():
         table = asked[name]
-        whole = fit_law(table.models, table.losses, published_law()).predict(table.models)[0]
+        whole = fit_law(table.models, table.losses, published_law(), share=1.0).predict(table.models)[0]
         old = by_old_law(table)
         rank = spearman(result.predicted.tolist(), result.table.losses.tolist())
         rows.append(
@@ -245,48 +249,32 @@ def _bottoms() -> str:
 
 def families_left_out() -> tuple[str, str]:
     """Return the summary of families left out, and the rows."""
-    errors: dict[str, list[tuple[float, float]]] = {"none": [], "corpus": [], "anchor": []}
-    rows = []
-    models = family_models()
-    for family in sorted({m.family for m in models}):
-        own = sorted((m for m in models if m.family == family), key=lambda m: m.weights)
-        curve, gains = fit_map([m for m in models if m.family != family])
-        spread = Gain(nats=0.0, sd=float(np.hypot(np.std(list(gains.values()), ddof=1), 0.08)), basis="")
-        corpus = next((name for name, members in CORPORA.items() if family in members), "")
-        placed = corpus_gains(curve, gains).get(corpus)
-        losses = law_losses(own)
-        shown = anchored(curve, float(losses[0]), own[0].accuracy, own[0].weights, prior=spread, name="")
-        for number, (m, x) in enumerate(zip(own, losses, strict=True)):
-            cells = [m.name, f"{m.accuracy:.1f}"]
-            for kind, gain in (
-                ("none", spread),
-                ("corpus", Gain(nats=placed[0], sd=placed[1], basis="") if placed else None),
-                ("anchor", shown if number else None),
-            ):
-                if gain is None:
-                    cells.append("-")
-                    continue
-                value = curve.accuracy(float(x) - gain.nats)
-                sd = float(np.hypot(curve.slope(float(x) - gain.nats) * gain.sd, curve.scatter(m.weights)))
-                errors[kind].append((value - m.accuracy, sd))
-                cells.append(f"{value:.1f} ({value - ACCURACY_Z * sd:.1f} to {value + ACCURACY_Z * sd:.1f})")
-            rows.append(cells)
+    found = left_out_accuracies()
+    rows: dict[str, list[str]] = {}
+    for one in found:
+        cells = rows.setdefault(one.model.name, [one.model.name, f"{one.model.accuracy:.1f}", *"---"])
+        half = range_z(found, one) * one.sd
+        cells[2 + GIVEN.index(one.given)] = (
+            f"{one.value:.1f} ({one.value - half:.1f} to {one.value + half:.1f})"
+        )
     summary = []
-    for kind, name in (("none", "neither"), ("corpus", "corpus"), ("anchor", "anchor")):
-        away, sd = np.array(errors[kind]).T
+    for given in GIVEN:
+        own = [one for one in found if one.given == given]
+        away = np.array([one.value - one.model.accuracy for one in own])
+        half_ranges = np.array([range_z(found, one) * one.sd for one in own])
         summary.append(
             (
-                name,
-                str(len(away)),
+                given,
+                str(len(own)),
                 f"{np.sqrt((away**2).mean()):.2f}",
-                f"+-{ACCURACY_Z * sd.mean():.1f}",
-                f"{100 * np.mean(np.abs(away) <= ACCURACY_Z * sd):.0f} %",
+                f"+-{half_ranges.mean():.1f}",
+                f"{100 * np.mean(np.abs(away) <= half_ranges):.0f} %",
             )
         )
     header = ("given", "models", "error, points", "mean range", "inside")
     return (
         _table(header, summary),
-        _table(("model", "published", "neither", "with its corpus", "with an anchor"), rows),
+        _table(("model", "published", "neither", "with its corpus", "with an anchor"), list(rows.values())),
     )
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -24,13 +24,15 @@ from search.run.tasks import StepHook, TrainingTask
 from search.store.results import ProxyResult, TrialStatus
 from search.text.corpora import TextInTokens
 from search.training.accelerator import VISIBLE_CARDS
-from search.training.memory import predicted_bytes
+from search.training.memory import OUT_OF_MEMORY, predicted_bytes
 from search.training.score import train_proxy
 from search.training.training_run import StepReport
 from sizer.errors import SizerError, StudyError
 
 _POLL_S = 0.2  # between looks at whether to stop
-_DEATHS = 2  # a task whose worker died this often ends the search: the next worker would die as well
+# A task whose worker died this often ends the search: the next worker would die as well. One that was killed
+# while others trained has perhaps run out of memory, and is first to be repeated alone.
+_DEATHS = 2
 
 
 class InProcess:
@@ -99,6 +101,7 @@ class WorkerPool:
         self._stop = self._context.Event()
         self._deaths: dict[tuple[int, int, int], int] = {}
         self._card_bytes = card_bytes or {}
+        self._given_up: list[tuple[TrainingTask, ProxyResult]] = []  # whose processes were killed for memory
         self._waiting: list[_Worker] = []  # whose task needs more of its card than is left, the first first
         self._workers = [
             self._worker(cores, cards[slot % len(cards)] if cards else None)
@@ -157,11 +160,12 @@ class WorkerPool:
                 self._stop.set()
                 ended += [(task, not_begun(task)) for task in self._take_back()]
             busy = {w.link: w for w in self._sent()}
-            assert busy or ended
+            assert busy or ended or self._given_up
             for link in wait(list(busy), timeout=_POLL_S):
                 assert isinstance(link, Connection)
                 ended += self._hear(busy[link])
             self._send_what_fits()
+            ended, self._given_up = [*ended, *self._given_up], []
         return ended
 
     def _take_back(self) -> Iterator[TrainingTask]:
@@ -197,13 +201,20 @@ class WorkerPool:
         worker.process.join()
         key = (task.number, task.rung, task.training.seed)
         self._deaths[key] = self._deaths.get(key, 0) + 1
-        if self._deaths[key] >= _DEATHS:
+        # Linux ends a process when memory runs out, which a neighbour may have taken
+        is_for_memory = worker.process.exitcode == -signal.SIGKILL and len(self._sent()) > 1
+        if self._deaths[key] >= _DEATHS and not is_for_memory:
             raise StudyError(
-                f"workers: the process that trained trial {task.number} died {_DEATHS} times (exit "
+                f"workers: the process that trained trial {task.number} died {self._deaths[key]} times (exit "
                 f"{worker.process.exitcode}; perhaps out of memory); accepted: fewer --workers, then resume"
             )
         fresh = self._worker(worker.cores, worker.card)
         worker.process, worker.link = fresh.process, fresh.link
+        if self._deaths[key] >= _DEATHS:
+            worker.task = None
+            failed = replace(not_begun(task), status=TrialStatus.FAILED, reason=OUT_OF_MEMORY)
+            self._given_up.append((task, failed))
+            return
         self._send(worker, task)
 
     def _worker(self, cores: tuple[int, ...], card: str | None) -> _Worker:

@@ -76,6 +76,8 @@ _TEST = re.compile(
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[, ][0-9]{3})+(?:\.[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]{1,2}")
 _INSERT = re.compile(r"INSERT INTO \w{1,64} \(([^()]{1,4000})\) VALUES \((.*)\);?", re.IGNORECASE)
+# Of a table that is quoted in a message or an issue.
+_QUOTED = re.compile(r"^(?:>\s*)+(?=\||build:)")
 _BUILD = re.compile(r"build: ([0-9A-Za-z._-]{1,40})(?: \([0-9]{1,9}\))?")
 _OBJECT = re.compile(r"[ \t\r\[\],]*\{(?=\s{0,100}(?:[\"}]|\Z)|[ \t\r]*\n(?:[^\n]{0,500}\n){0,5}?[ \t]*\")")
 _NAME = re.compile(r"\{\s{0,100}(?:[\"}]|\Z)")
@@ -183,6 +185,7 @@ class _Reader:
         """Read one line: a table's header, a table's row, an SQL row, or part of the log."""
         if len(line) < _LEAST_LINE:
             return
+        line = _QUOTED.sub("", line)
         if (statement := _INSERT.fullmatch(line)) is not None:
             names = [name.strip() for name in statement[1].split(",")]
             self._row(names, _split(statement[2], ",", "'"))
@@ -301,7 +304,9 @@ def _markdown_row(columns: list[str], cells: list[str]) -> dict[str, Any]:
         elif column == "test":
             row |= _test(cell)
         elif column == "t/s":
-            rate, _, spread = cell.replace("+/-", "±").replace("�", "±").replace("Â", "").partition("±")
+            rate, _, spread = (
+                cell.replace("+/-", "±").replace("+-", "±").replace("�", "±").replace("Â", "").partition("±")
+            )
             row["avg_ts"] = _number(rate)
             if spread.strip():
                 row["stddev_ts"] = _number(spread)

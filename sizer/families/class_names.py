@@ -25,6 +25,17 @@ _MAY_BE_MISSING = {
     *("n_positions", "no_rope_layer_interval", "shared_intermediate_size", "sliding_window_pattern"),
 }
 _LETTERS = 80
+# Keys that other files of a model have, or configs that are no decoder's, and what they are.
+_NO_CONFIGS = {
+    "peft_type": "the config of an adapter (adapter_config.json; sizer inspect shows what it adds)",
+    "tokenizer_class": "the config of a tokenizer (tokenizer_config.json)",
+    "_class_name": "a config of diffusers, for images",
+    "n_kv_heads": "a params.json (Meta's or Mistral's own keys)",
+    "n_heads": "a params.json (Meta's or Mistral's own keys)",
+    "weight_map": "the index of a sharded model (model.safetensors.index.json)",
+    "do_sample": "a generation_config.json",
+    "temperature": "a generation_config.json",
+}
 
 
 def model_type_of_classes(classes: object, families: Iterable[str]) -> str | None:
@@ -37,6 +48,14 @@ def model_type_of_classes(classes: object, families: Iterable[str]) -> str | Non
             if family is not None:
                 return family
     return None
+
+
+def missing_model_type(config: Config, families: Iterable[str]) -> str:
+    """Return the error for a config without a family: what the object is, where its keys tell."""
+    for key, what in _NO_CONFIGS.items():
+        if key in config:
+            return f"model_type: missing: this is {what}; accepted: the config.json of the model"
+    return f"model_type: missing or not text; accepted: {listed(sorted(families, key=str.lower))}"
 
 
 def unknown_model_type(config: Config, model_type: str, families: Mapping[str, Reader]) -> UnknownName:

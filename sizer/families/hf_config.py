@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
-from sizer.errors import InvalidArchitecture, listed
+from sizer.errors import InvalidArchitecture
 from sizer.families.config_keys import (
     FFN_SIZES,
     OWN_FLAGS,
@@ -62,12 +62,15 @@ def read_config(config: Config, name: str = "config") -> ModelReading:
 
 def _read(config: Config, name: str) -> tuple[Architecture, RecordedConfig, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
+    if "num_hidden_layers" not in config and isinstance(compiled := config.get("model_config"), Mapping):
+        config = {"model_type": config.get("model_type"), **compiled}
+        notes = ("read from model_config (the mlc-chat-config.json of MLC)",)
     if "num_hidden_layers" not in config or not _is_known(config.get("model_type")):
         from sizer.families.nested import text_part
 
         part = text_part(config, FAMILIES)
         if part is not None:
-            config, notes = part.config, (part.note,)
+            config, notes = part.config, (*notes, part.note)
     model_type = config.get("model_type")
     if not _is_known(model_type):
         from sizer.families.earlier import as_today
@@ -83,9 +86,9 @@ def _read(config: Config, name: str) -> tuple[Architecture, RecordedConfig, tupl
         if model_type is not None:
             notes += (f"model_type: missing, read as {model_type} by architectures",)
     if not isinstance(model_type, str):
-        raise InvalidArchitecture(
-            f"model_type: missing or not text; accepted: {listed(sorted(FAMILIES, key=str.lower))}"
-        )
+        from sizer.families.class_names import missing_model_type
+
+        raise InvalidArchitecture(missing_model_type(config, FAMILIES))
     reader = FAMILIES.get(model_type)
     if reader is None:
         from sizer.families.class_names import unknown_model_type

@@ -18,6 +18,7 @@ from sizer.formats.groups import F32, Plain, RowGroups
 from sizer.formats.levels import Activations, Levels, StepFrom
 from sizer.formats.recipe import Recipe, by_name
 from sizer.formats.stored import FileBytes, StorageType, StoredTensor, sum_bytes
+from sizer.shape_words import in_words
 from sizer.tensors import Access, Role
 
 SEGMENT_ALIGNMENT = 128  # serialize_pte_binary: segment_alignment
@@ -250,5 +251,5 @@ def check_layout(a: Architecture) -> None:
     unknown += [f"{name} {getattr(a, name)}" for name, kind in usual.items() if getattr(a, name) is not kind]
     if unknown:
         raise InvalidArchitecture(
-            f"model: ExecuTorch's layout of a model of this kind is not known (it has {', '.join(unknown)})"
+            f"model: ExecuTorch's layout of a model of this kind is not known (it has {in_words(unknown)})"
         )

@@ -18,6 +18,7 @@ from sizer.formats.ggml import TYPES, BlockType
 from sizer.formats.gguf_layout import gguf_layout, unknown_layout
 from sizer.formats.mix_rules import FALCON_RULES, LOW_IQ, RULES, MatrixPlace, more_bits
 from sizer.formats.stored import StoredGroup, StoredTensor, stored_tensor
+from sizer.shape_words import in_words
 from sizer.tensor_spec import Layers
 from sizer.tensors import Role, TensorGroup, TensorSpec, each_by_itself
 
@@ -218,8 +219,8 @@ def _checked_layout(architecture: Architecture) -> str:
     layout = gguf_layout(architecture)
     if layout is None:
         raise InvalidArchitecture(
-            "model: llama.cpp runs no model of this kind (none there joins "
-            f"{', '.join(unknown_layout(architecture))} with the rest of this shape)"
+            "model: llama.cpp runs no model of this kind (it has "
+            f"{in_words(unknown_layout(architecture))}, which no family there has with the rest of its shape)"
         )
     return layout
 

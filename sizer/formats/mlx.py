@@ -55,12 +55,14 @@ class MlxGroups(NamedTuple):
         return parts_bytes(self.parts(spec))
 
 
-# Defaults of mlx.core.quantize: group 64, other groups 32 and 128.
+# Defaults of mlx.core.quantize: group 64, other groups 32 and 128. One bit is of PrismML's MLX, groups of 128
+# (ml-explore/mlx#3478), which Bonsai's files need.
 _AFFINE = [
     MlxGroups(f"{bits}bit" if group == 64 else f"{bits}bit-g{group}", bits, group)
     for bits in (2, 3, 4, 5, 6, 8)
     for group in (64, 32, 128)
 ]
+_AFFINE.append(MlxGroups("1bit-g128", 1, 128))
 _FLOATS = [
     MlxGroups("mxfp4", 4, 32, True),
     MlxGroups("nvfp4", 4, 16, True),

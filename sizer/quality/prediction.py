@@ -32,6 +32,11 @@ from sizer.units import format_count, parse_count
 ACCURACY_Z = 0.9 * 1.2815515655446004
 
 
+def accuracy_z(*, placed: bool) -> float:
+    """Return the deviations that hold 80 % of accuracies; fewer where a corpus or an anchor is given."""
+    return float(accuracy_data()["ranges"]["placed"]) if placed else ACCURACY_Z
+
+
 class TaskAccuracy(NamedTuple):
     """Accuracy of one task in percent; [low, high] is meant to hold 80 %."""
 
@@ -184,13 +189,14 @@ def predict(
         else np.hypot(_deviation(models, curve, gain, nats), 0.4 * cost)
     )
     value = max(value - cost, curve.floor - 2)
+    half = accuracy_z(placed=corpus is not None or anchor is not None) * float(sd)
     return Quality(
         tokens=int(tokens),
         corpus=corpus,
         loss_nats=nats,
         accuracy=value,
-        low=max(value - ACCURACY_Z * float(sd), curve.floor - 3),
-        high=value + ACCURACY_Z * float(sd),
+        low=max(value - half, curve.floor - 3),
+        high=value + half,
         bits_cost_points=cost,
         basis=gain.basis,
         tasks=_tasks(models, curve, gain, value),

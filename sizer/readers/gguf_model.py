@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sizer.architecture import Architecture
-from sizer.errors import InvalidArchitecture, InvalidFile
+from sizer.errors import InvalidArchitecture, InvalidFile, listed
 from sizer.file_model import FileModel
 from sizer.formats.ggml import TYPES, BlockType
 from sizer.formats.gguf import FIXED_HEADER_BYTES, gguf_name, gguf_shape
@@ -40,6 +40,7 @@ class GgufModel(NamedTuple):
     weights: Weights | None  # with `architecture`: every tensor with the type that the file has
     format: str
     facts: FileModel | None  # without `architecture`
+    note: str = ""  # values in the file that are no parameters
 
 
 def read_gguf_model(path: Path) -> GgufModel:
@@ -56,7 +57,17 @@ def gguf_model(header: GgufHeader) -> GgufModel:
         weights = _own_weights(header, architecture)
     except InvalidArchitecture as error:
         return GgufModel(None, None, format_name, _facts(header, str(error), format_name))
-    return GgufModel(architecture, weights, format_name, None)
+    return GgufModel(architecture, weights, format_name, None, _untrained_note(header))
+
+
+def _untrained_note(header: GgufHeader) -> str:
+    """Return which values of a file are computed, not trained: in its bytes, but not among the parameters."""
+    computed = [tensor for tensor in header.tensors if not is_trained(tensor.name)]
+    if not computed:
+        return ""
+    values = sum(tensor.num_elements for tensor in computed)
+    names = listed(list(dict.fromkeys(tensor.name for tensor in computed)))
+    return f"{values:,} values of {names} (rotary factors) are in the file's bytes, not among the parameters"
 
 
 def _require_model(header: GgufHeader) -> None:

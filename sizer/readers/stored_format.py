@@ -64,6 +64,9 @@ class _QuantizationBlock(NamedTuple):
 def stored_format(config: Config) -> StoredFormat | None:
     """Return how a config's weights are stored; None where it has no quantization, or an empty one."""
     block = _block(config)
+    compiled = config.get("quantization")
+    if block is None and isinstance(compiled, str) and compiled in runtime("web-llm").formats:
+        return StoredFormat(f"MLC's {compiled}", "web-llm", compiled)  # of an mlc-chat-config.json
     if block is None:
         part = text_part(config, {})
         block = None if part is None else _block(part.config)
@@ -120,7 +123,7 @@ def _mlx(facts: _QuantizationBlock) -> StoredFormat:
         return StoredFormat(f"MLX {mode}{differ}", "mlx", str(mode), not own)
     groups = "" if facts.group_size in (None, 64) else f"-g{facts.group_size}"
     return StoredFormat(
-        f"MLX, {facts.bits} bits{_groups(facts.group_size)}{differ}",
+        f"MLX, {facts.bits} {'bit' if facts.bits == 1 else 'bits'}{_groups(facts.group_size)}{differ}",
         "mlx",
         f"{facts.bits}bit{groups}",
         not own,

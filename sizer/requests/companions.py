@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sizer.errors import InvalidFile, InvalidQuantity
+from sizer.errors import InvalidFile, InvalidQuantity, UnknownName
 from sizer.model_estimate import Estimate
 from sizer.readers.file_tensor import FileTensor, tensor_bytes
 from sizer.readers.gguf_header import read_gguf
@@ -38,6 +38,14 @@ def without_split_speed(sized: Estimate) -> Estimate:
     reason = f"some layers lie on the card, the others in the CPU's memory: {split}"
     unsupported = {**sized.unsupported, "latency": reason, "energy": reason}
     return replace(sized, latency=None, energy=None, unsupported=unsupported)
+
+
+def named_draft(run: Callable[[], Estimate]) -> Estimate:
+    """Return a draft model's estimate; an unknown name is refused as the draft's."""
+    try:
+        return run()
+    except UnknownName as error:
+        raise UnknownName(f"draft: {error}") from None
 
 
 def with_draft(sized: Estimate, draft: Estimate) -> Estimate:

@@ -12,6 +12,7 @@ from sizer.formats.stored import FileBytes, StoredTensor
 from sizer.memory import MemoryBreakdown
 from sizer.runtimes.llamacpp import LlamaCpp
 from sizer.runtimes.recipes import RecipeRuntime
+from sizer.shape_words import in_words
 from sizer.workload import Workload
 
 
@@ -37,7 +38,7 @@ class BitnetCpp(RecipeRuntime):
         """Return every tensor of the GGUF file; a layout llama.cpp's calculator does not know is refused."""
         if unknown := unknown_layout(architecture):
             raise InvalidArchitecture(
-                f"model: {self.name} runs no model of this kind (it has {', '.join(unknown)})"
+                f"model: {self.name} runs no model of this kind (it has {in_words(unknown)})"
             )
         return super().store(architecture, format_name)
 

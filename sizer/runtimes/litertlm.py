@@ -16,6 +16,7 @@ from sizer.runtimes.recipes import (
     cache_bytes,
     sharing_note,
 )
+from sizer.shape_words import in_words
 from sizer.workload import Workload
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class LiteRtLm(RecipeRuntime):
         if unknown := [kind for kind, is_there in kinds.items() if is_there]:
             raise InvalidArchitecture(
                 f"model: {self.name} runs no model of this kind that was looked at (it has "
-                f"{', '.join(unknown)})"
+                f"{in_words(unknown)})"
             )
         return super().store(architecture, format_name)
 

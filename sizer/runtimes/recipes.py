@@ -18,6 +18,7 @@ from sizer.memory import (
     recurrent_state_elements,
 )
 from sizer.runtimes.base import Searchable
+from sizer.shape_words import in_words
 from sizer.workload import WEIGHTS_IN_MEMORY, Workload
 
 
@@ -82,7 +83,9 @@ class RecipeRuntime(Searchable):
         if not (self.runs_any_positions or usual or gpt2):
             unknown.append(f"position {a.position.value}")
         if unknown:
-            raise InvalidArchitecture(f"model: {self.name} runs no model of this kind ({', '.join(unknown)})")
+            raise InvalidArchitecture(
+                f"model: {self.name} runs no model of this kind (it has {in_words(unknown)})"
+            )
         return self.recipes[format_name].assign(self.as_stored(architecture))
 
     def windowed_layers(self, architecture: Architecture) -> int:

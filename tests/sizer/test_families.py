@@ -17,6 +17,7 @@ from sizer.formats.gguf_layout import unknown_layout
 from sizer.formats.llamacpp import mix
 from sizer.model_estimate import estimate
 from sizer.registry import models
+from sizer.shape_words import in_words
 from sizer.tensors import Role, count_parameters, tensor_specs
 from tests.meta_models import REMOTE_CODE, our_shapes, their_shapes
 from tests.published_facts import csv_rows, json_lines
@@ -246,7 +247,9 @@ def test_no_bytes_are_printed_for_a_layout_no_model_has(change: dict[str, Any]) 
     found = estimate(architecture=replace(SMALL, **change), format="Q4_K_M")
     assert found.weights is None
     assert found.held is None
-    assert re.match(f"llama.cpp runs no model of this kind.*{field}", found.unsupported["weights"])
+    assert re.match(
+        f"llama.cpp runs no model of this kind.*{in_words([field])}", found.unsupported["weights"]
+    )
 
 
 def test_a_published_pythia_file_has_nearly_the_bytes_of_the_fused_layout() -> None:

@@ -20,6 +20,7 @@ from sizer.formats.gguf_layout import gguf_layout, unknown_layout, windowed_laye
 from sizer.model_estimate import estimate
 from sizer.registry import model
 from sizer.runtimes.llamacpp import LlamaCpp
+from sizer.shape_words import in_words
 from tests.published_facts import csv_rows
 
 ROWS = [
@@ -115,8 +116,9 @@ def test_what_llama_cpp_does_not_run_is_refused(change: dict[str, Any], fact: st
     architecture = architecture_from_config(change)
     assert fact in unknown_layout(architecture)
     found = estimate(architecture=architecture, format="Q4_K_M")
-    assert re.match(f"llama.cpp runs no model of this kind .*{fact}", found.unsupported["weights"])
-    with pytest.raises(InvalidArchitecture, match=f"llama.cpp runs no model of this kind .*{fact}"):
+    words = f"llama.cpp runs no model of this kind .*{in_words([fact])}"
+    assert re.match(words, found.unsupported["weights"])
+    with pytest.raises(InvalidArchitecture, match=words):
         assert found.file
 
 

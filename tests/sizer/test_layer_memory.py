@@ -119,10 +119,10 @@ def test_gemma_4_caches_wide_heads_in_layers_without_a_window() -> None:
 @pytest.mark.parametrize(
     ("family", "engine", "kind"),
     [
-        ("zamba2", "mlx", "shared_transformer"),
-        ("mamba", "web-llm", "mamba"),
-        ("gpt_oss", "web-llm", "attention_sinks"),
-        ("jamba", "transformers.js", "mamba"),
+        ("zamba2", "mlx", "transformer blocks that several layers share"),
+        ("mamba", "web-llm", "Mamba layers"),
+        ("gpt_oss", "web-llm", "attention sinks"),
+        ("jamba", "transformers.js", "Mamba layers"),
     ],
 )
 def test_an_engine_without_such_layers_says_which(family: str, engine: str, kind: str) -> None:

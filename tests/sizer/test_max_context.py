@@ -89,6 +89,11 @@ def test_a_shape_that_nobody_trained_has_no_limit_but_memory() -> None:
     assert sized.max_context == (LONGEST_CONTEXT, "search")
 
 
+def test_the_context_that_every_request_has_does_not_count_as_asked_for() -> None:
+    sized = estimate(architecture=model("gpt2").architecture, format="Q8_0", max_memory_bytes=10**10)
+    assert sized.max_context == (1024, "positions")
+
+
 def test_a_context_beyond_the_models_positions_that_was_asked_for_counts() -> None:
     smol = model("SmolLM2-135M").architecture
     workload = Workload(context_tokens=16_384)

@@ -69,7 +69,10 @@ def test_what_no_name_means_is_refused(typed: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        *((name, "llama.cpp") for name in ("ollama", "llamafile", "LM-Studio", "koboldcpp", "gpt4all")),
+        *(
+            (name, "llama.cpp")
+            for name in ("ollama", "llamafile", "LM-Studio", "LM Studio", "koboldcpp", "gpt4all")
+        ),
         ("llama-cpp-python", "llama.cpp"),
         ("hf", "transformers"),
         ("mlx-lm", "mlx"),
@@ -108,6 +111,7 @@ def test_what_is_no_number_of_bits_is_refused(bits: float) -> None:
         ("UD-Q8_K_XL", "Q6_K", "Q8_0", "F16"),
         ("UD-IQ2_M", "IQ2_S", "IQ2_M", "IQ3_XXS"),
         ("UD-IQ1_S", "IQ1_S", "IQ1_S", "IQ1_M"),
+        ("UD-TQ1_0", "IQ1_S", "IQ1_S", "IQ1_M"),
         ("Q4_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S"),
     ],
 )

@@ -97,5 +97,5 @@ def test_unknown_runtimes_list_the_known_ones() -> None:
 
 
 def test_bitnet_cpp_refuses_what_llama_cpp_cannot_hold() -> None:
-    with pytest.raises(InvalidArchitecture, match="bitnet.cpp runs no model of this kind .*position learned"):
+    with pytest.raises(InvalidArchitecture, match="bitnet.cpp runs no model .*learned positions"):
         runtime("bitnet.cpp").store(model("opt-1.3b").architecture, "I2_S")

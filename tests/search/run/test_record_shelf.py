@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from dataclasses import replace
 
 from search.run.record_shelf import KnownCandidates, RecordShelf
@@ -15,8 +16,11 @@ def test_a_record_is_read_as_it_was_put() -> None:
         shelf[record.number] = record
     assert list(shelf.values()) == list(records)
     assert max(shelf) == records[-1].number
-    packed = shelf._packed[0]
-    assert sys.getsizeof(packed) < 2000
+    assert sys.getsizeof(shelf._packed[0]) < 2000
+    alone = RecordShelf()  # by itself: without another record's text as dictionary
+    alone[1] = replace(records[1], number=1)
+    shelf[1] = replace(records[1], number=1)
+    assert len(shelf._packed[1]) < 0.7 * len(zlib.compress(alone._dictionary, 1))
 
 
 def test_a_candidate_is_known_by_its_first_trial_and_by_all_that_counts() -> None:

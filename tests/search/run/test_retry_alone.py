@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from search.store.study import OpenStudy
 from search.text.corpora import Corpora
 from search.training.train_step import ProductPrecision
 from search.training.training_run import TrainConfig
+from sizer.errors import StudyError
 from tests.search.records import TINY
 from tests.search.run.small_searches import quiet, small_config, write_text
 
@@ -126,7 +128,7 @@ class _Link:
 def _pool(cards: Sequence[str | None], card_bytes: dict[str, int]) -> WorkerPool:
     """Return a pool whose workers are no processes."""
     pool = WorkerPool.__new__(WorkerPool)
-    pool._card_bytes, pool._waiting = card_bytes, []
+    pool._card_bytes, pool._waiting, pool._given_up, pool._deaths = card_bytes, [], [], {}
     pool._workers = [_Worker(None, _Link(), (0,), card) for card in cards]  # type: ignore[arg-type]
     return pool
 
@@ -236,3 +238,53 @@ def test_a_stop_gives_back_what_waits_for_room(needs: dict[int, int]) -> None:
     pool.start(_task(1))
     assert [task.number for task in pool._take_back()] == [1]
     assert pool.free == 1
+
+
+class _Killed:
+    """A process that has ended with an exit code."""
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+
+    def join(self) -> None:
+        pass
+
+
+def _pool_with_deaths(monkeypatch: pytest.MonkeyPatch, exitcode: int) -> WorkerPool:
+    pool = _pool([None, None], {})
+    fresh = lambda cores, card: _Worker(_Killed(exitcode), _Link(), cores, card)  # type: ignore[arg-type]  # noqa: E731
+    monkeypatch.setattr(pool, "_worker", fresh)
+    for worker in pool._workers:
+        worker.process = _Killed(exitcode)  # type: ignore[assignment]
+    return pool
+
+
+def _die(pool: WorkerPool, worker: _Worker, times: int) -> None:
+    for _ in range(times):
+        assert worker.task is not None
+        pool._replace(worker, worker.task)
+
+
+def test_a_task_whose_processes_are_killed_while_others_train_is_given_up_for_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = _pool_with_deaths(monkeypatch, -signal.SIGKILL)
+    pool.start(_task(0))
+    pool.start(_task(1))
+    _die(pool, pool._workers[0], 2)
+    ((task, result),) = pool._given_up
+    assert (task.number, result.status, result.reason) == (0, TrialStatus.FAILED, "out of memory")
+    assert pool.free == 1
+    # and when it dies alone the search ends, with nothing recorded
+    pool._workers[1].task = None
+    pool.start(_task(0))
+    with pytest.raises(StudyError, match="trial 0 died .* perhaps out of memory"):
+        _die(pool, pool._workers[0], 1)
+
+
+def test_a_task_whose_process_ends_otherwise_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = _pool_with_deaths(monkeypatch, 1)
+    pool.start(_task(0))
+    pool.start(_task(1))
+    with pytest.raises(StudyError, match=r"trial 0 died 2 times \(exit 1"):
+        _die(pool, pool._workers[0], 2)

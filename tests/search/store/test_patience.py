@@ -18,7 +18,7 @@ from search.store import study as study_module
 from search.store.patience import patiently
 from search.store.storage import StorageUnavailable, storage_errors
 from search.store.study import load_result, open_study
-from search.store.trial_rows import insert_trial
+from search.store.trial_rows import insert_trial, trial_ids
 from sizer.errors import StudyError
 from tests.search.records import record
 from tests.search.store.studies import CONFIG, asked, new, stored
@@ -121,6 +121,7 @@ def test_a_new_trial_whose_storing_was_not_answered_is_stored_once(
     Clock(monkeypatch)
     monkeypatch.setattr(study_module, "insert_trial", Cut(insert_trial))
     study.start(0, params, trial.distributions, None if is_trained else untrained)
+    assert len(trial_ids(study.optuna_study._storage, study.optuna_study._study_id)) == 1
     (kept,) = study.optuna_study.trials
     assert (kept.params, kept.state.name) == (params, "RUNNING" if is_trained else "FAIL")
     assert stored(study) == (() if is_trained else (untrained,))

@@ -130,6 +130,10 @@ llama 1B Q4_0 | 0.7107 GiB | 1,235.81 M | CPU | 4 | tg128 | `21.00`
 build: b1234567 (1500)
 """,
 }
+# As answers to a message or an issue have it.
+TABLES["quoted"] = "".join(
+    f"> {line}" for line in TABLES["2026"].replace("±", "+-").splitlines(keepends=True)
+)
 
 
 @pytest.mark.parametrize("table", TABLES)

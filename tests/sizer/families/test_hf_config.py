@@ -10,7 +10,12 @@ from hypothesis import given
 
 from sizer.architecture import Architecture, LayerSharing, MlpKind, NormKind, SharingStrategy
 from sizer.errors import InvalidArchitecture, SizerError, UnknownName
-from sizer.families.hf_config import architecture_from_config, config_from_architecture, sharing_from_config
+from sizer.families.hf_config import (
+    architecture_from_config,
+    config_from_architecture,
+    read_config,
+    sharing_from_config,
+)
 from tests.strategies import architectures
 
 LLAMA: dict[str, Any] = {
@@ -32,6 +37,30 @@ def test_a_llama_config_takes_the_familys_defaults() -> None:
 def test_no_key_value_heads_means_as_many_as_heads() -> None:
     config = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
     assert architecture_from_config(config).num_kv_heads == 32
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"peft_type": "LORA", "r": 16}, r"the config of an adapter \(adapter_config.json"),
+        ({"tokenizer_class": "LlamaTokenizer"}, "the config of a tokenizer"),
+        ({"dim": 4096, "n_layers": 32, "n_heads": 32}, "a params.json"),
+        ({"eos_token_id": 2, "do_sample": True}, "a generation_config.json"),
+        ({"_class_name": "UNet2DConditionModel"}, "a config of diffusers"),
+        ({"weight_map": {}}, "the index of a sharded model"),
+    ],
+)
+def test_an_object_that_is_no_models_config_is_named(config: dict[str, Any], what: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=f"^model_type: missing: this is {what}.*; accepted: "):
+        architecture_from_config(config)
+
+
+def test_mlcs_config_is_read_from_its_model_config() -> None:
+    inner = {key: value for key, value in LLAMA.items() if key != "model_type"}
+    outer = {"model_type": "llama", "vocab_size": 32000, "quantization": "q4f16_1", "model_config": inner}
+    reading = read_config(outer)
+    assert reading.architecture == architecture_from_config(LLAMA)
+    assert "read from model_config (the mlc-chat-config.json of MLC)" in reading.notes
 
 
 def test_exaone_4_states_its_windows_by_letters() -> None:

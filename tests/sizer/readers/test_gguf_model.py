@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 
 from sizer.errors import SizerError
 from sizer.file_model import CachedLayer, FileModel, cache_bytes
-from sizer.readers.gguf_model import read_gguf_model
+from sizer.readers.gguf_model import gguf_model, read_gguf_model
+from sizer.readers.gguf_split import read_gguf_set
 from sizer.readers.model_bytes import read_upload
 from sizer.request import EstimateRequest
 from sizer.workload import Workload
@@ -200,6 +202,18 @@ def test_the_command_prints_what_is_known(tmp_path: Path, sizer: Any) -> None:
     lines = tmp_path / "lines.jsonl"
     lines.write_text(json.dumps({"model": str(path)}) + "\n", encoding="utf-8")
     assert sizer("estimate", "--batch", str(lines)).json["weights"]["file_bytes"] == path.stat().st_size
+
+
+def test_rotary_factors_in_a_file_are_noted_and_no_parameters(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", UNTIED, format="Q8_0")
+    header = read_gguf_set(tmp_path / "model.gguf")
+    assert gguf_model(header).note == ""
+    factors = replace(header.tensors[0], name="rope_freqs.weight", type="F32", shape=(32,), num_bytes=128)
+    found = gguf_model(replace(header, tensors=(*header.tensors, factors)))
+    assert found.architecture == gguf_model(header).architecture
+    assert found.note.startswith(
+        "32 values of rope_freqs.weight (rotary factors) are in the file's bytes, not"
+    )
 
 
 @pytest.mark.parametrize("mixed", ["Q4_K_M", "Q8_0"])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sizer.formats.mlx import MlxGroups
 from sizer.readers.config_json import may_be_quantized
 from sizer.readers.stored_format import stored_format
+from sizer.registry import model
 from sizer.request import EstimateRequest
 from sizer.runtimes import runtime
+from sizer.tensors import tensor_specs
 
 LLAMA_1B: dict[str, Any] = {
     "model_type": "llama",
@@ -61,7 +65,8 @@ def compressed(**weights: Any) -> dict[str, Any]:
         ({"bits": 6, "group_size": 32}, "mlx", "6bit-g32"),
         ({"bits": 4, "group_size": 32, "mode": "mxfp4"}, "mlx", "mxfp4"),
         ({**GPTQ, "group_size": -1}, "transformers", "gptq-4bit-g128"),
-        ({"bits": 1, "group_size": 128}, None, None),
+        ({"bits": 1, "group_size": 128}, "mlx", "1bit-g128"),
+        ({"bits": 1, "group_size": 64}, None, None),
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "transformers", "fp8-block128"),
         ({"quant_method": "fp8", "weight_block_size": None}, "transformers", "fp8"),
         ({"quant_method": "fbgemm_fp8"}, "transformers", "fp8-channel"),
@@ -118,6 +123,26 @@ def test_a_vision_models_text_decoder_may_hold_the_block() -> None:
     assert (estimate.runtime, estimate.format) == ("transformers", "gptq-4bit-g128")
 
 
+def test_an_mlc_config_is_sized_for_web_llm() -> None:
+    outer = {"model_type": "llama", "quantization": "q4f16_1", "model_config": LLAMA_1B}
+    estimate = EstimateRequest(config=outer).run().estimate
+    assert (estimate.runtime, estimate.format) == ("web-llm", "q4f16_1")
+    assert estimate.parameters.total == 1_235_814_400
+
+
+def test_one_bit_of_mlx_is_stored_in_the_words_that_its_file_is_published_with() -> None:
+    # huggingface.co counts stored elements: words, scales and biases of prism-ml/Bonsai-8B-mlx-1bit
+    config = {**model("Bonsai-8B").config, "quantization": {"bits": 1, "group_size": 128}}
+    estimate = EstimateRequest(config=config).run().estimate
+    assert (estimate.runtime, estimate.format) == ("mlx", "1bit-g128")
+    assert estimate.parameters.total == 8_188_548_096
+    kind = MlxGroups("1bit-g128", 1, 128)
+    specs = tensor_specs(model("Bonsai-8B").architecture)
+    matrices = [spec for spec in specs if len(spec.shape) > 1]
+    parts = [prod(part.shape) for spec in matrices for part in kind.parts(spec)]
+    assert sum(parts) + sum(s.num_elements for s in specs if len(s.shape) == 1) == 384_131_968
+
+
 def test_a_published_mlx_file_has_the_bytes_of_its_config() -> None:
     # mlx-community/Llama-3.2-1B-Instruct-4bit: model.safetensors of 695,283,921 bytes
     block = {"group_size": 64, "bits": 4}
@@ -141,10 +166,10 @@ def test_what_is_asked_for_wins_and_the_note_says_what_is_stored() -> None:
     same = EstimateRequest(config=config, runtime="transformers").run().estimate
     assert (same.runtime, same.format) == ("transformers", "gptq-4bit-g128")
     unknown = (
-        EstimateRequest(config={**LLAMA_1B, "quantization": {"bits": 1, "group_size": 128}}).run().estimate
+        EstimateRequest(config={**LLAMA_1B, "quantization": {"bits": 1, "group_size": 64}}).run().estimate
     )
     assert unknown.assumptions[0] == (
-        "the config's weights are stored as mlx, 1 bits in groups of 128, a format that is not known here: "
+        "the config's weights are stored as mlx, 1 bits in groups of 64, a format that is not known here: "
         "sized in the runtime's customary format"
     )
 

@@ -90,7 +90,7 @@ def test_rows_that_are_not_whole_blocks_get_a_scale_a_row() -> None:
 
 def test_what_is_refused() -> None:
     a = model("SmolLM2-135M").architecture
-    for name, kind in (("opt-1.3b", "position learned"), ("OLMoE-1B-7B-0924", "experts")):
+    for name, kind in (("opt-1.3b", "learned positions"), ("OLMoE-1B-7B-0924", "experts")):
         with pytest.raises(InvalidArchitecture, match=f"runs no model of this kind .*{kind}"):
             ENGINE.store(model(name).architecture, "fp32")
     with pytest.raises(InvalidQuantity, match="batch_size: LiteRT-LM runs one sequence, got 2"):
