@@ -65,16 +65,25 @@ def test_no_serious_violation(page: Page, address: str, axe: str, title: str) ->
     open_page(page, address, pages()[title])
     page.evaluate(axe)
     page.evaluate(_MAKE_WRONG)  # so that a checker that finds nothing is not taken for a page without faults
+    ours = found_by_axe(page)
+    if len(ours) > 1:  # what is drawn again is faint for a moment on a busy machine: a fault stays
+        page.wait_for_timeout(2000)
+        wait_until_at_rest(page)
+        ours = found_by_axe(page)
+    assert len(ours) == 1, ours
+    assert "image-alt" in ours[0]
+    assert 'id="wrong"' in ours[0]
+
+
+def found_by_axe(page: Page) -> list[str]:
+    """Serious violations on elements of ours, one text each."""
     serious = [v for v in page.evaluate(_RUN_AXE) if v["impact"] in ("serious", "critical")]
-    ours = [
+    return [
         f"{v['id']} ({v['impact']}): {node['target']} {node['html']}"
         for v in serious
         for node in v["nodes"]
         if page.evaluate(_IS_OURS, node["target"])
     ]
-    assert len(ours) == 1, ours
-    assert "image-alt" in ours[0]
-    assert 'id="wrong"' in ours[0]
 
 
 _MAKE_WRONG = """
