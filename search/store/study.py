@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config.config import SearchConfig
 from search.config.reading import stored_config
+from search.store import trial_rows
 from search.store.fallback_files import (
     fallback_files,
     read_fallback,
@@ -33,7 +34,6 @@ from search.store.records import proxy_from_dict, proxy_to_dict, record_from_jso
 from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus
 from search.store.storage import default_storage, open_storage, storage_errors, study_names
 from search.store.stored_records import RECORD, RUN, damage_errors, later_runs, records_of, with_runs
-from search.store.trial_rows import count_started, insert_trial, pages, read_page, trial_ids, trials_in
 from search.store.versions import versions
 from sizer.errors import InvalidFile, StudyError
 
@@ -74,7 +74,7 @@ class OpenStudy:
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials in some states by growing number; they must not be changed."""
-        return self.patiently(lambda: trials_in(self._storage, self._study_id, *states))
+        return self.patiently(lambda: trial_rows.trials_in(self._storage, self._study_id, *states))
 
     @property
     def checkpoints(self) -> Path:
@@ -95,7 +95,7 @@ class OpenStudy:
         return self.optuna_study._storage
 
     def _trial_id(self, number: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+        return trial_rows.trial_id_of(self._storage, self._study_id, number)
 
     @property
     def _study_id(self) -> int:
@@ -104,7 +104,7 @@ class OpenStudy:
     @property
     def num_asked(self) -> int:
         """Trials asked for so far, which is the number of the next."""
-        return self.patiently(lambda: count_started(self._storage, self._study_id))
+        return self.patiently(lambda: trial_rows.count_started(self._storage, self._study_id))
 
     @property
     def queued(self) -> frozenset[int]:
@@ -155,7 +155,7 @@ class OpenStudy:
                 state = TrialState.RUNNING if record is None else TrialState.FAIL
                 kept = {} if record is None else {RECORD: record_to_json(record)}
                 template = _template(params, distributions, state=state, attributes=kept)
-                insert_trial(self._storage, self._study_id, number, template)
+                trial_rows.insert_trial(self._storage, self._study_id, number, template)
 
         self.patiently(create)
 
@@ -184,8 +184,8 @@ class OpenStudy:
         storage, study = self._storage, self._study_id
         with damage_errors(self.name):
             runs = later_runs(self.patiently(lambda: self.optuna_study.user_attrs))
-            for page in pages(self.patiently(lambda: trial_ids(storage, study))):
-                for trial in self.patiently(partial(read_page, storage, study, page)):
+            for page in trial_rows.pages(self.patiently(lambda: trial_rows.trial_ids(storage, study))):
+                for trial in self.patiently(partial(trial_rows.read_page, storage, study, page)):
                     for record in records_of([trial]):
                         yield trial, record, with_runs(record, runs)
 
@@ -220,7 +220,7 @@ class OpenStudy:
     def release(self) -> None:
         """Let whoever resumes the study take over its running trials."""
         with storage_errors(self.storage):
-            for stored in trials_in(self._storage, self._study_id, TrialState.RUNNING):
+            for stored in trial_rows.trials_in(self._storage, self._study_id, TrialState.RUNNING):
                 if stored.user_attrs.get(_OWNER) == this_process():
                     optuna.Trial(self.optuna_study, stored._trial_id).set_user_attr(_OWNER, None)
 

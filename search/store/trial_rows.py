@@ -48,6 +48,25 @@ def count_started(storage: BaseStorage, study: int) -> int:
         return int(connection.execute(asked, {"study": study}).scalar_one())
 
 
+def trial_id_of(storage: BaseStorage, study: int, number: int) -> int:
+    """Return the storage's own number of a trial; KeyError if the study has none of this number.
+
+    Looked for from the newest trial backwards: Optuna's own search reads every trial of the study.
+    """
+    backend = uncached(storage)
+    if not isinstance(backend, RDBStorage):
+        return int(backend.get_trial_id_from_study_id_trial_number(study, number))
+    asked = text(
+        "SELECT trial_id, number FROM trials WHERE study_id = :study AND number <= :number "
+        "ORDER BY trial_id DESC LIMIT 1"
+    )
+    with backend.engine.connect() as connection:
+        found = connection.execute(asked, {"study": study, "number": number}).first()
+    if found is None or found[1] != number:
+        raise KeyError(number)
+    return int(found[0])
+
+
 def pages(ids: list[int]) -> Iterator[list[int]]:
     """Divide trials into pages that are read together."""
     return (ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE))

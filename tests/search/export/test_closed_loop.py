@@ -62,7 +62,8 @@ def test_a_search_its_file_and_their_agreement(
         # a point's score is the mean over its seeds
         mean = fmean(score["val_bits_per_byte"] for score in scores)
         assert mean == pytest.approx(point["val_bits_per_byte"], abs=1e-6)
-        assert point["architecture"]["sharing"]["strategy"] == sharing
+        shape = point["architecture"]
+        assert shape["num_layers"] == 1 or shape["sharing"]["strategy"] == sharing  # one block has no order
         verified = sizer("verify", made.json["path"])
         assert verified.code == 0, verified.out
         text = sizer("generate", made.json["path"], "def ", "--tokens", "5", "--temperature", "0")

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from search.space.initial_points import initial_points
 from search.space.space import suggest
-from search.store import study as study_module
+from search.store import trial_rows
 from search.store.patience import patiently
 from search.store.storage import StorageUnavailable, storage_errors
 from search.store.study import load_result, open_study
@@ -119,7 +119,7 @@ def test_a_new_trial_whose_storing_was_not_answered_is_stored_once(
     suggest(trial, CONFIG)
     untrained = replace(record(0), proxy=None, violations=("file 3 MB > 2 MB",))
     Clock(monkeypatch)
-    monkeypatch.setattr(study_module, "insert_trial", Cut(insert_trial))
+    monkeypatch.setattr(trial_rows, "insert_trial", Cut(insert_trial))
     study.start(0, params, trial.distributions, None if is_trained else untrained)
     assert len(trial_ids(study.optuna_study._storage, study.optuna_study._study_id)) == 1
     (kept,) = study.optuna_study.trials

@@ -14,7 +14,15 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from search.space.initial_points import initial_points
 from search.space.space import suggest
 from search.store import trial_rows
-from search.store.trial_rows import count_started, insert_trial, pages, read_page, trial_ids, trials_in
+from search.store.trial_rows import (
+    count_started,
+    insert_trial,
+    pages,
+    read_page,
+    trial_id_of,
+    trial_ids,
+    trials_in,
+)
 from tests.postgres import Server, programs
 from tests.search.store.studies import CONFIG
 
@@ -69,6 +77,10 @@ def test_rows_are_those_that_optuna_writes(storage: RDBStorage, monkeypatch: pyt
     ids = trial_ids(storage, ours._study_id)
     assert ids == [t._trial_id for t in mine] + [ids[3]]
     assert count_started(storage, ours._study_id) == 4
+    assert [trial_id_of(storage, ours._study_id, number) for number in range(4)] == ids
+    for missing in (-1, 4, 99):
+        with pytest.raises(KeyError):
+            trial_id_of(storage, ours._study_id, missing)
     ours.enqueue_trial(templates[0].params)
     assert count_started(storage, ours._study_id) == 4
     assert [t.number for t in trials_in(storage, ours._study_id, TrialState.RUNNING)] == [0, 3]
