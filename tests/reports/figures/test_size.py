@@ -118,7 +118,7 @@ def test_evidence_lies_on_equal_logarithmic_axes(judged: list[HeldOutPrediction]
     assert figure.layout.xaxis.range == figure.layout.yaxis.range
     assert figure.layout.xaxis.range[0] < min(log10(p.low) for p in info.points)
     names = [trace.name for trace in figure.data]
-    assert names == ["exact", "fitted", "specification"]
+    assert names == ["exact", "fitted to benchmarks", "from the data sheet"]
     assert list(figure.data[1].y) == [j.predicted for j in judged[:2]]
     assert "without its model on its device" in info.points[0].hover
 
