@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import time
 import xml.etree.ElementTree as ElementTree
@@ -110,5 +111,5 @@ def test_figures_and_page_by_a_real_browser(result: SearchResult, tmp_path: Path
     svg = ElementTree.fromstring(files["figures/frontier-file_bytes.svg"].read_text(encoding="utf-8"))
     texts = {"".join(node.itertext()).strip() for node in svg.iter() if node.tag.endswith("text")}
     assert "Accuracy against file size" in texts
-    assert {"12", "0", "1", "4", "5", "8", "10"} <= texts  # the frontier's trials
+    assert sum(bool(re.match(r"\d+ x \d+", text)) for text in texts) >= 3  # labels of the frontier's models
     assert sum(name.endswith(".svg") for name in files) == sum(name.endswith(".png") for name in files) >= 7
