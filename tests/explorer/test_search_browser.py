@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,20 @@ def press(page: Page, button: str) -> None:
     main(page).get_by_role("button", name=button, exact=True).click()
 
 
+def resume(page: Page) -> None:
+    """Press Resume until the search runs: a click while the page is drawn again can be lost."""
+    from playwright.sync_api import TimeoutError
+
+    running = main(page).get_by_text("Running").first
+    for _ in range(5):
+        wait_until_at_rest(page)
+        press(page, "Resume")
+        with suppress(TimeoutError):
+            running.wait_for(timeout=30_000)
+            return
+    running.wait_for()
+
+
 def wait(done: Callable[[], Any]) -> None:
     wait_until(done, PATIENCE_S)
 
@@ -118,9 +133,11 @@ def test_a_whole_search(page: Page, browser: Browser, root: Path, folder: Path) 
             assert metric(page, "Trained") == f"{models} of {models}"
             points = frontier_points(root)
             assert metric(page, "Best bits per byte") == f"{points[-1]['val_bits_per_byte']:.4f}"
-            # a learning curve for each model, and two from a second seed (audit_pairs)
+            # a learning curve for each run: each model's, and of the pair and the finalists from more seeds
+            runs = len(list((folder / "runs" / "tiny" / "curves").iterdir()))
+            assert runs >= models + 2  # audit_pairs
             curves = page.locator(".st-key-search_curves .js-plotly-plot")
-            assert curves.evaluate("f => f.data.map(t => t.x.at(-1))") == [steps] * (models + 2)
+            assert curves.evaluate("f => f.data.map(t => t.x.at(-1))") == [steps] * runs
             wait_until_at_rest(page)
             again.follow("All results and export", "Results")
             page.get_by_role("heading", name="Decisions", exact=True).wait_for()
@@ -222,8 +239,7 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
         assert activity("long", STORAGE).state is State.STOPPED
         assert not is_alive(dict(started.owner))
         before = last_point()
-        press(page, "Resume")
-        wait_for(page, "Running")
+        resume(page)
         wait(lambda: last_point() > before)
         again = read_launch("long", STORAGE)
         assert again is not None

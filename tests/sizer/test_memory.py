@@ -84,11 +84,12 @@ def test_a_quantized_cache_needs_heads_of_whole_blocks() -> None:
 
 
 @given(architectures())
-def test_memory_grows_with_context_and_parts_sum(architecture: Architecture) -> None:
+def test_the_cache_grows_with_context_and_parts_sum(architecture: Architecture) -> None:
     engine = LlamaCpp()
     stored = engine.store(architecture, "Q8_0")
     small, large = (engine.memory(architecture, stored, Workload(context_tokens=n)) for n in (512, 4096))
-    assert large.total_bytes > small.total_bytes
+    # not the total: ggml's allocator can need fewer bytes for a longer context
+    assert large.kv_cache_bytes > small.kv_cache_bytes
     assert large.total_bytes == (
         large.weights_bytes
         + large.kv_cache_bytes

@@ -207,8 +207,8 @@ def test_a_worker_ends_with_its_parent() -> None:
     script = (
         "import os, time; from search.run.executors import end_with_parent\n"
         "parent = os.getpid(); child = os.fork()\n"
-        "if not child: end_with_parent(parent); print('up', flush=True); time.sleep(600)\n"
-        "print(child, flush=True); time.sleep(600)"
+        "if not child: end_with_parent(parent); os.write(1, b'up\\n'); time.sleep(600)\n"
+        "os.write(1, b'%d\\n' % child); time.sleep(600)"  # lines of two processes: one write each
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
