@@ -27,7 +27,7 @@ _WORDS = {
     "fused_gate_up": "one matrix for gate and up",
     "qk_norm_all_heads": "one norm over the queries of all heads",
     "qk_norm_each_head": "norms on query and key of each head",
-    "qk_norm and qkv_bias together": "norms on query and key beside biases of query, key and value",
+    "qk_norm and qkv_bias together": "norms on query and key with biases of query, key and value",
     "conv_layers": "short convolutions",
     "layer_num_heads": "head counts that differ by layer",
     "layer_intermediate_sizes": "FFN sizes that differ by layer",

@@ -169,7 +169,7 @@ def test_an_embedding_that_is_not_whole_groups_is_refused() -> None:
 def test_a_layout_that_was_not_looked_at_is_refused() -> None:
     with pytest.raises(InvalidArchitecture, match="not known .it has LayerNorm"):
         ExecuTorch().store(replace(SMALL, norm=NormKind.LAYERNORM), "fp32")
-    with pytest.raises(InvalidArchitecture, match="it has norms on query and key beside biases"):
+    with pytest.raises(InvalidArchitecture, match="it has norms on query and key with biases"):
         ExecuTorch().store(replace(SMALL, qk_norm=True, qkv_bias=True), "fp32")
     with pytest.raises(InvalidArchitecture, match="it has biases in the feed-forward blocks"):
         ExecuTorch().store(replace(SMALL, mlp_bias=True), "fp32")

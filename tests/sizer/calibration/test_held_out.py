@@ -51,7 +51,7 @@ def test_prompts_and_few_rows_are_as_near_as_they_are() -> None:
         own = [j.inside for j in decode if j.row.runtime == runtime]
         assert sum(own) >= 0.75 * len(own), runtime
     lite = [abs(exp(j.error) - 1) for j in decode if j.row.runtime == "litert-lm"]
-    assert median(lite) < 0.15
+    assert median(lite) < 0.16
 
 
 def test_a_measured_row_does_not_see_itself() -> None:
