@@ -17,7 +17,8 @@ from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.shape_code import architecture_of_code, shape_code
 from sizer.tensors import count_parameters, mtp_parameters, tensor_specs
 from tests.meta_models import our_shapes, their_shapes
-from tests.other_layers import BASES, configs
+from tests.other_layer_strategies import configs
+from tests.other_layers import BASES
 
 # Their configuration classes have no number of experts, or no rotation, by default.
 INCOMPLETE = ("dots1", "hunyuan_v1_moe", "lfm2_moe")

@@ -21,7 +21,8 @@ from sizer.tensors import (
     tensor_groups,
     tensor_specs,
 )
-from tests.other_layers import BASES, configs
+from tests.other_layer_strategies import configs
+from tests.other_layers import BASES
 from tests.published_facts import json_lines
 from tests.sizer.test_architecture import SMALL
 from tests.strategies import any_architectures, architectures
