@@ -1,10 +1,12 @@
 """Predicted against measured on this machine: nine shapes that are not among those a calibration fits.
 
     pip install "sizer[calibrate]"
-    python benchmarks/accuracy/calibration.py [--max-time 4m] [--threads N] [--json FILE] [--timings FILE]
+    python benchmarks/accuracy/calibration.py [--max-time 4m] [--threads N] [--json FILE]
+        [--timings FILE] [--without-elements]
 
-`--timings` takes a file that `--json` wrote, fits to its timings again and times nothing. The shapes are
-timed in the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the bench models
+`--timings` takes a file that `--json` wrote, fits to its timings again and times nothing;
+`--without-elements` leaves out the cost of rows and columns, to see what it brings. The shapes are timed in
+the same rounds as the bench models (shuffled, medians of undisturbed rounds). Only the bench models
 are fitted; predictions go through the device file and `estimate`, as with --device.
 """
 
@@ -35,7 +37,7 @@ from sizer.calibration.device_file import DeviceFile
 from sizer.calibration.llamacpp_bench import measure_in_process, require_runtime
 from sizer.calibration.resident import resident_bytes
 from sizer.calibration.samples import median_error, timed_model
-from sizer.calibration.speed_fit import fit_speed
+from sizer.calibration.speed_fit import STEP_ELEMENT_SHARE, fit_speed
 from sizer.calibration.timings import (
     Timing,
     TimingProgress,
@@ -93,7 +95,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--timings", type=Path)
+    parser.add_argument("--without-elements", action="store_true")
     options = parser.parse_args()
+    if options.without_elements:
+        STEP_ELEMENT_SHARE.clear()
     with tempfile.TemporaryDirectory(prefix="sizer-calibration-") as name:
         folder = Path(name)
         if options.timings:
