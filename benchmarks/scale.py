@@ -155,7 +155,7 @@ def _study(folder: Path, slots: int) -> OpenStudy:
 
 
 def _run(study: OpenStudy, slots: int, last: int) -> Timed:
-    """Resume the study and run the loop until so many tasks have ended."""
+    """Resume the study and run the loop until that many tasks have ended."""
     executor = Simulated(slots=slots)
     loop = Timed(study=study, hook=_quiet, should_stop=lambda: executor.ended >= last)
     loop.executor = executor

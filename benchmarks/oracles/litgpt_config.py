@@ -1,6 +1,6 @@
 """What `litgpt pretrain` reads: the keys of its configuration, and the model that it builds from a plan.
 
-Needs an environment of its own:
+Needs a separate environment:
 
     pip install litgpt==0.5.13
     python benchmarks/oracles/litgpt_config.py > tests/data/litgpt_keys.json

@@ -67,8 +67,8 @@ What is bad: {bad}
 Runs that repeat their data, by how often (datablations): beyond 16 passes, models with more weights than
 distinct tokens learn those by heart and get worse on others, up to 11 nats. `by_heart` in
 `sizer/quality/law.py` has its five constants, and `REPETITIONS` its value, from these very runs. *Amount left
-out*: the same with the five constants fitted without the runs of each number of distinct tokens; what 100M
-tokens repeated hundreds of times cost cannot be told from larger amounts.
+out*: the same with the five constants fitted without the runs of each number of distinct tokens;
+larger amounts do not show what 100M tokens repeated hundreds of times cost.
 
 {epochs}
 

@@ -2,7 +2,8 @@
 
 No bytes are packed: every function returns the float32 values that the runtime would read back. One function
 rounds every type that declares its `Levels`. ggml's types that search for their scales (k-quants, IQ4_NL,
-IQ4_XS) have functions of their own in `k_quants`. Values are ggml's own, to the last bit.
+IQ4_XS) have separate functions in `k_quants`. Values are those of ggml as built for x86-64, to the last bit
+(compared in tests/search/training/test_quantize.py; a build with fused multiply-add can differ).
 """
 
 from __future__ import annotations

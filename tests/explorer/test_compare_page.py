@@ -53,7 +53,7 @@ def opened(page: AppTest, **query: str) -> AppTest:
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    """What the command line says of the same models and devices."""
+    """Return the command line's answer for the same models and devices."""
     devices = " ".join(f"--device {name}" for name in DEVICES)
     return command(f"compare {' '.join(NAMES)} {devices} --format Q8_0 --context 4096 --json")
 

@@ -73,7 +73,7 @@ def command(line: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def solved() -> dict[str, Any]:
-    """What the command line says of the same budget."""
+    """Return the command line's answer for the same budget."""
     return command(COMMAND)
 
 

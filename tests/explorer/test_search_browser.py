@@ -160,13 +160,13 @@ def test_a_whole_search(page: Page, browser: Browser, root: Path, folder: Path) 
 
 
 def frontier_points(root: Path) -> list[dict[str, Any]]:
-    """What the command line says of the frontier."""
+    """Return the points of the frontier as the command line prints them."""
     found: list[dict[str, Any]] = command_line(root, "frontier")["points"]
     return found
 
 
 def decisions(root: Path) -> list[dict[str, Any]]:
-    """What the command line says of the decisions."""
+    """Return the decisions as the command line prints them."""
     found: list[dict[str, Any]] = command_line(root, "decisions")["decisions"]
     return found
 

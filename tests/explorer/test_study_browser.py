@@ -36,7 +36,7 @@ def folder(explorer: Explorer) -> Path:
 
 @pytest.fixture
 def frontier(sizer: Any, folder: Path) -> list[dict[str, Any]]:
-    """What the command line says of the study's frontier, in a directory of its own with the same studies."""
+    """Return the study's frontier as the command line prints it in another folder with the same studies."""
     shutil.copy(folder / "studies.db", "studies.db")
     document = sizer("search", "frontier", STUDY, "--storage", STORAGE, "--json").json
     points: list[dict[str, Any]] = document["points"]
@@ -45,7 +45,7 @@ def frontier(sizer: Any, folder: Path) -> list[dict[str, Any]]:
 
 
 def estimate_of(sizer: Any, point: dict[str, Any]) -> dict[str, Any]:
-    """What the command line says of one of its models."""
+    """Return one of its models as the command line prints it."""
     records = {record.number: record for record in load_result(STUDY, STORAGE).trained}
     config = config_from_architecture(records[point["trial"]].candidate.architecture)
     Path("model.json").write_text(json.dumps(config), encoding="utf-8")

@@ -68,7 +68,7 @@ def _study(folder: Path, name: str) -> OpenStudy:
 
 
 def _go(study: OpenStudy, most: int) -> Loop:
-    """Load a study and run it until so many tasks have ended."""
+    """Load a study and run it until that many tasks have ended."""
     executor = Instant()
     should_stop: Callable[[], bool] = lambda: executor.ended >= most  # noqa: E731
     study.recover()

@@ -35,7 +35,7 @@ def _task(number: int) -> TrainingTask:
 
 
 class SharedMemory:
-    """Slots over one memory of some units: a task that is too much beside the others runs out of it."""
+    """Slots that share a memory of some units: a task that exceeds what the others leave runs out of it."""
 
     def __init__(self, slots: int, units: int, needs: Sequence[int]) -> None:
         self._slots, self._units, self._needs = slots, units, needs
