@@ -108,11 +108,16 @@ def _settled(name: str, storage: str) -> str:
         result = load(name, storage)[1]
     except SizerError:
         return NOT_KNOWN
-    return _counted(name, storage, len(result.trained), result)
+    return _counted(name, storage, runs_of(result), result)
+
+
+def runs_of(result: SearchResult) -> int:
+    """Return how many runs a study has: decisions change with each, not with models alone."""
+    return sum(len(record.runs) for record in result.trained)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
-def _counted(name: str, storage: str, trained: int, _result: SearchResult) -> str:
+def _counted(name: str, storage: str, runs: int, _result: SearchResult) -> str:
     found = decisions_of(_result)
     return NOT_KNOWN if found is None else f"{len(found.settled)} of {len(found.decisions)}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.pages.search.overview import COLUMNS, DECISIONS, study_rows
+from explorer.pages.search.overview import COLUMNS, DECISIONS, runs_of, study_rows
 from reports.export.documents import frontier_document
 from reports.text.decisions import decisions_of
 from search.store.remarks import MOST_LETTERS, StudyRemarks, read_remarks, write_remarks
@@ -64,6 +64,15 @@ def test_decisions_are_counted_if_asked_for(root: Path, two: tuple[str, str]) ->
     found = decisions_of(load_result("other", STORAGE))
     assert found is not None
     assert table.loc["other", DECISIONS] == f"{len(found.settled)} of {len(found.decisions)}"
+
+
+def test_decisions_are_counted_again_after_a_run_of_another_seed(result: SearchResult) -> None:
+    one = result.trained[0]
+    assert one.proxy is not None
+    settled = replace(one, runs=(*one.runs, replace(one.proxy, seed=7)))
+    more = replace(result, records=tuple(settled if r is one else r for r in result.records))
+    assert len(more.trained) == len(result.trained)
+    assert runs_of(more) == runs_of(result) + 1
 
 
 def test_notes_are_kept_and_found_and_the_archive_hides(root: Path, two: tuple[str, str]) -> None:
