@@ -87,7 +87,8 @@ _PLACES = """
   const look = () => {
     const main = document.querySelector('[data-testid=stMainBlockContainer]');
     const button = [...main.querySelectorAll('button')].find(b => b.innerText === 'Resume');
-    const box = button && button.offsetParent && button.getBoundingClientRect(), place = box && `${box.x} ${box.y + scrollY}`;
+    const box = button && button.offsetParent && button.getBoundingClientRect();  // none of a hidden one
+    const place = box && `${box.x} ${box.y + scrollY}`;
     if (place && !window.places.includes(place)) window.places.push(place);
     requestAnimationFrame(look);
   };
