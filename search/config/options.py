@@ -12,7 +12,7 @@ from typing import Any
 from search.config.config import TABLES
 from search.config.fields import accepted, holds_several
 from sizer.errors import InvalidQuantity
-from sizer.units import format_bytes, parse_bytes
+from sizer.units import format_bytes, parse_bytes, parse_tokens
 
 # Further devices are given as the first is.
 _OF_DEVICE = "other_devices"
@@ -109,6 +109,8 @@ def values_of(option: SearchOption, given: Any) -> dict[str, Any]:
         raise InvalidQuantity(f"{option.name}: takes one value, got {', '.join(texts)}")
     if one.name.endswith("_bytes"):
         return {one.name: parse_bytes(texts[0], option.name)}
+    if one.name == "context_tokens":
+        return {one.name: parse_tokens(texts[0], option.name)}
     return {one.name: _read(option.name, str(one.type).split(" | ")[0], texts[0])}
 
 
