@@ -124,7 +124,7 @@ def _check(one: Field[Any], value: Any) -> None:
 
 
 def read_value(one: Field[Any], value: Any) -> Any:
-    """Return a plain TOML or JSON value as its field holds it: lists as tuples, bytes and tokens from text."""
+    """Return a plain TOML or JSON value as its field holds it: lists as tuples, text as bytes or tokens."""
     if one.name.endswith("_bytes") and isinstance(value, str):
         return parse_bytes(value, one.name)
     if one.name == "context_tokens" and isinstance(value, str):

@@ -43,8 +43,9 @@ def runtime(name: str) -> Runtime:
     meant = runtime_alias(name)
     if meant is None and (nearest := nearest_runtime(name)) is not None:
         raise UnknownName(
-            f"unknown runtime {shown(name)}: an engine that sizer does not model; closest: --runtime {nearest} "
-            f"(weights and KV cache, other buffers); known: {', '.join(sorted(RUNTIME_NAMES))}"
+            f"unknown runtime {shown(name)}: an engine that sizer does not model; "
+            f"closest: --runtime {nearest} (weights and KV cache, other buffers); "
+            f"known: {', '.join(sorted(RUNTIME_NAMES))}"
         )
     if meant is None:
         raise UnknownName.of("runtime", name, RUNTIME_NAMES)
