@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,13 +125,18 @@ def _other_fields(form: SearchForm, base: SearchConfig, max_size_bytes: int) -> 
     typed = {name: typed_value(name, text) for name, text in form.others if text.strip()}
     deployed = {"runtime": form.engine, "context_tokens": form.context}
     others = {**usual, **{k: v for k, v in deployed.items() if v is not None}, **typed}
-    vocabulary = others.get("vocab_size", BYTE_VOCABULARY)
-    largest = max(vocabulary) if isinstance(vocabulary, tuple) else vocabulary
-    trained = others.get("proxy_vocab_size", base.training.proxy_vocab_size)
-    if trained is None and "vocab_size" in typed and largest > BYTE_VOCABULARY:
-        others.setdefault("tokenizer", "bpe")
+    if "vocab_size" in typed:
+        others = tokenizer_for(others, base) | others
     held = base.to_dict()
     return {name: value for name, value in others.items() if _plain(value) != held[name]}
+
+
+def tokenizer_for(fields: Mapping[str, Any], base: SearchConfig | None = None) -> dict[str, str]:
+    """Return the tokenizer that models of that vocabulary are trained with, where bytes are too few."""
+    vocabulary = fields.get("vocab_size", BYTE_VOCABULARY)
+    largest = max(vocabulary) if isinstance(vocabulary, tuple) else vocabulary
+    trained = fields.get("proxy_vocab_size", (base or SearchConfig()).training.proxy_vocab_size)
+    return {"tokenizer": "bpe"} if trained is None and largest > BYTE_VOCABULARY else {}
 
 
 def _plain(value: Any) -> Any:

@@ -73,6 +73,10 @@ def _show(found: list[Reach], rate: float, line: float) -> None:
     best = _best(found, rate)
     if best is None:
         st.warning("None of these runtimes runs this model.")
+        show_ways(
+            Way("size", "Size a model", {"context": str(st.session_state[CONTEXT.key])}),
+            Way("design", "Find a better shape"),
+        )
     else:
         show_tiles(_tiles(best, rate, line))
     st.subheader("By runtime", divider="gray")
