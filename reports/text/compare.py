@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reports.text.solve import quality_columns
 from reports.text.text_table import Column, TextTable
-from reports.text.wording import NOT_KNOWN, range_text, rate_text
+from reports.text.wording import NOT_KNOWN, limit_bytes_text, range_text, rate_text
 from sizer.model_estimate import Estimate
 from sizer.prediction import Basis, Prediction
 from sizer.units import format_bytes, format_bytes_binary, format_count
@@ -185,7 +185,7 @@ def _letter(prediction: Prediction | None) -> str:
 
 def _limit(estimate: Estimate, wording: str) -> str:
     budget = estimate.budget_bytes
-    return wording.format(format_bytes_binary(budget)) if budget is not None else ""
+    return wording.format(limit_bytes_text(budget)) if budget is not None else ""
 
 
 def _legend(rows: Sequence[Sequence[Estimate]]) -> Iterator[Text]:

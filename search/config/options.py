@@ -138,7 +138,7 @@ def _word(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ",".join(map(_word, value))
-    return f"{value:.17g}" if isinstance(value, float) else str(value)
+    return str(value).removesuffix(".0")
 
 
 def _range(option: SearchOption, texts: Sequence[str]) -> dict[str, Any]:
