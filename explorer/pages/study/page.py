@@ -166,18 +166,15 @@ def _show_ways_onward(result: SearchResult, storage: str) -> None:
 
 def _budget_query(result: SearchResult) -> dict[str, str]:
     """Return a study's device, runtime and limits as parameters of the search page's address."""
-    known = result.device is not None and name_parts(result.device)[0] in load_devices()
-    limits = {
-        "max_size": ("max_size_bytes", lambda value: size_text(int(value))),
-        "max_memory": ("max_memory_bytes", lambda value: size_text(int(value))),
-        "min_decode": ("min_decode_tokens_per_s", lambda value: f"{value:g}"),
-    }
-    given = {name: (result.budget.get(field), text) for name, (field, text) in limits.items()}
-    return {
-        **(device_query(result.device) if known else {}),
-        "engine": result.runtime,
-        **{name: text(value) for name, (value, text) in given.items() if value is not None},
-    }
+    found = {"engine": result.runtime}
+    if result.device is not None and name_parts(result.device)[0] in load_devices():
+        found |= device_query(result.device)
+    for name, field in (("max_size", "max_size_bytes"), ("max_memory", "max_memory_bytes")):
+        if (limit := result.budget.get(field)) is not None:
+            found[name] = size_text(int(limit))
+    if (rate := result.budget.get("min_decode_tokens_per_s")) is not None:
+        found["min_decode"] = f"{rate:g}"
+    return found
 
 
 def _show_all(result: SearchResult, storage: str) -> None:
