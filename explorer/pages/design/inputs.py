@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.pages.search.request import tokenizer_for
-from explorer.pages.search.space import usual_space
 from explorer.state import Choice, Choices, Flag, Number, PageState, Text, Values
 from explorer.widgets import deployment, limits
 from explorer.widgets.controls import choice, choices, flag, number, text
@@ -21,6 +19,7 @@ from reports.figures.design import AXES
 from reports.figures.same_size import FORMAT_COLOURS
 from search.config.config import SearchConfig
 from search.config.options import words_of
+from search.config.usual_space import tokenizer_for, usual_space
 from search.space.design import Design, design, lattice_query, tried_shapes
 from search.space.shape_grid import MOST_DEPTH, ShapeDims
 from search.space.sized_shapes import DesignQuery, Rank

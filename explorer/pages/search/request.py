@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from explorer.pages.search.space import toml_text, typed_value, usual_space
+from explorer.pages.search.space import toml_text, typed_value
 from explorer.widgets.allowed_paths import inside
-from search.config.config import BYTE_VOCABULARY, SearchConfig
+from explorer.widgets.limits import size_text
+from search.config.config import SearchConfig
 from search.config.presets import preset
+from search.config.usual_space import tokenizer_for, usual_space
 from search.store.folders import check_new_name
 from sizer.atomic_write import atomic_write
 from sizer.devices.catalogue import load_devices, name_parts
 from sizer.errors import InvalidFile, InvalidQuantity, StudyError, UnknownName
-from sizer.units import format_bytes, parse_bytes
+from sizer.units import parse_bytes
 
 NO_PRESET = "none"
 BUILTIN = "builtin"
@@ -131,24 +132,8 @@ def _other_fields(form: SearchForm, base: SearchConfig, max_size_bytes: int) -> 
     return {name: value for name, value in others.items() if _plain(value) != held[name]}
 
 
-def tokenizer_for(fields: Mapping[str, Any], base: SearchConfig | None = None) -> dict[str, str]:
-    """Return the tokenizer that models of that vocabulary are trained with, where bytes are too few."""
-    vocabulary = fields.get("vocab_size", BYTE_VOCABULARY)
-    largest = max(vocabulary) if isinstance(vocabulary, tuple) else vocabulary
-    trained = fields.get("proxy_vocab_size", (base or SearchConfig()).training.proxy_vocab_size)
-    return {"tokenizer": "bpe"} if trained is None and largest > BYTE_VOCABULARY else {}
-
-
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def size_text(value: int | None) -> str:
-    """Return bytes as a person would type them, without rounding; empty for None."""
-    if value is None:
-        return ""
-    short = format_bytes(value).replace(" ", "")
-    return short if parse_bytes(short) == value else f"{value}B"
 
 
 def _typed(field: str, value: Any) -> str:

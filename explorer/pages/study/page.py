@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explorer.pages.search.request import size_text
 from explorer.pages.study.trials import show_trials
 from explorer.state import Choice, PageState, Text
 from explorer.widgets.allowed_paths import storage_to_open
@@ -15,6 +14,7 @@ from explorer.widgets.controls import choice, text
 from explorer.widgets.decision_views import show_decisions
 from explorer.widgets.device_choice import device_query
 from explorer.widgets.html import show_tiles
+from explorer.widgets.limits import size_text
 from explorer.widgets.onward import Way, show_ways
 from explorer.widgets.study_views import choose_on_frontier, show_downloads, show_export, show_model
 from reports.html.tiles import Tile
