@@ -82,7 +82,7 @@ def users_csv(found: Sequence[Reach]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for one in found:
+    for one in (each for each in found if each.estimates):  # others cannot run the model on these devices
         for sized, share in zip(one.estimates, one.shares, strict=True):
             decode = sized.latency.decode_tokens_per_s if sized.latency else None
             load = sized.latency.load_s.value if sized.latency else None
