@@ -42,6 +42,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "gpt_neox": "gptneox",
     "gpt_oss": "gpt-oss",
     "granite": "granite",
+    "granite_swa": "granite_swa",
     "granitemoe": "granitemoe",
     "granitemoehybrid": "granitehybrid",
     "granitemoeshared": "granitemoe",
