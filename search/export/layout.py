@@ -20,8 +20,8 @@ def check_layout(architecture: Architecture, *, ffn_by_layer: bool = False, wind
     granite = a.attention_sinks and bool(a.sliding_layers)
     if granite and not windows:
         raise InvalidArchitecture(
-            f"model: {a.name} has sliding windows, which this target's Llama has not; accepted: --to gguf, hf "
-            "or recipe"
+            f"model: {a.name} has sliding windows, which this target's Llama has not; accepted: --to gguf, "
+            "hf or recipe"
         )
     known = ("layer_intermediate_sizes", *(("attention_sinks",) if granite else ()))
     other = [

@@ -145,12 +145,17 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
     if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
         return architecture, 1.0
     fewest, runs = architecture.sharing.fewest_layers, architecture.sharing.runs_per_block
-    alone = count_parameters(tensor_specs(replace(architecture, num_layers=fewest))).total
-    block = count_parameters(tensor_specs(replace(architecture, num_layers=fewest + 1))).total - alone
+    alone = count_parameters(tensor_specs(_first_layers(architecture, fewest))).total
+    block = count_parameters(tensor_specs(_first_layers(architecture, fewest + 1))).total - alone
     layers = max(fewest, min(architecture.num_layers, fewest + (_MOST_TIMED_PARAMETERS - alone) // block))
-    few = replace(architecture, num_layers=layers)
+    few = _first_layers(architecture, layers)
     more_runs = runs(architecture.num_layers) / runs(layers)
     return few, total / count_parameters(tensor_specs(few)).total * more_runs
+
+
+def _first_layers(architecture: Architecture, layers: int) -> Architecture:
+    sliding = tuple(layer for layer in architecture.sliding_layers if layer < layers)
+    return replace(architecture, num_layers=layers, sliding_layers=sliding)
 
 
 def threads_of(workers: int) -> int:

@@ -120,7 +120,7 @@ def _granite(config: Config, name: str) -> Architecture:
 
 
 def _granite_swa(config: Config, name: str) -> Architecture:
-    """Read modeling_granite_swa.py's shape: Granite's with a sink for each head and windows in some layers."""
+    """Read modeling_granite_swa.py's shape: Granite's, sinks in its heads, windows in some layers."""
     understood(config, "layer_rope_theta")  # of positions, which have no weights
     sizes = _sizes(config)
     bias = flag(config, "attention_bias", False)

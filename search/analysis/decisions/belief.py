@@ -52,6 +52,7 @@ EFFECTS = {
     "ffn_ratio": Effect(sd=0.015),
     "ffn_ratio_squared": Effect(sd=0.006),
     "ffn_growth": Effect(sd=0.01),  # per factor e between the last layer's FFN size and the first's
+    "windowed": Effect(sd=0.02),  # of all layers together without the whole context, and with sinks
     "runs_of_block": Effect(sd=0.03),  # per factor e of layers executed over layers stored
     "untied": Effect(sd=0.02),
     "vocabulary": Effect(sd=0.06),  # per factor e of rows
@@ -276,6 +277,7 @@ def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
         "ffn_ratio": ffn,
         "ffn_ratio_squared": (ffn - ffn.mean()) ** 2,
         "ffn_growth": np.log([growth_of(p.shape) for p in points]),
+        "windowed": np.array([len(p.shape.sliding_layers) / p.shape.num_layers for p in points]),
         "runs_of_block": np.log(feature(shapes, "sharing")),
         "untied": np.array([float(not p.shape.tie_embeddings) for p in points]),
         "vocabulary": np.log([p.vocab_size for p in points]),

@@ -1,4 +1,4 @@
-"""Models with sliding windows: llama.cpp's and transformers' Granite with windows have the decoder's scores."""
+"""Models with sliding windows score in llama.cpp and transformers as the decoder scored them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from search.export.export import export_gguf, export_huggingface
+from search.export.export import export_gguf
 from search.export.finalist import load_finalist
 from search.export.llamacpp_scores import validation_bits_per_byte
 from search.export.verify import EXACT_SCORE_TOLERANCE, SCORE_TOLERANCE
@@ -59,5 +58,5 @@ def test_llama_cpp_scores_as_the_decoder(
     assert score == pytest.approx(done.bits_per_byte, abs=2 * SCORE_TOLERANCE)
     exact = export_gguf(load_finalist("s", 0, storage, format_name="F32"), tmp_path / "exact.gguf")
     score = validation_bits_per_byte(exact.path, chunks_of(storage))
-    print(score, exact.bits_per_byte, score-exact.bits_per_byte)
+    print(score, exact.bits_per_byte, score - exact.bits_per_byte)
     assert score == pytest.approx(exact.bits_per_byte, abs=EXACT_SCORE_TOLERANCE)
