@@ -33,8 +33,20 @@ def with_windows(architecture: Architecture, windows: Windows) -> Architecture:
     )
 
 
+def has_windows(architecture: Architecture, windows: Windows) -> bool:
+    """Return whether a model has just these windows: of few layers several cycles may be one."""
+    a = architecture
+    if not windows.positions:
+        return not a.sliding_layers
+    layers = sliding_layers(a.num_layers, windows.full_every)
+    return bool(layers) and (a.sliding_window, a.sliding_layers) == (windows.positions, layers)
+
+
 def windows_in(architecture: Architecture) -> Windows:
-    """Return the windows of a model; the cycle of one whose layers slide in another order is the nearest."""
+    """Return the windows of a model, with the shortest cycle that its layers may be of.
+
+    The cycle of layers that slide in another order is the nearest whole number of layers to a full one.
+    """
     a = architecture
     if not a.sliding_layers or a.sliding_window is None:
         return Windows()
