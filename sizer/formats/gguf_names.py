@@ -1,6 +1,7 @@
 """llama.cpp's names of model families: general.architecture by Hugging Face's model_type.
 
-From convert_hf_to_gguf.py of 2026 and gguf-py's table; a family that is not here has no converter there.
+From convert_hf_to_gguf.py of 2026 and gguf-py's table (granite_swa: llama.cpp's own, build 11549); a family
+that is not here has no converter there.
 """
 
 from __future__ import annotations
