@@ -138,7 +138,7 @@ class Suggestion:
             listed="window_patterns", rank=lambda _, value: value.reach, label=lambda value: str(value.label)
         ),
         "sliding windows",
-        "none, or positions that all layers but one in so many look back on, with a sink for each head",
+        "none, or positions that layers look back on, all but every Nth, with a sink for each head",
     )
     size_fraction: float = _axis(
         Range(low="min_size_fraction", high=1.0, log=True, ask_single=False),

@@ -176,7 +176,7 @@ class Space:
         option="window",
     )
     full_every: tuple[int, ...] = setting(
-        (4,), "with windows, one layer in so many sees the whole context, the last one always", whole(2, 64)
+        (4,), "with windows, every Nth layer sees the whole context, counted back from the last", whole(2, 64)
     )
     min_executed_layers: int = setting(
         2, "smallest depth, shared blocks counted each time they run", _LAYERS, option="layers"

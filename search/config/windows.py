@@ -1,4 +1,4 @@
-"""Which layers of a model look back on a window alone: one in so many sees the whole context."""
+"""Which layers of a model look back on a window alone: all but every Nth, which sees the whole context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models whose layers look back on a window, but for one in so many: Llama's blocks with sinks, as Granite's.
+"""Models whose layers look back on a window, all but every Nth: Llama's blocks with sinks, as Granite's.
 
 llama.cpp's and transformers' `granite_swa` is the one dense model that is Llama but for its windows; it has a
 sink for each head as well (docs/search.md).
