@@ -50,10 +50,6 @@ CACHES = (
         "F16,Q4_0",
         "--ffn-growth",
         "1,3",
-        "--window",
-        "0,16",
-        "--full-every",
-        "2",
         "--objective",
         "memory",
         "--objective",
@@ -148,4 +144,3 @@ def test_types_of_kv_cache_are_searched_for_memory(tmp_path: Path) -> None:
     records = [json.loads(trial.user_attrs["sizer_record"]) for trial in stored.trials]
     assert {record["cache_type"] for record in records} == {None, "Q4_0"}
     assert {bool(record["config"].get("layer_intermediate_sizes")) for record in records} == {True, False}
-    assert {record["config"].get("sliding_window") for record in records} == {None, 16}
