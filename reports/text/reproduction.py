@@ -114,7 +114,7 @@ def _law_lines(found: LawFindings | None) -> list[str]:
     """Return what the law expects of the published models, alone and with the runs, a line a claim."""
     if found is None:
         return []
-    after = f"after {format_count(found.tokens)} tokens, of the published models"
+    after = f"after {format_count(round(found.tokens))} tokens, of the published models"
     lines = [
         f"{after}: {c.claim.text}: by the law alone {_expected(c.law)}, by these runs alone "
         f"{_expected(c.runs)}, by both {_expected(c.both)}; the runs moved it by {c.moved:+.2%}"
