@@ -178,7 +178,7 @@ def _pool(
         "ops_per_unit": pool.ops_per_unit,
         "by_cores": pool.by_cores,
         "prompt_fixed_s": pool.prompt_fixed_s,
-        "call_tokens": max(r.ubatch_tokens for r in own),
+        "call_tokens": max(r.call_tokens for r in own),
         "float_op_cost": pool.float_op_cost,
         "decode_factor": spread(unseen, pool.family, kind, peers=peers),
         "blind_factor": spread(unseen, pool.family, kind, peers=peers, sheet=False),
@@ -298,7 +298,9 @@ def _profile(
         return table
     table |= {"ops_per_s": constants.ops_per_s, "float_op_cost": constants.float_op_cost}
     if constants.prompt_fixed_s:
-        table |= {"prompt_fixed_s": constants.prompt_fixed_s, "call_tokens": constants.call_tokens}
+        table["prompt_fixed_s"] = constants.prompt_fixed_s
+    if constants.call_tokens:
+        table["call_tokens"] = constants.call_tokens
     table["prefill_rows"] = len(prompts)
     errors = [e for e in held_out_prompts(rows, groups, key, choice[engine], devices) if e is not None]
     if enough(prompts) and errors:

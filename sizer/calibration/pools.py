@@ -190,8 +190,15 @@ def _layer_seconds(rows: Sequence[MeasurementRow], devices: Devices, family_s: f
     groups: dict[str, list[MeasurementRow]] = {}
     for row in rows:
         groups.setdefault(row.device, []).append(row)
-    own_s = shared_layer_seconds(groups.values())
+    # models of nearly one size do not show what a layer costs besides its bytes
+    own_s = shared_layer_seconds(own for own in groups.values() if _apart(own))
     return own_s if family_s is None or (own_s and len(rows) >= _LAYER_ROWS) else family_s
+
+
+def _apart(rows: Sequence[MeasurementRow]) -> bool:
+    """Return whether one row reads so many times the bytes of another that bytes and layers are told apart."""
+    read = [r.decode_bytes for r in rows]
+    return max(read) >= _BYTES_APART * min(read)
 
 
 def _layers(row: MeasurementRow) -> int:
@@ -239,8 +246,7 @@ def drawn_layers(
     """
     errors = {(r.model, r.format) for r in rows}
     best: tuple[float, float, float] | None = None
-    read = [r.decode_bytes for r in rows]
-    formats_tell = kind_of(rows[0].backend) != "cpu" and max(read) >= _BYTES_APART * min(read)
+    formats_tell = kind_of(rows[0].backend) != "cpu" and _apart(rows)
     apart = formats_tell or len({r.model for r in rows}) > 1
     for step in _LAYER_STEPS if apart else (0.0,):
         tried = pool._replace(seconds_per_layer=pool.seconds_per_layer * exp(step))

@@ -74,7 +74,7 @@ def pool_constants(pool: Pool, row: MeasurementRow, devices: Devices, rate: floa
         ops_per_s=pool.ops_per_unit * (unit or 0.0),
         float_op_cost=pool.float_op_cost,
         prompt_fixed_s=pool.prompt_fixed_s,
-        call_tokens=row.ubatch_tokens,
+        call_tokens=row.call_tokens,
     )
 
 
