@@ -103,7 +103,7 @@ def fit_pool(rows: Sequence[MeasurementRow], devices: Devices, family: str, runt
         small_bytes_per_s=found.small_bytes_per_s or whole.small_bytes_per_s,
         large_bytes_per_s=found.large_bytes_per_s or whole.large_bytes_per_s,
         ops_per_unit=_drawn(found.ops_per_unit, whole.ops_per_unit, m) if m else whole.ops_per_unit,
-        prompt_fixed_s=found.prompt_fixed_s or whole.prompt_fixed_s,
+        prompt_fixed_s=found.prompt_fixed_s,
         float_op_cost=whole.float_op_cost,
         between=max(found.between, whole.between) if n < 3 else found.between,
     )
