@@ -9,7 +9,7 @@ with few rows from its pool: estimates are drawn to the pool's by the variances 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp, log, log1p
+from math import exp, log, log1p, sqrt
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -33,8 +33,9 @@ from sizer.devices.profile import kind_of
 
 # Standard deviations of log speeds: between devices of a pool where too few show it, between models on one
 # device, and between sources (their set-ups) of one device. The last two are typical of the rows on file.
-_BETWEEN_DEVICES, _LEAST_BETWEEN = 0.35, 0.1
+_BETWEEN_DEVICES = 0.35
 _WITHIN, _BETWEEN_SOURCES = 0.15, 0.1
+_TYPICAL_DEVICES = 4  # that many devices, as far apart as is typical, are added to those of a pool
 # Devices of an engine that a family weighs as much as.
 _FAMILY_DEVICES = 1.0
 # 16- and 32-bit weights on CPUs run other kernels: 4 times slower on prompts (LiteRT on a Galaxy S24 Ultra)
@@ -136,7 +137,7 @@ def _fit(
     rates = {name: device_rate([r for r in decoded if r.device == name], layer_s) for name in names}
     shares = [rate / bw for name, rate in rates.items() if (bw := bandwidth(devices, name, decoded))]
     spread = [log(s) for s in (shares if len(shares) > 2 else rates.values())]
-    between = float(np.std(spread)) if len(spread) > 2 else _BETWEEN_DEVICES
+    between = _between(spread)
     ops, fixed_s, cost, prompted = _prompts(rows, devices, rates, layer_s, by_cores=family == "metal")
     return Pool(
         family=family,
@@ -149,11 +150,17 @@ def _fit(
         prompt_fixed_s=fixed_s,
         float_op_cost=cost,
         by_cores=family == "metal",
-        between=max(between, _LEAST_BETWEEN),
+        between=between,
         devices=len(shares),
         rows=len(decoded),
         prompt_devices=prompted,
     )
+
+
+def _between(logs: Sequence[float]) -> float:
+    """Return the standard deviation between a pool's devices, as if one more pair were as far as is typical."""
+    squares = len(logs) * float(np.var(logs)) if len(logs) > 1 else 0.0
+    return sqrt((squares + _TYPICAL_DEVICES * _BETWEEN_DEVICES**2) / (len(logs) + _TYPICAL_DEVICES))
 
 
 def _mean_rate(rates: Mapping[str, float], devices: Devices, *, small: bool) -> float:
