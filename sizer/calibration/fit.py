@@ -42,7 +42,15 @@ from sizer.calibration.regression import (
     mape,
     prefill_rows,
 )
-from sizer.calibration.unseen import Unseen, engine_devices, pool_of, spread, unseen_devices, unseen_engines
+from sizer.calibration.unseen import (
+    Unseen,
+    engine_devices,
+    engine_factor,
+    pool_of,
+    spread,
+    unseen_devices,
+    unseen_engines,
+)
 from sizer.devices.catalogue import load_devices
 from sizer.devices.device import Device
 from sizer.devices.profile import Profile
@@ -138,7 +146,6 @@ def _of_kind(
     decode = [[e for _, e in u.decode] for u in of_kind if u.decode and u.sheet]
     blind = [[e for _, e in u.decode] for u in of_kind if u.decode and not u.sheet]
     prefill = [[e for _, e in u.prefill] for u in of_kind if u.prefill]
-    engines = [[e for _, e in errors] for errors in unseen_engines(rows, devices, kind)]
     return {
         "efficiency": found.efficiency,
         "small_bytes_per_s": found.small_bytes_per_s,
@@ -146,7 +153,7 @@ def _of_kind(
         "seconds_per_layer": found.seconds_per_layer,
         "decode_factor": conformal_of_groups(decode),
         "blind_factor": conformal_of_groups(blind or decode),
-        "engine_factor": conformal_of_groups(engines),
+        "engine_factor": engine_factor(unseen_engines(rows, devices, kind)),
         "decode_median_held_out": _typical([e for errors in decode for e in errors]),
         "decode_rows": found.rows,
         "decode_devices": found.devices,
