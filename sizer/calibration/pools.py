@@ -158,7 +158,7 @@ def _fit(
 
 
 def _between(logs: Sequence[float]) -> float:
-    """Return the standard deviation between a pool's devices, as if one more pair were as far as is typical."""
+    """Return the standard deviation between a pool's devices, drawn to the typical one where they are few."""
     squares = len(logs) * float(np.var(logs)) if len(logs) > 1 else 0.0
     return sqrt((squares + _TYPICAL_DEVICES * _BETWEEN_DEVICES**2) / (len(logs) + _TYPICAL_DEVICES))
 
@@ -203,7 +203,7 @@ def _layer_seconds(rows: Sequence[MeasurementRow], devices: Devices, family_s: f
 
 
 def _apart(rows: Sequence[MeasurementRow]) -> bool:
-    """Return whether one row reads so many times the bytes of another that bytes and layers are told apart."""
+    """Return whether one row reads enough more bytes than another to tell bytes from layers."""
     read = [r.decode_bytes for r in rows]
     return max(read) >= _BYTES_APART * min(read)
 
