@@ -267,16 +267,16 @@ def test_few_rows_show_the_cost_of_a_layer() -> None:
 
 
 def test_formats_cost_what_their_instructions_need() -> None:
-    """On x86 Q8_0 costs twice Q4_K_M, on ARM the same: each set's cost is drawn half to that of both."""
+    """On x86 Q8_0 costs twice Q4_K_M, on ARM the same: each set is drawn to both by 0.3 devices."""
     rows = []
     for device, ratio in (("pixel-6a", 1.0), ("hp-pavilion-i5-1235u", 2.0)):
         for name, cost in (("Q4_K_M", 1.0), ("Q8_0", ratio), ("Q2_K", 1.0)):
             one = row(device, "a", 10, 1e9, 10.0 / cost)
             rows.append(replace(one, format=name, instructions="arm" if ratio == 1 else "x86"))
     costs = format_costs(rows)
-    both = log(2.0) / 3
-    assert costs["llama.cpp", "x86", "Q8_0"].byte_cost == pytest.approx(exp((log(2.0) + both) / 2))
-    assert costs["llama.cpp", "arm", "Q8_0"].byte_cost == pytest.approx(exp(both / 2))
+    both = log(2.0) / 2.3
+    assert costs["llama.cpp", "x86", "Q8_0"].byte_cost == pytest.approx(exp((log(2.0) + 0.3 * both) / 1.3))
+    assert costs["llama.cpp", "arm", "Q8_0"].byte_cost == pytest.approx(exp(0.3 * both / 1.3))
     assert costs["llama.cpp", "arm", "Q2_K"].byte_cost == pytest.approx(1.0)
 
 
