@@ -18,6 +18,8 @@ st.html(
     "[class*=st-key-wide_] [data-testid=stColumn] { min-width: min(300px, 100%); }"
     "[class*=st-key-scroll_] { overflow-x: auto; }"
     "[class*=st-key-scroll_] > :has([data-testid=stPlotlyChart]) { min-width: 640px; }"
+    # until a page is drawn to its end, Streamlit keeps a button below the one that takes its place
+    "[class*=st-key-first_] > * ~ * { display: none; }"
     "[data-testid=stMain] [data-testid=stPageLink] a { border: 1px solid rgba(138, 145, 156, .6);"
     " padding: .35rem .8rem; }"
     # plotly's buttons would lie over a figure's title, grey on grey

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,18 +80,21 @@ def press(page: Page, button: str) -> None:
     main(page).get_by_role("button", name=button, exact=True).click()
 
 
-def resume(page: Page) -> None:
-    """Press Resume until the search runs: a click while the page is drawn again can be lost."""
-    from playwright.sync_api import TimeoutError
-
-    running = main(page).get_by_text("Running").first
-    for _ in range(5):
-        wait_until_at_rest(page)
-        press(page, "Resume")
-        with suppress(TimeoutError):
-            running.wait_for(timeout=30_000)
-            return
-    running.wait_for()
+# Notes the places of the button Resume on the screen, frame by frame.
+_PLACES = """
+() => {
+  window.places = [];
+  const look = () => {
+    const main = document.querySelector('[data-testid=stMainBlockContainer]');
+    const button = [...main.querySelectorAll('button')].find(b => b.innerText === 'Resume');
+    const box = button && button.offsetParent && button.getBoundingClientRect();  // none of a hidden one
+    const place = box && `${box.x} ${box.y + scrollY}`;
+    if (place && !window.places.includes(place)) window.places.push(place);
+    requestAnimationFrame(look);
+  };
+  look();
+}
+"""
 
 
 def wait(done: Callable[[], Any]) -> None:
@@ -127,8 +129,7 @@ def test_a_whole_search(page: Page, browser: Browser, root: Path, folder: Path) 
             wait_for(page, "Running")
             again.press("Stop")
             wait_for(page, "Stopped. Resume continues")
-            wait_until_at_rest(page)  # a click while the page is drawn again can be lost
-            again.press("Resume")
+            again.press("Resume")  # while the rest of the page is still being drawn
             wait_for(page, "Done: all requested models are trained.")
             assert metric(page, "Trained") == f"{models} of {models}"
             points = frontier_points(root)
@@ -234,18 +235,21 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
     with served(root / "app.py", folder, folder / "server.log") as address:
         page.goto(f"{address}/search?study=long")
         wait_for(page, "Running")
+        page.evaluate(_PLACES)
         press(page, "Stop")
         wait_for(page, "Stopped. Resume continues")
         assert activity("long", STORAGE).state is State.STOPPED
         assert not is_alive(dict(started.owner))
         before = last_point()
-        resume(page)
+        press(page, "Resume")  # once: the button does not move while the rest of the page is drawn
         wait(lambda: last_point() > before)
         again = read_launch("long", STORAGE)
         assert again is not None
         assert again.arguments == ("search", "resume", "long")
         press(page, "Stop")
         wait_for(page, "Stopped. Resume continues")
+        wait_until_at_rest(page)
+        assert len(page.evaluate("window.places")) == 1
     log = (folder / "runs" / "logs" / "long.log").read_text(encoding="utf-8")
     assert log.count("stopped; continue with: sizer search resume long") == 2
 

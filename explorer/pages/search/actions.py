@@ -59,55 +59,68 @@ def show_actions(
 ) -> DeltaGenerator:
     """Draw the actions on the study; return a place next to them for the state of its process.
 
-    Not for a fragment: a click while the server redraws one is lost. `models` is None if there is no study.
+    The button is alone and first in its column, so that nothing drawn later moves it: a press on a button
+    that moves before it is released is lost. `models` is None if there is no study.
     """
-    if now.owner is None and models is not None:
-        words, *actions = st.columns([3, 1, 1], vertical_alignment="bottom")  # a field's label is above it
-    else:
-        words, *actions = st.columns([4, 1], vertical_alignment="center")
+    action, words = st.columns([1, 4])
     place = words.empty()
+    button = action.container(key="first_search_action")  # shows its first element only
     if now.owner is not None:
-        actions[0].button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
+        button.button("Stop", key="search_stop", on_click=_stop, args=(name, storage), width="stretch")
     elif models is not None:
-        with actions[0]:
-            wanted, field = _draw_models(name, models)
-        actions[1].button(
-            "Extend" if now.state is State.DONE else "Resume",
+        field, is_done = _models_key(name, models), now.state is State.DONE
+        button.button(
+            "Extend" if is_done else "Resume",
             key="search_resume",
             type="primary",
             on_click=_resume,
-            args=(name, storage, models, field, now.state is State.DONE),
+            args=(name, storage, models, field, is_done),
             width="stretch",
         )
+    elif can_forget:
+        with button:
+            _draw_forget(name, storage)
+    if message := st.session_state.pop(_ERROR, None):
+        st.error(escape_markdown(message))
+    if now.owner is None and models is not None:
+        wanted = _draw_models(name, models)
         if now.state is not State.DONE or wanted > models.trained:
             command = shlex.join(["sizer", "search", *resume_arguments(name, wanted, models.first)])
             st.code(command, language="sh", wrap_lines=True)
-    elif can_forget:
-        _draw_forget(name, storage, actions[0])
-    if message := st.session_state.pop(_ERROR, None):
-        st.error(escape_markdown(message))
     return place
 
 
-def _draw_models(name: str, models: Models) -> tuple[int, str]:
-    """Draw the field of the total number of models; return its value and its key."""
-    first = max(models.asked, models.trained, 1)
-    # another study, or more models requested elsewhere: another field with its own first value
-    key = f"search_models_{first}_{name}"
-    wanted = st.number_input(
-        "Total models to train",
-        max(models.trained, 1),
-        max(first, _MOST_MODELS),
-        first,
-        step=1,
-        key=key,
-        help=f"{models.trained} are trained; {models.first} were requested when the study was created.",
+def _models_key(name: str, models: Models) -> str:
+    """Return the key of the field of the total number of models.
+
+    Another study, or more models requested elsewhere: another field with its own first value.
+    """
+    return f"search_models_{_first_value(models)}_{name}"
+
+
+def _first_value(models: Models) -> int:
+    return max(models.asked, models.trained, 1)
+
+
+def _draw_models(name: str, models: Models) -> int:
+    """Draw the field of the total number of models; return its value."""
+    first = _first_value(models)
+    return int(
+        st.number_input(
+            "Total models to train",
+            max(models.trained, 1),
+            max(first, _MOST_MODELS),
+            first,
+            step=1,
+            key=_models_key(name, models),
+            width=240,
+            help=f"{models.trained} are trained; {models.first} were requested when the study was created.",
+        )
     )
-    return int(wanted), key
 
 
-def _draw_forget(name: str, storage: str, place: DeltaGenerator) -> None:
-    with place.popover("Remove", width="stretch"):
+def _draw_forget(name: str, storage: str) -> None:
+    with st.popover("Remove", width="stretch"):
         st.markdown(
             "Removes the log of this search and the record of its start. It ended before it was stored, so "
             "nothing that was trained is lost."

@@ -163,8 +163,9 @@ def _rung_row(count: RungCount) -> tuple[str, ...]:
 
 
 def _show_results(config: SearchConfig, result: SearchResult, now: Activity, storage: str) -> None:
-    decisions = st.container()
+    # above the decisions, which come last and push down what is below them
     show_way(Way("study", "All results and export", {"study": result.study}))
+    decisions = st.container()
     st.subheader("Frontier so far" if now.owner is not None else "Frontier", divider="gray")
     chosen = choose_on_frontier(result, chart=_CHART, trial=_TRIAL)
     _show_curves(config, result, now, storage, chosen.number)
