@@ -324,7 +324,7 @@ def _estimate(asked: _Asked) -> Estimate:
     if own_weights is not None:  # tensors that the architecture does not have, such as rope_freqs
         more = weights.file.tensor_bytes - sum_bytes(stored)
         memory = memory._replace(weights_bytes=memory.weights_bytes + more)
-    device, runs_on, limit = _place(engine, device, backend, memory, load.gpu_layers)
+    device, runs_on, limit = _place(engine, device, backend, memory)
     peak = engine.peak(architecture, stored, load, device)
     memory = memory._replace(budget_bytes=limit, peak=peak)
     there = None
@@ -362,22 +362,17 @@ def _estimate(asked: _Asked) -> Estimate:
 
 
 def _place(
-    engine: Runtime,
-    device: Device | None,
-    backend: str | None,
-    memory: MemoryBreakdown,
-    gpu_layers: int | None,
+    engine: Runtime, device: Device | None, backend: str | None, memory: MemoryBreakdown
 ) -> tuple[Device | None, str | None, int | None]:
     """Return the device's variant, the backend that runs the model, and the most bytes it may hold there."""
     if device is None:
         if backend is not None:
             raise InvalidQuantity(f"backend: {backend!r} is a part of a device; give a device with it")
         return None, None, engine.memory_limit_bytes
-    from sizer.devices.backend import check_gpu_layers, choose_backend
+    from sizer.devices.backend import choose_backend
     from sizer.devices.usable_memory import usable_memory, variant_for
 
     runs_on = choose_backend(device, engine, backend)
-    check_gpu_layers(device, engine, runs_on, gpu_layers)
     main = runs_on or device.backend
     variant = variant_for(device, memory.total_bytes, main)
     limits = (engine.memory_limit_bytes, usable_memory(variant, main).num_bytes)
