@@ -25,13 +25,15 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, NoFit
 from sizer.tensors import count_parameters, tensor_specs
 
-# Steps timed of each model after one that is not; the fastest counts.
+# Steps timed of each model after one that is not; the fastest counts. Steps that take longer than this, in
+# seconds of the clock, are not repeated: a forecast is there within half a minute.
 _TIMED = 3
+_LONG_STEP_S = 0.5
 # With fewer models a search has nothing to choose from; fewer steps are better.
 _FEWEST_TRIALS = 8
 _FEWEST_STEPS = 50
-# Larger models are not timed whole: 60M parameters take a gigabyte.
-_MOST_TIMED_PARAMETERS = 60_000_000
+# Larger models are not timed whole: 20M parameters take a third of a gigabyte and seconds.
+_MOST_TIMED_PARAMETERS = 20_000_000
 # Sizing, building, scoring and storing a model, in seconds; a tenth of a minute of training at most.
 _MODEL_S = 1.5
 
@@ -206,4 +208,6 @@ def _timed(architecture: Architecture, way: TrainConfig) -> float:
         train_step.step(windows, 1e-3, number)
         train_step.pop_loss()  # waits until the step has ended, wherever it runs
         times.append(time.perf_counter() - begin)
-    return min(times[1:])
+        if times[-1] > _LONG_STEP_S:
+            break
+    return min(times[1:] or times)
