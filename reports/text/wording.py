@@ -35,7 +35,10 @@ def shape_text(architecture: Architecture) -> str:
     shared = f", {a.sharing.text}" if a.sharing.repeat > 1 else ""
     heads = f", {a.num_heads} query / {a.num_kv_heads} KV heads" if a.num_heads else ""
     kinds = ", ".join(f"{count} {kind}" for kind, count in a.layer_kinds.items()) if a.recurrent else ""
-    return f"{a.num_layers} x {a.hidden_size}{heads}{shared}{kinds and f' ({kinds} layers)'}"
+    windows = ""
+    if a.attention_sinks and a.sliding_layers:
+        windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
+    return f"{a.num_layers} x {a.hidden_size}{heads}{windows}{shared}{kinds and f' ({kinds} layers)'}"
 
 
 def rate_text(value: float) -> str:
