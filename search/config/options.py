@@ -114,6 +114,35 @@ def values_of(option: SearchOption, given: Any) -> dict[str, Any]:
     return {one.name: _read(option.name, str(one.type).split(" | ")[0], texts[0])}
 
 
+def words_of(values: Mapping[str, Any]) -> list[str]:
+    """Return the options of `sizer search run` that set the given fields, one word each.
+
+    >>> words_of({"formats": ("Q4_0", "Q8_0"), "max_executed_layers": 48, "keep_finalists": False})
+    ['--format=Q4_0,Q8_0', '--layers=:48', '--no-keep-finalists']
+    """
+    words = []
+    for option in OPTIONS.values():
+        texts = [_word(values[one.name]) if one.name in values else "" for one in option.fields]
+        if not any(texts):
+            continue
+        if option.is_flag:
+            words.append(f"--{'no-' * (not values[option.fields[0].name])}{option.name}")
+        else:
+            words.append(f"--{option.name}={':'.join(texts)}")
+    return words
+
+
+def _word(value: Any) -> str:
+    """Return a field's value as its option takes it, without rounding; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(_word, value))
+    return str(value).removesuffix(".0")
+
+
 def _range(option: SearchOption, texts: Sequence[str]) -> dict[str, Any]:
     low, _, high = texts[0].partition(":")
     ends = (low, high if ":" in texts[0] else low)
