@@ -89,7 +89,7 @@ def scales_text(width: str | float | None, vocabulary: str | float | None) -> st
 
 def fit_text(total_bytes: int, budget_bytes: int) -> str:
     """Return whether a total fits a budget, such as "fits in 4 GiB, 1.2 GiB to spare"."""
-    spare, budget = budget_bytes - total_bytes, format_bytes_binary(budget_bytes)
+    spare, budget = budget_bytes - total_bytes, limit_bytes_text(budget_bytes)
     if spare < 0:
         return f"{format_bytes_binary(-spare)} too much for {budget}"
     return f"fits in {budget}, {format_bytes_binary(spare)} to spare"

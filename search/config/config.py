@@ -75,7 +75,10 @@ class Budget:
         None, "min predicted decode speed", _POSITIVE, option="min-decode"
     )
     context_tokens: int = setting(
-        2048, "context length of the memory and speed figures", whole(32, 1 << 20), option="context"
+        2048,
+        "context length of the memory and speed figures, such as 4096 or 8k",
+        whole(32, 1 << 20),
+        option="context",
     )
     tokenizer_bytes: int | None = setting(
         None,
