@@ -22,25 +22,29 @@ def _request(values: dict[str, Any]) -> EstimateRequest:
     return EstimateRequest(**values)
 
 
-REQUESTS = st.fixed_dictionaries(
-    {
-        "model": st.sampled_from(["SmolLM2-135M", "MobileLLM-125M"]),
-        "num_layers": st.none() | st.integers(1, 40),
-        "tie_embeddings": st.none() | st.booleans(),
-        "sharing": st.sampled_from([None, "immediate", "reverse"]),
-        "format": st.sampled_from(["Q4_0", "Q8_0"]),
-        "device": st.sampled_from([None, "raspberry-pi-5"]),
-        "context": st.none() | st.integers(256, 4096),
-        "cache_type": st.sampled_from([None, "q8_0"]),
-        "batch_size": st.none() | st.integers(1, 3),
-        "lora_rank": st.none() | st.integers(1, 16),
-        "sparsity": st.sampled_from([None, 0.25, 0.5]),
-        "max_memory": st.sampled_from([None, "200MB", "1 GiB", 300_000_000]),
-        "min_decode": st.sampled_from([None, 20.0, 1e6]),
-        "gpu_layers": st.sampled_from([None, 0, 5, 99]),
-        "draft": st.sampled_from([None, "MobileLLM-125M"]),
-    }
-).map(_request)
+REQUESTS = (
+    st.fixed_dictionaries(
+        {
+            "model": st.sampled_from(["SmolLM2-135M", "MobileLLM-125M"]),
+            "num_layers": st.none() | st.integers(1, 40),
+            "tie_embeddings": st.none() | st.booleans(),
+            "sharing": st.sampled_from([None, "immediate", "reverse"]),
+            "format": st.sampled_from(["Q4_0", "Q8_0"]),
+            "device": st.sampled_from([None, "raspberry-pi-5"]),
+            "context": st.none() | st.integers(256, 4096),
+            "cache_type": st.sampled_from([None, "q8_0"]),
+            "batch_size": st.none() | st.integers(1, 3),
+            "lora_rank": st.none() | st.integers(1, 16),
+            "sparsity": st.sampled_from([None, 0.25, 0.5]),
+            "max_memory": st.sampled_from([None, "200MB", "1 GiB", 300_000_000]),
+            "min_decode": st.sampled_from([None, 20.0, 1e6]),
+            "gpu_layers": st.sampled_from([None, 0, 5, 99]),
+            "draft": st.sampled_from([None, "MobileLLM-125M"]),
+        }
+    )
+    .map(_request)
+    .filter(lambda asked: not (asked.device and asked.gpu_layers))
+)
 
 
 @given(REQUESTS)
@@ -65,6 +69,15 @@ def test_a_batch_line_holds_the_same_fields() -> None:
     line = {"model": "SmolLM2-135M", "sharing": {"strategy": "immediate", "repeat": 3}, "context": 512}
     request = EstimateRequest.from_json(line)
     assert request == EstimateRequest(model="SmolLM2-135M", sharing="immediate", repeat=3, context=512)
+
+
+def test_tokens_of_a_batch_line_may_be_text() -> None:
+    tokens = {"context": "8k", "prompt": "2k", "generate": "100", "ubatch": "1k"}
+    load = EstimateRequest.from_json({"model": "SmolLM2-135M", **tokens}).run().estimate.workload
+    counted = (load.context_tokens, load.prompt_tokens, load.generated_tokens, load.ubatch_tokens)
+    assert counted == (8192, 2048, 100, 1024)
+    with pytest.raises(SizerError, match=r"^prompt: cannot read 'long'; accepted: whole tokens"):
+        EstimateRequest.from_json({"model": "SmolLM2-135M", "prompt": "long"}).run()
 
 
 @pytest.mark.parametrize(
