@@ -107,6 +107,7 @@ def test_a_device_without_measurements_says_so(page: AppTest) -> None:
 
 
 def test_everything_can_be_taken_along(page: AppTest) -> None:
+    page.session_state["evidence_rows"] = True  # folded again where there was nothing to show
     reset(page)
     assert [b.label for b in page.download_button] == ["These rows (CSV)", "Counts (CSV)"]
     counts = page.dataframe[1].value
