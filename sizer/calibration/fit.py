@@ -42,7 +42,15 @@ from sizer.calibration.regression import (
     mape,
     prefill_rows,
 )
-from sizer.calibration.unseen import Unseen, engine_devices, pool_of, spread, unseen_devices, unseen_engines
+from sizer.calibration.unseen import (
+    Unseen,
+    engine_devices,
+    engine_factor,
+    pool_of,
+    spread,
+    unseen_devices,
+    unseen_engines,
+)
 from sizer.devices.catalogue import load_devices
 from sizer.devices.device import Device
 from sizer.devices.profile import Profile
@@ -138,7 +146,6 @@ def _of_kind(
     decode = [[e for _, e in u.decode] for u in of_kind if u.decode and u.sheet]
     blind = [[e for _, e in u.decode] for u in of_kind if u.decode and not u.sheet]
     prefill = [[e for _, e in u.prefill] for u in of_kind if u.prefill]
-    engines = [[e for _, e in errors] for errors in unseen_engines(rows, devices, kind)]
     return {
         "efficiency": found.efficiency,
         "small_bytes_per_s": found.small_bytes_per_s,
@@ -146,7 +153,7 @@ def _of_kind(
         "seconds_per_layer": found.seconds_per_layer,
         "decode_factor": conformal_of_groups(decode),
         "blind_factor": conformal_of_groups(blind or decode),
-        "engine_factor": conformal_of_groups(engines),
+        "engine_factor": engine_factor(unseen_engines(rows, devices, kind)),
         "decode_median_held_out": _typical([e for errors in decode for e in errors]),
         "decode_rows": found.rows,
         "decode_devices": found.devices,
@@ -178,7 +185,7 @@ def _pool(
         "ops_per_unit": pool.ops_per_unit,
         "by_cores": pool.by_cores,
         "prompt_fixed_s": pool.prompt_fixed_s,
-        "call_tokens": max(r.ubatch_tokens for r in own),
+        "call_tokens": max(r.call_tokens for r in own),
         "float_op_cost": pool.float_op_cost,
         "decode_factor": spread(unseen, pool.family, kind, peers=peers),
         "blind_factor": spread(unseen, pool.family, kind, peers=peers, sheet=False),
@@ -298,7 +305,9 @@ def _profile(
         return table
     table |= {"ops_per_s": constants.ops_per_s, "float_op_cost": constants.float_op_cost}
     if constants.prompt_fixed_s:
-        table |= {"prompt_fixed_s": constants.prompt_fixed_s, "call_tokens": constants.call_tokens}
+        table["prompt_fixed_s"] = constants.prompt_fixed_s
+    if constants.call_tokens:
+        table["call_tokens"] = constants.call_tokens
     table["prefill_rows"] = len(prompts)
     errors = [e for e in held_out_prompts(rows, groups, key, choice[engine], devices) if e is not None]
     if enough(prompts) and errors:

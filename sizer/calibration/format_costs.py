@@ -29,12 +29,13 @@ class _Comparison(NamedTuple):
     reference: str  # the format whose bytes and operations cost 1
     formats: int  # that it takes on a device
     same_model: bool  # only rows of one model are compared
+    drawn_devices: float  # devices on which all formats cost 1, added to those measured
 
 
 _COMPARISONS = (
-    _Comparison("llama.cpp", "Q4_K_M", 3, same_model=True),
+    _Comparison("llama.cpp", "Q4_K_M", 3, same_model=True, drawn_devices=0.3),
     # No model was timed in two formats. Blocks of 4 bits multiply at a third to a half of the rate of 8 bits.
-    _Comparison("litert-lm", "8.1 bits", 2, same_model=False),
+    _Comparison("litert-lm", "8.1 bits", 2, same_model=False, drawn_devices=1),
 )
 # Names of the formats that rows give in bits.
 FORMAT_OF_BITS = {("litert-lm", "4.5 bits"): "dynamic_int4_block32"}
@@ -45,8 +46,9 @@ def format_costs(rows: Sequence[MeasurementRow]) -> dict[tuple[str, str, str], F
     """Fit the costs of an engine's formats on CPUs to devices with rows of several formats.
 
     Each device gives the ratio of a format's bytes/s (and operations/s) to those of the reference format. The
-    cost for all CPUs is the geometric mean over devices, drawn to 1 as if one more device gave that; an
-    instruction set's, whose kernels are its own, is drawn to that of all CPUs likewise.
+    cost for all CPUs is the geometric mean over devices, drawn to 1 as if a few more gave that (little where
+    one model was timed in several formats); an instruction set's, whose kernels are its own, is drawn to that
+    of all CPUs likewise.
     """
     found: dict[tuple[str, str, str], FormatCost] = {}
     for comparison in _COMPARISONS:
@@ -72,17 +74,19 @@ def _costs_of(
             ratios = [ratio for _, ratio in found_in]
             of_set = [ratio for own_set, ratio in found_in if own_set == instructions]
             counted = sum(r.format == name for own in compared for r in own if r.instructions == instructions)
-            costs = [_drawn([r[i] for r in of_set], _drawn([r[i] for r in ratios], 0.0)) for i in (0, 1)]
+            weight = comparison.drawn_devices
+            of_all = [_drawn([r[i] for r in ratios], 0.0, weight) for i in (0, 1)]
+            costs = [_drawn([r[i] for r in of_set], of_all[i], weight) for i in (0, 1)]
             if name != reference and ratios:
                 key = (runtime, instructions, name)
                 found[key] = FormatCost(exp(costs[0]), exp(costs[1]), len(of_set), counted)
     return found
 
 
-def _drawn(logs: Sequence[float | None], towards: float) -> float:
-    """Return the mean of the logarithms there are, drawn as if one more were `towards`."""
+def _drawn(logs: Sequence[float | None], towards: float, weight: float) -> float:
+    """Return the mean of the logarithms there are, drawn as if `weight` more were `towards`."""
     known = [value for value in logs if value is not None]
-    return (sum(known) + towards) / (len(known) + 1)
+    return (sum(known) + weight * towards) / (len(known) + weight)
 
 
 def _ratios(

@@ -39,8 +39,16 @@ from sizer.calibration.regression import (
     grouped,
     prefill_rows,
 )
-from sizer.calibration.unseen import engine_devices, spread, unseen_devices
+from sizer.calibration.unseen import (
+    Errors,
+    engine_devices,
+    spread,
+    unseen_devices,
+    unseen_engines,
+    unseen_factor,
+)
 from sizer.devices.catalogue import load_devices
+from sizer.devices.profile import BACKEND_KINDS
 
 # Basis of a prediction: other models on the same device, one or two of them, or other devices.
 FITTED, FEW, SHEET = "fitted", "fitted, few rows", "specification"
@@ -60,16 +68,20 @@ def held_out_measurements() -> tuple[tuple[HeldOutPrediction, ...], tuple[HeldOu
 @cache
 def unseen_measurements() -> tuple[tuple[HeldOutPrediction, ...], tuple[HeldOutPrediction, ...]]:
     """Predict every device of data/measurements.csv without any of its rows, decode and prefill."""
-    unseen = unseen_devices(read_rows(), load_devices())
+    unseen, engines = unseen_devices(read_rows(), load_devices()), _engines(read_rows())
     found: tuple[list[HeldOutPrediction], list[HeldOutPrediction]] = ([], [])
     for u in unseen:
-        others = [o for o in unseen if o.device != u.device]
         for prompts, errors in enumerate((u.decode, u.prefill)):
-            limit = log(spread(others, u.family, u.kind, peers=u.peers, sheet=u.sheet, prompts=bool(prompts)))
+            limit = log(unseen_factor(unseen, engines, u, prompts=bool(prompts)))
             found[prompts].extend(
                 HeldOutPrediction(row, SHEET, e, limit, of_prompt=bool(prompts)) for row, e in errors
             )
     return tuple(found[0]), tuple(found[1])
+
+
+def _engines(rows: Sequence[MeasurementRow]) -> dict[str, list[Errors]]:
+    """Return the errors of engines left out whole, by kind of backend."""
+    return {kind: unseen_engines(rows, load_devices(), kind) for kind in BACKEND_KINDS}
 
 
 def predict_decode(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPrediction], list[MeasurementRow]]:
@@ -80,7 +92,7 @@ def predict_decode(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPredicti
     devices = load_devices()
     groups = grouped(decode_rows(rows))
     choice = choose_terms(groups)
-    unseen = unseen_devices(rows, devices)
+    unseen, engines = unseen_devices(rows, devices), _engines(rows)
     sheet = {id(row): (u, e) for u in unseen for row, e in u.decode}
     few = _few(groups, rows)
     found: list[HeldOutPrediction] = []
@@ -100,8 +112,7 @@ def predict_decode(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPredicti
                     without.append(row)
                     continue
                 u, e = sheet[id(row)]
-                rest_of = [o for o in unseen if o.device != u.device]
-                limit = log(spread(rest_of, u.family, u.kind, peers=u.peers, sheet=u.sheet))
+                limit = log(unseen_factor(unseen, engines, u))
                 found.append(HeldOutPrediction(row, SHEET, e, limit))
     return found, without
 

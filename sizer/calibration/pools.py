@@ -9,7 +9,7 @@ with few rows from its pool: estimates are drawn to the pool's by the variances 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp, log, log1p
+from math import exp, log, log1p, sqrt
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -33,8 +33,9 @@ from sizer.devices.profile import kind_of
 
 # Standard deviations of log speeds: between devices of a pool where too few show it, between models on one
 # device, and between sources (their set-ups) of one device. The last two are typical of the rows on file.
-_BETWEEN_DEVICES, _LEAST_BETWEEN = 0.35, 0.1
+_BETWEEN_DEVICES = 0.35
 _WITHIN, _BETWEEN_SOURCES = 0.15, 0.1
+_TYPICAL_DEVICES = 4  # that many devices, as far apart as is typical, are added to those of a pool
 # Devices of an engine that a family weighs as much as.
 _FAMILY_DEVICES = 1.0
 # 16- and 32-bit weights on CPUs run other kernels: 4 times slower on prompts (LiteRT on a Galaxy S24 Ultra)
@@ -103,7 +104,7 @@ def fit_pool(rows: Sequence[MeasurementRow], devices: Devices, family: str, runt
         small_bytes_per_s=found.small_bytes_per_s or whole.small_bytes_per_s,
         large_bytes_per_s=found.large_bytes_per_s or whole.large_bytes_per_s,
         ops_per_unit=_drawn(found.ops_per_unit, whole.ops_per_unit, m) if m else whole.ops_per_unit,
-        prompt_fixed_s=found.prompt_fixed_s or whole.prompt_fixed_s,
+        prompt_fixed_s=found.prompt_fixed_s,
         float_op_cost=whole.float_op_cost,
         between=max(found.between, whole.between) if n < 3 else found.between,
     )
@@ -136,7 +137,7 @@ def _fit(
     rates = {name: device_rate([r for r in decoded if r.device == name], layer_s) for name in names}
     shares = [rate / bw for name, rate in rates.items() if (bw := bandwidth(devices, name, decoded))]
     spread = [log(s) for s in (shares if len(shares) > 2 else rates.values())]
-    between = float(np.std(spread)) if len(spread) > 2 else _BETWEEN_DEVICES
+    between = _between(spread)
     ops, fixed_s, cost, prompted = _prompts(rows, devices, rates, layer_s, by_cores=family == "metal")
     return Pool(
         family=family,
@@ -149,11 +150,17 @@ def _fit(
         prompt_fixed_s=fixed_s,
         float_op_cost=cost,
         by_cores=family == "metal",
-        between=max(between, _LEAST_BETWEEN),
+        between=between,
         devices=len(shares),
         rows=len(decoded),
         prompt_devices=prompted,
     )
+
+
+def _between(logs: Sequence[float]) -> float:
+    """Return the standard deviation between a pool's devices, drawn to the typical one where they are few."""
+    squares = len(logs) * float(np.var(logs)) if len(logs) > 1 else 0.0
+    return sqrt((squares + _TYPICAL_DEVICES * _BETWEEN_DEVICES**2) / (len(logs) + _TYPICAL_DEVICES))
 
 
 def _mean_rate(rates: Mapping[str, float], devices: Devices, *, small: bool) -> float:
@@ -190,8 +197,15 @@ def _layer_seconds(rows: Sequence[MeasurementRow], devices: Devices, family_s: f
     groups: dict[str, list[MeasurementRow]] = {}
     for row in rows:
         groups.setdefault(row.device, []).append(row)
-    own_s = shared_layer_seconds(groups.values())
+    # models of nearly one size do not show what a layer costs besides its bytes
+    own_s = shared_layer_seconds(own for own in groups.values() if _apart(own))
     return own_s if family_s is None or (own_s and len(rows) >= _LAYER_ROWS) else family_s
+
+
+def _apart(rows: Sequence[MeasurementRow]) -> bool:
+    """Return whether one row reads enough more bytes than another to tell bytes from layers."""
+    read = [r.decode_bytes for r in rows]
+    return max(read) >= _BYTES_APART * min(read)
 
 
 def _layers(row: MeasurementRow) -> int:
@@ -239,8 +253,7 @@ def drawn_layers(
     """
     errors = {(r.model, r.format) for r in rows}
     best: tuple[float, float, float] | None = None
-    read = [r.decode_bytes for r in rows]
-    formats_tell = kind_of(rows[0].backend) != "cpu" and max(read) >= _BYTES_APART * min(read)
+    formats_tell = kind_of(rows[0].backend) != "cpu" and _apart(rows)
     apart = formats_tell or len({r.model for r in rows}) > 1
     for step in _LAYER_STEPS if apart else (0.0,):
         tried = pool._replace(seconds_per_layer=pool.seconds_per_layer * exp(step))

@@ -54,7 +54,12 @@ class MeasurementRow:
     @property
     def ubatch_tokens(self) -> int:
         """Return the prompt tokens that the engine reads at once: Genie's graphs 128, llama.cpp 512."""
-        return _CALL_TOKENS.get(self.runtime, 512)
+        return self.call_tokens or 512
+
+    @property
+    def call_tokens(self) -> int:
+        """Return the same of an engine that always reads as many; 0 where the user sets it (llama.cpp)."""
+        return _CALL_TOKENS.get(self.runtime, 0)
 
     @property
     def key(self) -> Key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ from sizer.devices.speed_model import prefill_seconds
 from sizer.workload import Workload
 
 # Groups that it takes for a range of a family alone, and of a kind of backend with or without bandwidths.
-_LEAST_GROUPS, _LEAST_OF_KIND = 4, 3
+_LEAST_GROUPS, _LEAST_OF_KIND = 4, 5
 # An engine with fewer devices in a family is known less well than the family.
 KNOWN_DEVICES = 3
 Errors = list[tuple[MeasurementRow, float]]
@@ -74,7 +74,7 @@ def pool_constants(pool: Pool, row: MeasurementRow, devices: Devices, rate: floa
         ops_per_s=pool.ops_per_unit * (unit or 0.0),
         float_op_cost=pool.float_op_cost,
         prompt_fixed_s=pool.prompt_fixed_s,
-        call_tokens=row.ubatch_tokens,
+        call_tokens=row.call_tokens,
     )
 
 
@@ -137,6 +137,29 @@ def unseen_engines(rows: Sequence[MeasurementRow], devices: Devices, kind: str) 
         own = [r for r in of_kind if r.runtime == runtime and row_family(r, devices) == family]
         found.append([(r, error(pool_constants(pool, r, devices), r)) for r in own])
     return found
+
+
+def engine_factor(engines: Sequence[Errors], without: str = "") -> float:
+    """Return the factor of a range for an engine without rows in a family, from engines left out whole.
+
+    They are few and far apart: it is to hold more than usual. `without` a device, its rows tell nothing.
+    """
+    left = [[e for row, e in errors if row.device != without] for errors in engines]
+    return conformal_of_groups(left, FEW_COVERAGE) if any(left) else 1.0
+
+
+def unseen_factor(
+    unseen: Sequence[Unseen], engines: Mapping[str, Sequence[Errors]], one: Unseen, *, prompts: bool = False
+) -> float:
+    """Return the factor of a device's range that the other devices and engines show.
+
+    `engines` are the errors of engines left out, by kind of backend.
+    """
+    others = [o for o in unseen if o.device != one.device]
+    factor = spread(others, one.family, one.kind, peers=one.peers, sheet=one.sheet, prompts=prompts)
+    if prompts or one.peers:
+        return factor
+    return max(factor, engine_factor(engines[one.kind], one.device))
 
 
 def spread(

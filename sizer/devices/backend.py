@@ -52,6 +52,15 @@ def choose_backend(device: Device, engine: Runtime, asked: str | None = None) ->
     return next(name for name in able if kind_of(name) == wanted)
 
 
+def check_gpu_layers(device: Device, engine: Runtime, runs_on: str | None, layers: int | None) -> None:
+    """Raise InvalidQuantity where layers are asked for on a GPU and the engine runs on none there."""
+    if not layers or (runs_on is not None and kind_of(runs_on) == "gpu"):
+        return
+    where = "with --backend gpu" if any(kind_of(b) == "gpu" for b in backends_of(device, engine)) else "0"
+    reason = "runs on its CPU here" if where != "0" else "has no GPU to run on there"
+    raise InvalidQuantity(f"gpu_layers: {layers} on {device.name}: {engine.name} {reason}; accepted: {where}")
+
+
 def why_no_backend(device: Device, engine: Runtime) -> str:
     """Return the reason why an engine has no speed on a device, in words."""
     runs = ", ".join(engine.backends)

@@ -129,13 +129,12 @@ def _as_typed(name: str) -> Device | None:
     UnknownName where several are: a chip that several devices have.
     """
     # imported on demand: names are mostly the catalogue's own
-    from sizer.devices.device_names import meant, split_ram
+    from sizer.devices.device_names import meant, readings
 
     known = load_devices().values()
-    found, parts = meant(name, known), split_ram(name)
-    gib = None
-    if not found and parts is not None:
-        found, gib = meant(parts[0], known), parts[1]
+    found, gib = next(
+        ((some, gib) for text, gib in readings(name) if (some := meant(text, known))), ((), None)
+    )
     if len(found) > 1:
         listed = ", ".join(one.name for one in found)
         raise UnknownName(f"device: {name!r} may be any of several; accepted: one of {listed}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sizer.architecture import Architecture
 from sizer.devices import energy
-from sizer.devices.backend import why_no_backend
+from sizer.devices.backend import check_gpu_layers, why_no_backend
 from sizer.devices.device import Device
 from sizer.devices.latency import Latency, latency
 from sizer.devices.usable_memory import memory_notes
@@ -43,7 +43,11 @@ def on_device(
     file_bytes: int,
     memory: MemoryBreakdown,
 ) -> OnDevice:
-    """Return speed and energy, or the reason why there is none: no backend, or more memory than there is."""
+    """Return speed and energy, or the reason why there is none: no backend, or more memory than there is.
+
+    InvalidQuantity where layers are asked for on a GPU that the engine does not run on.
+    """
+    check_gpu_layers(device, engine, backend, workload.gpu_layers)
     if backend is None:
         reason = why_no_backend(device, engine)
         return OnDevice(None, None, memory_notes(device, device.backend), _no_speed(reason))

@@ -53,7 +53,7 @@ class Profile(NamedTuple):
     float_op_cost: float = 1.0
     op_cost: tuple[tuple[str, float], ...] = ()  # relative cost of an operation by stored type
     prompt_fixed_s: float = 0.0  # of each call that reads prompt tokens
-    call_tokens: int = 0  # prompt tokens that the engine reads at once, where more than the workload's
+    call_tokens: int = 0  # prompt tokens that the engine reads at once; 0: those of the workload
     activation_element_s: float = 0.0  # per token of a prompt: norms, rotations, products between matrices
     prefill_factor: float = 0.0
     attention_op_s: float = 0.0  # of an operation between tokens, more than of one with a weight

@@ -220,7 +220,7 @@ def prefill_seconds(
     Each waits for the slower of arithmetic and reading the weights. For columns, `maximum` is numpy's.
     """
     c, tokens = constants, workload.batch_size * workload.prompt_tokens
-    batches = ceil(tokens / max(workload.ubatch_tokens, c.call_tokens))
+    batches = ceil(tokens / (c.call_tokens or workload.ubatch_tokens))
     compute_s = (
         workload.batch_size * model.prompt_ops(workload.prompt_tokens) * op_cost(model, c) / c.ops_per_s
         + tokens * model.activation_elements * c.activation_element_s

@@ -22,25 +22,29 @@ def _request(values: dict[str, Any]) -> EstimateRequest:
     return EstimateRequest(**values)
 
 
-REQUESTS = st.fixed_dictionaries(
-    {
-        "model": st.sampled_from(["SmolLM2-135M", "MobileLLM-125M"]),
-        "num_layers": st.none() | st.integers(1, 40),
-        "tie_embeddings": st.none() | st.booleans(),
-        "sharing": st.sampled_from([None, "immediate", "reverse"]),
-        "format": st.sampled_from(["Q4_0", "Q8_0"]),
-        "device": st.sampled_from([None, "raspberry-pi-5"]),
-        "context": st.none() | st.integers(256, 4096),
-        "cache_type": st.sampled_from([None, "q8_0"]),
-        "batch_size": st.none() | st.integers(1, 3),
-        "lora_rank": st.none() | st.integers(1, 16),
-        "sparsity": st.sampled_from([None, 0.25, 0.5]),
-        "max_memory": st.sampled_from([None, "200MB", "1 GiB", 300_000_000]),
-        "min_decode": st.sampled_from([None, 20.0, 1e6]),
-        "gpu_layers": st.sampled_from([None, 0, 5, 99]),
-        "draft": st.sampled_from([None, "MobileLLM-125M"]),
-    }
-).map(_request)
+REQUESTS = (
+    st.fixed_dictionaries(
+        {
+            "model": st.sampled_from(["SmolLM2-135M", "MobileLLM-125M"]),
+            "num_layers": st.none() | st.integers(1, 40),
+            "tie_embeddings": st.none() | st.booleans(),
+            "sharing": st.sampled_from([None, "immediate", "reverse"]),
+            "format": st.sampled_from(["Q4_0", "Q8_0"]),
+            "device": st.sampled_from([None, "raspberry-pi-5"]),
+            "context": st.none() | st.integers(256, 4096),
+            "cache_type": st.sampled_from([None, "q8_0"]),
+            "batch_size": st.none() | st.integers(1, 3),
+            "lora_rank": st.none() | st.integers(1, 16),
+            "sparsity": st.sampled_from([None, 0.25, 0.5]),
+            "max_memory": st.sampled_from([None, "200MB", "1 GiB", 300_000_000]),
+            "min_decode": st.sampled_from([None, 20.0, 1e6]),
+            "gpu_layers": st.sampled_from([None, 0, 5, 99]),
+            "draft": st.sampled_from([None, "MobileLLM-125M"]),
+        }
+    )
+    .map(_request)
+    .filter(lambda asked: not (asked.device and asked.gpu_layers))
+)
 
 
 @given(REQUESTS)

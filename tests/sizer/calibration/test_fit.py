@@ -266,17 +266,31 @@ def test_few_rows_show_the_cost_of_a_layer() -> None:
     assert drawn_layers(rows[:1], pool._replace(seconds_per_layer=4e-5), None)[1] == 4e-5
 
 
+def test_models_of_nearly_one_size_do_not_show_the_cost_of_a_layer() -> None:
+    """Noise between 0.44 and 0.61 GB would be all layers; a fourth of 2 GB tells them from bytes."""
+    near = [
+        row("board", m, n, b, s)
+        for m, n, b, s in (("a", 24, 5e8, 14), ("b", 24, 4.4e8, 10), ("c", 28, 6.1e8, 11))
+    ]
+    found = fit_pool(near, {}, "cpu", "")
+    assert found is not None
+    assert found.seconds_per_layer == 0
+    far = fit_pool([*near, row("board", "d", 24, 2e9, 9)], {}, "cpu", "")
+    assert far is not None
+    assert far.seconds_per_layer > 1e-3
+
+
 def test_formats_cost_what_their_instructions_need() -> None:
-    """On x86 Q8_0 costs twice Q4_K_M, on ARM the same: each set's cost is drawn half to that of both."""
+    """On x86 Q8_0 costs twice Q4_K_M, on ARM the same: each set is drawn to both by 0.3 devices."""
     rows = []
     for device, ratio in (("pixel-6a", 1.0), ("hp-pavilion-i5-1235u", 2.0)):
         for name, cost in (("Q4_K_M", 1.0), ("Q8_0", ratio), ("Q2_K", 1.0)):
             one = row(device, "a", 10, 1e9, 10.0 / cost)
             rows.append(replace(one, format=name, instructions="arm" if ratio == 1 else "x86"))
     costs = format_costs(rows)
-    both = log(2.0) / 3
-    assert costs["llama.cpp", "x86", "Q8_0"].byte_cost == pytest.approx(exp((log(2.0) + both) / 2))
-    assert costs["llama.cpp", "arm", "Q8_0"].byte_cost == pytest.approx(exp(both / 2))
+    both = log(2.0) / 2.3
+    assert costs["llama.cpp", "x86", "Q8_0"].byte_cost == pytest.approx(exp((log(2.0) + 0.3 * both) / 1.3))
+    assert costs["llama.cpp", "arm", "Q8_0"].byte_cost == pytest.approx(exp(0.3 * both / 1.3))
     assert costs["llama.cpp", "arm", "Q2_K"].byte_cost == pytest.approx(1.0)
 
 

@@ -9,6 +9,7 @@ import pytest
 from sizer.architecture import Architecture
 from sizer.devices.beyond_memory import BeyondMemory
 from sizer.devices.catalogue import device
+from sizer.errors import InvalidQuantity
 from sizer.model_estimate import Estimate, estimate
 from sizer.registry import model
 from sizer.workload import Workload
@@ -97,15 +98,31 @@ def test_layers_that_are_asked_for_are_split() -> None:
     assert found.decode_tokens_per_s.value == pytest.approx(16.9, rel=0.1)
 
 
-def test_layers_asked_for_where_there_is_no_card_are_no_split() -> None:
-    # a board that holds the whole model streams nothing, whatever --gpu-layers says: its speed is the usual
+@pytest.mark.parametrize(
+    ("name", "backend", "said"),
+    [
+        ("raspberry-pi-5", None, "raspberry-pi-5: llama.cpp has no GPU to run on there; accepted: 0"),
+        ("geforce-rtx-2080", "cpu", "llama.cpp runs on its CPU here; accepted: with --backend gpu"),
+    ],
+)
+def test_layers_asked_for_need_a_gpu(name: str, backend: str | None, said: str) -> None:
     shape = model("MobileLLM-125M").architecture
-    usual = estimate(architecture=shape, format="Q4_0", device=device("raspberry-pi-5"))
-    for asked in (0, 5, 99):
+    for asked in (5, 99):
         load = Workload(gpu_layers=asked)
-        sized = estimate(architecture=shape, format="Q4_0", device=device("raspberry-pi-5"), workload=load)
-        assert sized.beyond_memory is None
-        assert sized.latency == usual.latency
+        with pytest.raises(InvalidQuantity, match=f"gpu_layers: {asked} on .*{said}"):
+            estimate(architecture=shape, format="Q4_0", device=device(name), backend=backend, workload=load)
+    # none is none: its speed is the usual
+    usual, none = (
+        estimate(
+            architecture=shape,
+            format="Q4_0",
+            device=device(name),
+            backend=backend,
+            workload=Workload(gpu_layers=n),
+        )
+        for n in (None, 0)
+    )
+    assert none.latency == usual.latency
 
 
 def test_more_layers_than_the_card_holds_have_no_speed() -> None:

@@ -250,3 +250,13 @@ def test_a_prompt_looks_back_on_the_window_in_windowed_layers_by_hand() -> None:
     assert ops(1000, 0) - ops(1000, 5) == 5 * a_layer * (500_500 - 381_184)
     assert ops(512, 5) == ops(512, 0)
     assert ops(513, 0) - ops(513, 5) == 5 * a_layer * 1
+
+
+@pytest.mark.parametrize(("call_tokens", "calls"), [(0, 2), (128, 8), (2048, 1)])
+def test_an_engine_with_calls_of_its_own_size_makes_as_many(call_tokens: int, calls: int) -> None:
+    """1,000 tokens: two micro-batches of 512 under llama.cpp, eight graphs of 128 under Genie."""
+    c = decode_constants({"bytes": 1e-12, "layers": 1e-3}, runtime="genie", backend="hexagon")
+    c = c._replace(ops_per_s=1e18, prompt_fixed_s=0.01, call_tokens=call_tokens)
+    load = Workload(prompt_tokens=1000, context_tokens=2048)
+    # two layers of a millisecond and a hundredth of a second a call
+    assert prefill_seconds(f16_costs(TINY), load, c) == pytest.approx(calls * 0.012, rel=1e-3)

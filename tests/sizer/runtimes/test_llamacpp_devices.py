@@ -140,7 +140,7 @@ def test_a_limit_is_held_against_the_card() -> None:
 
 
 def test_a_speed_of_both_is_not_made_up() -> None:
-    asked = EstimateRequest(model="Llama-3.2-1B", gpu_layers=5, device="raspberry-pi-5")
+    asked = EstimateRequest(model="Llama-3.2-1B", gpu_layers=5, device="macbook-air-m3")
     document = asked.run().to_dict()
     assert document["latency"] is None
     assert document["unsupported"]["latency"].endswith("their speed is not modelled")
