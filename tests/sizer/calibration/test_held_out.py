@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from math import exp, log
-from pathlib import Path
 from statistics import median
 
 import pytest
 
-from sizer.calibration import held_out_file
 from sizer.calibration.held_out import FEW, FITTED, SHEET, HeldOutPrediction, predict_decode, predict_prefill
-from sizer.calibration.held_out_file import HELD_OUT, held_out_speeds, held_out_text, kept_held_out
 from sizer.calibration.measurement_file import read_rows
 from sizer.calibration.regression import MeasurementRow, decode_rows, prefill_rows
 
@@ -69,37 +66,3 @@ def test_a_measured_row_does_not_see_itself() -> None:
         j for j in predict_decode(changed)[0] if (j.row.source, j.row.model) == (one.source, one.model)
     )
     assert after.error - before.error == pytest.approx(-log(10), abs=1e-9)
-
-
-def test_the_file_is_what_the_measurements_give() -> None:
-    """Run `python -m sizer.calibration.held_out` if this fails: data or formulas of speed have changed."""
-    kept = kept_held_out()
-    assert kept is not None, "held_out.csv was made from other data"
-    for phase, made in zip(kept, (_decode()[0], _prompts()[0]), strict=True):
-        assert [(j.basis, j.inside, j.of_prompt) for j in phase] == [
-            (j.basis, j.inside, j.of_prompt) for j in made
-        ]
-        for j, other in zip(phase, made, strict=True):
-            for name in j.row._fields:
-                assert getattr(j.row, name) == getattr(other.row, name)
-        for name in ("error", "limit", "measured", "predicted", "low", "high"):
-            assert [getattr(j, name) for j in phase] == pytest.approx(
-                [getattr(j, name) for j in made], rel=1e-6, abs=1e-8
-            )
-
-
-def test_a_file_of_other_data_counts_for_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "held_out.csv"
-    assert kept_held_out(path) is None
-    text = HELD_OUT.read_text(encoding="utf-8")
-    path = tmp_path / "of_these_data.csv"
-    path.write_text(text, encoding="utf-8")
-    assert kept_held_out(path) == kept_held_out()
-    path = tmp_path / "of_other_data.csv"
-    path.write_text(text.replace(held_out_file.data_digest(), "0" * 64), encoding="utf-8")
-    assert kept_held_out(path) is None
-    kept = kept_held_out()
-    assert kept is not None
-    assert held_out_speeds() is kept
-    assert text.startswith(held_out_text([]))
-    assert len(text.splitlines()) == len(held_out_text([]).splitlines()) + sum(map(len, kept))
