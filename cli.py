@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from sizer import __version__
 from sizer.errors import NoFit, SizerError
@@ -38,6 +40,17 @@ _COMMANDS = {
 }
 
 
+class _WholeHelp(TyperGroup):
+    """A group whose help shows the whole first sentence of each command, which Typer cuts at one line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the names of the commands and their first sentences."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        shown = {name: command for name, command in commands.items() if command and not command.hidden}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit=1000)) for name, one in shown.items()])
+
+
 def _version(value: bool) -> None:
     if value:
         print(f"sizer {__version__}")
@@ -54,13 +67,13 @@ def _root(
 
 def build(wanted: str | None = None) -> typer.Typer:
     """Return the Typer application with one command, or with all if `wanted` is not a command."""
-    app = typer.Typer(help=_HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = typer.Typer(cls=_WholeHelp, help=_HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_root)
     for name in (wanted,) if wanted in _COMMANDS else _COMMANDS:
         module, attribute = _COMMANDS[name]
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, cls=_WholeHelp)
         else:
             app.command(name)(command)
     return app

@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
-def context_tokens(text: str | int) -> int:
-    """Return the tokens of a --context option; its error names the option."""
+def _tokens_of(text: str | int) -> int:
+    """Return the tokens of an option; typer's error names the option."""
     try:
-        return parse_tokens(str(text))
+        return parse_tokens(str(text), "")
     except InvalidQuantity as error:
-        raise typer.BadParameter(str(error).removeprefix("context: ")) from None
+        raise typer.BadParameter(str(error).removeprefix(": ")) from None
 
 
-CONTEXT = typer.Option(parser=context_tokens, metavar="TOKENS", help="Context length, such as 4096 or 128k.")
+def tokens_option(help_text: str) -> Any:
+    """Return an option of tokens, such as 4096 or 128k."""
+    return typer.Option(parser=_tokens_of, metavar="TOKENS", help=help_text)
+
+
+CONTEXT = tokens_option("Context length, such as 4096 or 128k.")
 JSON = typer.Option("--json", help="One JSON document on stdout.")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.console import CONTEXT, JSON, notice, out_json, text_width
+from commands.console import CONTEXT, JSON, notice, out_json, text_width, tokens_option
 from sizer.errors import InvalidArchitecture, InvalidQuantity
 from sizer.model_estimate import Estimate
 from sizer.request import EstimateRequest
@@ -112,13 +112,13 @@ def estimate_command(
         float | None, typer.Option(help="Min decode speed (tok/s) on the device; exit 1 where it is broken.")
     ] = None,
     context: Annotated[int, CONTEXT] = 2048,
-    prompt: Annotated[int | None, typer.Option(help="Tokens of the prompt. [128]")] = None,
-    generate: Annotated[int | None, typer.Option(help="Tokens generated. [128]")] = None,
+    prompt: Annotated[int | None, tokens_option("Tokens of the prompt. [128]")] = None,
+    generate: Annotated[int | None, tokens_option("Tokens generated. [128]")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
     cache_type: Annotated[
         str | None, typer.Option(help="Type of the KV cache: f16, q8_0, ... [the runtime's]")
     ] = None,
-    ubatch: Annotated[int, typer.Option(help="Prompt tokens processed at once.")] = 512,
+    ubatch: Annotated[int, tokens_option("Prompt tokens processed at once.")] = 512,
     flash_attention: Annotated[
         bool, typer.Option("--flash-attention/--no-flash-attention", help="Keep no attention scores.")
     ] = True,
@@ -142,9 +142,7 @@ def estimate_command(
     lora_targets: Annotated[
         str | None, typer.Option(help="attention, all-linear, or names. [q_proj,v_proj]")
     ] = None,
-    sequence_length: Annotated[
-        int | None, typer.Option(help="Tokens of a training sequence. [context]")
-    ] = None,
+    sequence_length: Annotated[int | None, tokens_option("Tokens of a training sequence. [context]")] = None,
     checkpointing: Annotated[
         bool | None,
         typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations. [no]"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import JSON, notice, out_json
+from commands.console import JSON, notice, out_json, tokens_option
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.units import format_bytes
 
@@ -32,7 +32,9 @@ def export_command(
         str | None, typer.Option("--format", help="Another format of the engine. [the study's]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Which run of the trial. [the first kept]")] = None,
-    context: Annotated[int | None, typer.Option(help="Context to write. [as trained]")] = None,
+    context: Annotated[
+        int | None, tokens_option("Context to write, such as 4096 or 8k. [as trained]")
+    ] = None,
     proxy: Annotated[
         bool, typer.Option("--proxy", help="Export the proxy that was trained in the model's place.")
     ] = False,

@@ -122,6 +122,7 @@ class PageState:
         is_new = any(control.key not in state for control in self.controls)
         if linked:
             self._show_ignored(query)
+            self._keep_for_others(query)
         if linked or is_new:
             given = self.from_address({name: query.get_all(name) for name in query})
             for key, value in given.items():
@@ -137,6 +138,13 @@ class PageState:
         ignored = self.ignored({name: query[name] for name in query})
         if ignored:
             st.warning(escape_markdown(f"Not understood in the address, and left out: {', '.join(ignored)}."))
+
+    def _keep_for_others(self, query: Mapping[str, str]) -> None:
+        """Note what an address holds for other pages: a link opened in a new tab has no session before it."""
+        own = {self._parameter(control) for control in self.controls}
+        given = {_SHARED[name]: query[name] for name in query if name in _SHARED and name not in own}
+        if given:
+            st.session_state[_SAID] = st.session_state.get(_SAID, {}) | given
 
     def ignored(self, query: Mapping[str, str]) -> tuple[str, ...]:
         """Return the parameters of an address that are no control's, or whose value the control refuses.

@@ -35,6 +35,38 @@ RUNTIME_ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("et", "pte"), "executorch"),
 }
 
+# Engines that are not sized, by the runtime whose model files or memory are nearest to theirs.
+_NEAREST_RUNTIMES: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *("vllm", "sglang", "tensorrt-llm", "tensorrt", "trt-llm", "tgi", "text-generation-inference"),
+            *(
+                "lmdeploy",
+                "deepspeed",
+                "deepspeed-mii",
+                "aphrodite",
+                "aphrodite-engine",
+                "lightllm",
+                "unsloth",
+            ),
+            *("exllamav2", "exllama", "exllamav3", "tabbyapi", "ctranslate2", "openvino"),
+            *("openvino-genai", "optimum", "torchtune", "gpt-fast", "candle"),
+            *("airllm", "petals", "nexa-sdk", "torchchat", "jax", "tinygrad", "mistral.rs", "mistralrs"),
+        ),
+        "transformers",
+    ),
+    **dict.fromkeys(
+        (
+            *("ktransformers", "ik_llama.cpp", "ik-llama.cpp", "powerinfer", "mnn", "mnn-llm", "ncnn"),
+            *("qnn", "genie", "rkllm", "rknn-llm", "fastllm", "llama2.c", "t-mac", "chatllm.cpp"),
+        ),
+        "llama.cpp",
+    ),
+    **dict.fromkeys(("tflite", "tensorflow-lite", "mediapipe", "ai-edge-torch", "litert"), "litert-lm"),
+    **dict.fromkeys(("onnxruntime", "ort", "onnxruntime-genai"), "transformers.js"),
+    **dict.fromkeys(("coreml", "core-ml", "anemll"), "mlx"),
+}
+
 # Names of the same plain type, in lower case; an engine has at most one of each.
 _SAME_TYPES: tuple[tuple[str, ...], ...] = (
     ("f32", "fp32", "float32", "float", "single", "q0f32"),
@@ -113,6 +145,11 @@ class OwnMix(NamedTuple):
 def runtime_alias(text: str) -> str | None:
     """Return the runtime that a program of that name runs models with; None for a name that is not known."""
     return RUNTIME_ALIASES.get(text.strip().lower().replace(" ", "-"))
+
+
+def nearest_runtime(text: str) -> str | None:
+    """Return the runtime to size a model for instead of an engine that is not sized; None if not known."""
+    return _NEAREST_RUNTIMES.get(re.sub(r"[\s_]+", "-", text.strip().lower()))
 
 
 def format_alias(text: str, formats: Iterable[str], customary: Mapping[float, str]) -> str | None:

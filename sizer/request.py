@@ -9,7 +9,7 @@ from sizer.errors import InvalidArchitecture, InvalidQuantity, UnknownName
 from sizer.model_estimate import Estimate, estimate
 from sizer.runtimes import DEFAULT_RUNTIME
 from sizer.runtimes import runtime as runtime_by_name
-from sizer.units import parse_count
+from sizer.units import parse_count, parse_tokens
 from sizer.workload import Workload
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     backend: str | None = None
     max_memory: str | int | None = None
     min_decode: float | None = None
-    context: int | None = None
-    prompt: int | None = None
-    generate: int | None = None
+    context: int | str | None = None
+    prompt: int | str | None = None
+    generate: int | str | None = None
     batch_size: int | None = None
     cache_type: str | None = None
-    ubatch: int | None = None
+    ubatch: int | str | None = None
     flash_attention: bool | None = None
     weights_in_memory: str | None = None
     gpu_layers: int | None = None
@@ -378,7 +378,9 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     def workload(self, format_name: str) -> Workload:
         """Return the workload; prompt and generation shrink to a small context unless they are given."""
         given: dict[str, Any] = {
-            field: value for key, field in _WORKLOAD.items() if (value := getattr(self, key)) is not None
+            field: parse_tokens(value, key) if isinstance(value, str) and field.endswith("_tokens") else value
+            for key, field in _WORKLOAD.items()
+            if (value := getattr(self, key)) is not None
         }
         context = given.get("context_tokens", Workload().context_tokens)
         if isinstance(context, int):

@@ -232,7 +232,7 @@ def _mlp_norm(a: Architecture, alone: bool) -> Role:
     """Return the role of the norm before a feed-forward block, after the names of GGUF files."""
     if alone:
         return Role.ATTENTION_NORM
-    return Role.POST_ATTENTION_NORM if a.attention_sinks or a.attention_gate else Role.MLP_NORM
+    return Role.POST_ATTENTION_NORM if a.expert_bias or a.attention_gate else Role.MLP_NORM
 
 
 def _attention(a: Architecture, prefix: str, layer: int, *, is_wide: bool) -> Iterator[TensorSpec]:

@@ -25,6 +25,20 @@ def test_weights_in_memory_by_option_and_by_batch_key(sizer: Any, monkeypatch: p
         assert f"unknown weights_in_memory '{value}'; known: loaded, mapped" in answer["error"]
 
 
+def test_every_option_of_tokens_takes_k(sizer: Any) -> None:
+    words = ("--context", "8k", "--prompt", "2k", "--generate", "1k", "--ubatch", "1k", "--json")
+    numbers = ("--context", "8192", "--prompt", "2048", "--generate", "1024", "--ubatch", "1024", "--json")
+    assert sizer("estimate", "SmolLM2-135M", *words).json == sizer("estimate", "SmolLM2-135M", *numbers).json
+    step = sizer("estimate", "SmolLM2-135M", "--training", "--sequence-length", "1k", "--json").json[
+        "training"
+    ]
+    assert step["sequence_length"] == 1024
+    for command in (("estimate", "SmolLM2-135M", "--prompt"), ("export", "none", "1", "--context")):
+        refused = sizer(*command, "4kb")
+        assert refused.code == 2
+        assert f"Invalid value for '{command[-1]}': cannot read '4kb'; accepted: whole tokens" in refused.err
+
+
 def test_training_is_said_when_asked_for(sizer: Any) -> None:
     plain = sizer("estimate", "SmolLM2-135M", "--json").json
     assert "training" not in plain

@@ -19,6 +19,7 @@ from sizer.registry import models
 
 ROOT = Path(__file__).parents[1]
 STUDIES = f"sqlite:///{ROOT / 'docs' / 'studies.db'}"
+LONG = max(models(), key=lambda name: (len(name) <= 24, len(name)))  # as long as most names are at most
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 if sys.platform == "win32":
@@ -106,8 +107,10 @@ def test_shapes_that_fill_a_budget_are_whole(columns: int) -> None:
         (("quality", "curve", "--params", "350M"), "(40.2 to 42.7)"),
         (("formats", "Q4_K_M"), "Q4_K"),
         (("compare", "SmolLM2-135M", "--device", "pixel-8a", "--device", "raspberry-pi-5"), "SmolLM2-135M"),
+        (("compare", "TinyLlama-1.1B", LONG, "--device", "galaxy-s24", "--rank", "quality"), f"{LONG} "),
+        (("compare", "SmolLM2-135M", LONG, "--rank", "quality"), f"{LONG} "),
     ],
-    ids=["decisions", "trust", "device", "curve", "format", "compare"],
+    ids=["decisions", "trust", "device", "curve", "format", "compare", "on-one-device", "on-none"],
 )
 def test_nothing_is_cut_in_narrow_columns(
     sizer: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], whole: str, columns: int
@@ -118,3 +121,17 @@ def test_nothing_is_cut_in_narrow_columns(
     assert whole in " ".join(printed.split())
     tables = printed.partition("verdict:")[0]  # a sentence below a table is for the terminal to wrap
     assert max(map(len, tables.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("group", [(), ("search",), ("quality",)], ids=["sizer", "search", "quality"])
+def test_help_names_each_command_with_a_whole_sentence(
+    sizer: Any, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = sizer(*group, "--help").out
+    commands = printed.partition("Commands:\n")[2]
+    assert "..." not in commands
+    sentences = re.split(r"\n  (?=\S)", commands.strip())
+    assert len(sentences) > 2
+    assert [one for one in sentences if not one.rstrip().endswith(".")] == []
+    assert max(map(len, printed.splitlines())) <= 80

@@ -39,24 +39,38 @@ from benchmarks.reference.replay import (
 )
 from benchmarks.reference.table import Table, read_table
 
+DATA = Path(__file__).resolve().parents[2] / "search" / "data" / "decision_coverage.toml"
+
 
 def main() -> None:
-    """Replay, print the page, write it where asked."""
+    """Replay, print the page, write it and what the product reads where asked."""
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--studies", type=int, default=30)
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
-    text = page(read_table(given.seeds), given.studies)
+    table = read_table(given.seeds)
+    cases = cases_of(table, given.studies, 1, both(table))
+    text = page(table, given.studies, cases)
     print(text)
     if given.out is not None:
         given.out.write_text(text, encoding="utf-8")
+        DATA.write_text(coverage_data(cases), encoding="utf-8")
 
 
-def page(table: Table, studies: int) -> str:
-    """Return the page as Markdown."""
+def coverage_data(cases: Sequence[Case]) -> str:
+    """Return what the product reads of how often decisions are right, as TOML."""
+    lines = ["# Written by benchmarks/reference/calibration.py --out docs/decisions.md; not to be edited."]
+    for level in LEVELS:
+        share, count, _ = coverage(cases, level)
+        lines += ["", "[[levels]]", f"probability = {level}", f"right = {share:.3f}", f"decisions = {count}"]
+    return "\n".join([*lines, ""])
+
+
+def page(table: Table, studies: int, cases: Sequence[Case]) -> str:
+    """Return the page as Markdown; `cases` are decisions of law and runs."""
     ways = {
-        "law and runs": cases_of(table, studies, 1, both(table)),
+        "law and runs": list(cases),
         "runs without the law": cases_of(table, studies, 1, runs_alone(table)),
         "law without runs": cases_of(table, studies, 1, prior_alone(table)),
     }

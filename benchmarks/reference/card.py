@@ -21,6 +21,8 @@ from benchmarks.reference.train_table import (
     BLOCKS,
     CHUNKS,
     LENGTHS,
+    LONG_LENGTHS,
+    LONG_TABLE,
     SEQ_LEN,
     TABLE,
     WARMUP_STEPS,
@@ -63,6 +65,8 @@ def card(lines: list[dict[str, Any]]) -> str:
         "To go on where it stopped: `python benchmarks/reference/train_table.py FOLDER`; it adds the rows "
         "that are "
         "missing.",
+        "",
+        _long_runs(_lines(LONG_TABLE)),
         "",
         "## How",
         "",
@@ -112,6 +116,24 @@ def card(lines: list[dict[str, Any]]) -> str:
     return "\n".join([*text, ""])
 
 
+def _long_runs(lines: list[dict[str, Any]]) -> str:
+    """Return a sentence about the runs that will take this table's place."""
+    longest = max(LONG_LENGTHS)
+    done = [line for line in lines if "scores" in line and line["steps"] == longest]
+    seeds = {m.name: len({line["seed"] for line in done if line["model"] == m.name}) for m in MODELS}
+    return (
+        f"**Longer runs are under way** in `long_table.jsonl` ({longest:,} steps, "
+        f"{format_count(longest * BATCH_SIZE * SEQ_LEN)} bytes; the same command with `--long`): {len(done)} "
+        f"runs of {sum(map(bool, seeds.values()))} models so far, {sum(n >= 3 for n in seeds.values())} of "
+        "them with 3 seeds. Nothing below and no decision rests on them yet."
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def _weights(seeds: dict[str, list[int]]) -> tuple[int, int]:
     """Return the weights of the smallest and the largest model that has a run."""
     trained = [model.num_parameters for model in MODELS if seeds[model.name]]
@@ -142,7 +164,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
-    text = card([json.loads(line) for line in TABLE.read_text(encoding="utf-8").splitlines()])
+    text = card(_lines(TABLE))
     print(text)
     if given.out is not None:
         given.out.write_text(text, encoding="utf-8")

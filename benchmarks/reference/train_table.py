@@ -1,8 +1,10 @@
 """Train the reference table: every model of models.py with several seeds, scored at several lengths.
 
-    python benchmarks/reference/train_table.py FOLDER [--until 16:40] [--seeds 3]
+    python benchmarks/reference/train_table.py FOLDER [--long] [--until 16:40] [--seeds 3]
 
 Rows are added to benchmarks/reference/table.jsonl as runs end; a run whose rows are there is not repeated.
+With --long, runs are nine times as long and go to long_table.jsonl, which takes the other's place once it has
+three seeds of every model.
 FOLDER keeps the checkpoint of the run under way, so that the same command goes on after a kill. One thread;
 the trainer is the search's own (search/training/). A length is scored as a search scores a rung: after a
 cool-down on a copy of a tenth of its steps. The moving average of the weights is scored as well, before it.
@@ -15,7 +17,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -44,8 +46,10 @@ from search.training.training_run import (
 from sizer.errors import InvalidFile
 
 TABLE = Path(__file__).with_name("table.jsonl")
+LONG_TABLE = Path(__file__).with_name("long_table.jsonl")
 
 LENGTHS = (333, 1000)  # optimizer steps at which a run is scored
+LONG_LENGTHS = (1000, 3000, 9000)  # of --long
 BATCH_SIZE, SEQ_LEN = 2, 128
 WARMUP_STEPS = 16
 CHUNKS = 384
@@ -53,7 +57,7 @@ BLOCKS = 32  # neighbouring chunks are kept as means of blocks: enough for paire
 AVERAGED_SHARE = 0.05  # of a length's steps: time constant of the moving average
 CURVE_EVERY = 50  # steps between points of the learning curve
 
-SCORED = {333: ("F16",), 1000: FORMATS}
+FIRST_FORMATS = ("F16",)  # after all lengths but the last, whose scores are in every format
 AVERAGED_SEED = 0  # whose moving averages are scored: all models have it
 
 
@@ -76,8 +80,8 @@ class Average:
 class Run:
     """One model in training, with its moving average and learning curve; resumes from its files."""
 
-    def __init__(self, model: ReferenceModel, seed: int, folder: Path) -> None:
-        self.model, self.seed, self.folder = model, seed, folder
+    def __init__(self, model: ReferenceModel, seed: int, folder: Path, lengths: Sequence[int]) -> None:
+        self.model, self.seed, self.folder, self.lengths = model, seed, folder, lengths
         self.corpus = corpus_of(model.architecture.vocab_size)
         self.chunks = self.corpus.val_chunks(CHUNKS, SEQ_LEN)
         self.curve: list[tuple[int, float]] = []
@@ -87,7 +91,7 @@ class Run:
         """Train to each length, score it, and write its row."""
         checkpoint, average = self.folder / "run.npz", self.folder / "average.npz"
         kept: Average | None = None
-        for length in LENGTHS:
+        for length in self.lengths:
             if length in done:
                 continue
             began, cpu = time.perf_counter(), time.process_time()
@@ -102,7 +106,8 @@ class Run:
             averaged = self._score_averaged(run, kept) if self.seed == AVERAGED_SEED else None
             ending = run.cool_down_copy(lambda report: None, lambda: False)
             trained_s, trained_cpu = time.perf_counter() - began, time.process_time() - cpu
-            scores = {name: self._score(run, name) for name in SCORED[length]}
+            formats = FORMATS if length == self.lengths[-1] else FIRST_FORMATS
+            scores = {name: self._score(run, name) for name in formats}
             write(
                 {
                     **self._about(length),
@@ -211,14 +216,14 @@ def corpus_of(vocab_size: int) -> Corpus:
     return load_corpus("builtin", tokenizer=Tokenizer.BPE, vocab_size=vocab_size)
 
 
-def rows_done(path: Path) -> dict[tuple[str, int], set[int]]:
+def rows_done(path: Path, lengths: Sequence[int]) -> dict[tuple[str, int], set[int]]:
     """Return the lengths of each model and seed that the table has."""
     found: dict[tuple[str, int], set[int]] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            lengths = found.setdefault((row["model"], row["seed"]), set())
-            lengths |= set(LENGTHS) if "diverged_at" in row else {row["steps"]}
+            there = found.setdefault((row["model"], row["seed"]), set())
+            there |= set(lengths) if "diverged_at" in row else {row["steps"]}
     return found
 
 
@@ -233,23 +238,25 @@ def main() -> None:
     """Train what the table lacks, one seed of all models after the other, the largest models last."""
     arguments = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--long", action="store_true", help=f"runs of {LONG_LENGTHS[-1]:,} steps")
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--until", help="UTC time after which no run is started, such as 16:40")
     given = arguments.parse_args()
     torch.set_num_threads(1)
+    table, lengths = (LONG_TABLE, LONG_LENGTHS) if given.long else (TABLE, LENGTHS)
     ends = given.until or "99:99"
     planned = [(m, seed) for seed in range(given.seeds) for m in MODELS if m.size != "l"]
     planned += [(m, seed) for seed in range(given.seeds) for m in MODELS if m.size == "l"]
     for model, seed in planned:
-        done = rows_done(TABLE).get((model.name, seed), set())
-        if set(LENGTHS) <= done:
+        done = rows_done(table, lengths).get((model.name, seed), set())
+        if set(lengths) <= done:
             continue
         if datetime.now(UTC).strftime("%H:%M") >= ends:
             print("out of time", flush=True)
             return
         folder = given.folder / f"{model.name} {seed}".replace(" ", "_").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
-        Run(model, seed, folder).rows(lambda row: append(TABLE, row), done)
+        Run(model, seed, folder, lengths).rows(lambda row: append(table, row), done)
 
 
 if __name__ == "__main__":

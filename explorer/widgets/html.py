@@ -22,9 +22,10 @@ def show_side_by_side(parts: Sequence[str], *, style: str, least_px: int) -> Non
     st.html(styled("side", styled(style, frame)))
 
 
-def show_tables(tables: Sequence[str]) -> None:
-    """Draw tables of safe HTML in two columns, or in one where there is no room for two."""
-    st.html(styled("side", styled("table", f'<div class="sizer-newspaper">{"".join(tables)}</div>')))
+def show_tables(tables: Sequence[str], *, least_rem: float = 26) -> None:
+    """Draw tables of safe HTML in two columns, or in one where a column would have less than `least_rem`."""
+    frame = f'<div class="sizer-newspaper" style="--least:{least_rem:g}rem">{"".join(tables)}</div>'
+    st.html(styled("side", styled("table", frame)))
 
 
 def show_table(

@@ -8,7 +8,7 @@ from explorer.state import Text
 from explorer.widgets.controls import text
 from sizer.budget import Limits
 from sizer.errors import InvalidQuantity
-from sizer.units import parse_bytes
+from sizer.units import format_bytes, parse_bytes
 
 MAX_SIZE = Text("max_size", "Max file size", "", "Such as 300MB; empty for no limit.")
 MAX_MEMORY = Text(
@@ -49,6 +49,14 @@ def bytes_typed(typed: str, label: str) -> int | None:
     if words.replace(".", "", 1).isdecimal():
         raise InvalidQuantity(f"{label}: {words[:40]} of which unit? Accepted: such as {words[:40]}MB")
     return parse_bytes(words, label)
+
+
+def size_text(value: int | None) -> str:
+    """Return bytes as a person would type them, without rounding; empty for None."""
+    if value is None:
+        return ""
+    short = format_bytes(value).replace(" ", "")
+    return short if parse_bytes(short) == value else f"{value}B"
 
 
 def _rate(typed: str, *, has_device: bool) -> float | None:

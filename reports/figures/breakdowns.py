@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reports.figures.axes import linear_ticks
 from reports.palette import BLUE, GREEN, VERMILION
-from reports.text.wording import fit_text, share_text
+from reports.text.wording import fit_text, limit_bytes_text, share_text
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes, parse_count
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def memory_info(estimate: Estimate) -> BreakdownInfo:
     end = max(info.axis_end, 1.1 * m.budget_bytes)
     return info._replace(
         budget=m.budget_bytes,
-        budget_text=f"memory limit {format_bytes_binary(m.budget_bytes)}",
+        budget_text=f"memory limit {limit_bytes_text(m.budget_bytes)}",
         axis_end=end,
         ticks=linear_ticks(end, format_bytes_binary, BINARY_UNITS, _TICK_INTERVALS),
     )

@@ -105,7 +105,7 @@ def density_info(
         limit=limit if limit is not None and _in_view(limit, x) else None,
         limit_text="" if limit is None else f"budget {_limit_text(limit, axis)}",
         title=f"{number:,} architectures",
-        subtitle=f"Of the architectures within the budget; darker: more of them{left_out}.",
+        subtitle=f"Of the architectures within the budget; stronger colour: more of them{left_out}.",
     )
 
 

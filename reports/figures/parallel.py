@@ -71,7 +71,7 @@ def _measures(result: SearchResult) -> tuple[_Measure, ...]:
         _Measure(
             AXES["executed_layers"].label, lambda r, _: r.candidate.architecture.executed_layers, rate_text
         ),
-        _Measure("width", lambda r, _: r.candidate.architecture.hidden_size, rate_text),
+        _Measure("hidden size", lambda r, _: r.candidate.architecture.hidden_size, rate_text),
         _Measure("bits per weight", bits, lambda value: f"{value:.3g}"),
         _Measure("file", lambda r, _: r.file_bytes, format_bytes),
         _Measure("memory", lambda r, _: r.memory_bytes, format_bytes_binary),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from reports.palette import BLUE, GREEN, GREY, VERMILION
-from reports.text.wording import STEP_NAMES, fit_text, share_text
+from reports.text.wording import STEP_NAMES, fit_text, limit_bytes_text, share_text
 from sizer.units import format_bytes_binary, format_seconds
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def memory_stack_info(sized: Estimate) -> StackInfo:
             for name, (colour, size) in parts.items()
         ),
         limit=float(budget) if budget else None,
-        limit_text=f"dashed: usable, {format_bytes_binary(budget)}" if budget else "",
+        limit_text=f"dashed: usable, {limit_bytes_text(budget)}" if budget else "",
     )
 
 

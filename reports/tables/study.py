@@ -11,6 +11,7 @@ from reports.text.wording import shape_text
 from search.analysis.frontier import frontier
 from search.analysis.ranking import are_scaled, extrapolation_of, ranking
 from search.space.ffn_growth import growth_of
+from search.space.windowed import windows_in
 from search.store.results import SearchResult, TrialRecord
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ _TRIAL_COLUMNS = (
     "hidden_size",
     "intermediate_size",
     "ffn_growth",
+    "window_positions",
+    "full_every",
     "num_heads",
     "num_kv_heads",
     "head_dim",
@@ -185,6 +188,8 @@ def _trial_row(record: TrialRecord, on_frontier: bool) -> dict[str, Any]:
         "hidden_size": a.hidden_size,
         "intermediate_size": a.intermediate_size,
         "ffn_growth": growth_of(a),
+        "window_positions": windows_in(a).positions,
+        "full_every": windows_in(a).full_every,
         "num_heads": a.num_heads,
         "num_kv_heads": a.num_kv_heads,
         "head_dim": a.head_dim,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 
 from reports.text.wording import NOT_KNOWN, decode_text
@@ -10,6 +12,11 @@ from sizer.prediction import Prediction
 from sizer.units import format_bytes, format_seconds
 
 DEVICE_COLUMNS = ("device", "share", "fits", "decode, tokens/s (range)", "ready in")
+CSV_COLUMNS = (
+    *("runtime", "format", "device", "share_percent", "fits"),
+    *("decode_tokens_per_s", "decode_low_tokens_per_s", "decode_high_tokens_per_s"),
+    *("download_bytes", "load_s"),
+)
 _FITS = {True: "yes", False: "no", None: "not known"}
 
 
@@ -68,3 +75,19 @@ def device_rows(one: Reach) -> list[tuple[str, ...]]:
         )
         for sized, share in zip(one.estimates, one.shares, strict=True)
     ]
+
+
+def users_csv(found: Sequence[Reach]) -> str:
+    """Return every runtime on every device as CSV, in the order of CSV_COLUMNS; unknown numbers are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for one in (each for each in found if each.estimates):  # others cannot run the model on these devices
+        for sized, share in zip(one.estimates, one.shares, strict=True):
+            decode = sized.latency.decode_tokens_per_s if sized.latency else None
+            load = sized.latency.load_s.value if sized.latency else None
+            speeds = (None,) * 3 if decode is None else (decode.value, decode.low, decode.high)
+            name = sized.device.name if sized.device else ""
+            row = (one.runtime, one.format, name, 100 * share, _FITS[sized.fits], *speeds)
+            writer.writerow((*row, one.download_bytes(), load))
+    return text.getvalue()

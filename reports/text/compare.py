@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.text.solve import quality_columns
-from reports.text.wording import NOT_KNOWN, range_text, rate_text
+from reports.text.text_table import Column, TextTable
+from reports.text.wording import NOT_KNOWN, limit_bytes_text, range_text, rate_text
 from sizer.model_estimate import Estimate
 from sizer.prediction import Basis, Prediction
 from sizer.units import format_bytes, format_bytes_binary, format_count
@@ -36,7 +37,7 @@ def compare_tables(rows: Sequence[Sequence[Estimate]], width: int) -> Group:
     first = rows[0][0]
     head = f"{first.format} on {first.runtime}, {first.workload.context_tokens:,} tokens of context"
     if len(rows[0]) == 1:
-        tables = [_list(rows)]
+        tables: Sequence[Table | TextTable] = [_list(rows)]
         if first.device is not None:
             head = f"{first.device.name}{_limit(first, ', {} for a model')}; {head}"
     else:
@@ -52,10 +53,14 @@ def quality_table(models: Sequence[str], reached: Sequence[tuple[Quality, ...] |
             Text("None of these models predicts the next token: nothing is known of their accuracy.")
         )
     columns = quality_columns(known)
-    table = _table(("model", *columns))
     cells = iter(zip(*columns.values(), strict=True))
-    for name, row in zip(models, reached, strict=True):
-        table.add_row(*map(Text, (name, *(next(cells) if row else [NOT_KNOWN] * len(columns)))))
+    table = TextTable(
+        columns=(Column(name="model", is_key=True), *(Column(name=name, right=True) for name in columns)),
+        rows=tuple(
+            (name, *(next(cells) if row else [NOT_KNOWN] * len(columns)))
+            for name, row in zip(models, reached, strict=True)
+        ),
+    )
     basis = known[0][-1].basis
     return Group(
         table,
@@ -67,17 +72,19 @@ def quality_table(models: Sequence[str], reached: Sequence[tuple[Quality, ...] |
     )
 
 
-def _apart(tables: Sequence[Table]) -> Iterator[Table | Text]:
+def _apart(tables: Sequence[Table | TextTable]) -> Iterator[Table | TextTable | Text]:
     for table in tables:
         yield table
         yield Text()
 
 
-def _list(rows: Sequence[Sequence[Estimate]]) -> Table:
+def _list(rows: Sequence[Sequence[Estimate]]) -> TextTable:
     """Return a table of one model a line: sizes, and fit and speed if there is a device."""
     on_device = rows[0][0].device is not None
-    more = ("fits", "decode tokens/s") if on_device else ()
-    table = _table(("model", "params", "file", "memory", *more))
+    more = (
+        (Column(name="fits", is_plain=True), Column(name="decode tokens/s", right=True)) if on_device else ()
+    )
+    found = []
     for (estimate,) in rows:
         cells = [
             estimate.name,
@@ -89,8 +96,12 @@ def _list(rows: Sequence[Sequence[Estimate]]) -> Table:
             decode = _decode(estimate)
             speed = f"{rate_text(decode.value)} ({_range(decode)})" if decode else NOT_KNOWN
             cells += [_fit(estimate), f"{speed}{_letter(decode)}"]
-        table.add_row(*map(Text, cells))
-    return table
+        found.append(tuple(cells))
+    sizes = (Column(name=name, right=True) for name in ("params", "file", "memory"))
+    return TextTable(
+        columns=(Column(name="model", is_key=True), *sizes, *more),
+        rows=tuple(found),
+    )
 
 
 def _matrices(rows: Sequence[Sequence[Estimate]], width: int) -> Iterator[Table]:
@@ -105,18 +116,17 @@ def _matrices(rows: Sequence[Sequence[Estimate]], width: int) -> Iterator[Table]
             if used > width and stop > start:
                 break
             stop += 1
-        table = _table(("model", *("\n".join(_device(e)) for e in rows[0][start:stop])), leading=1)
+        table = _table(("model", *("\n".join(_device(e)) for e in rows[0][start:stop])))
         for label, row in zip(labels, rows, strict=True):
             table.add_row(*(Text("\n".join(lines)) for lines in (label, *map(_cell, row[start:stop]))))
         yield table
         start = stop
 
 
-def _table(headings: Sequence[str], leading: int = 0) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), leading=leading)
-    for index, heading in enumerate(headings):
-        # in a list figures stand under each other; the cells of a matrix are text
-        table.add_column(heading, justify="right" if index and not leading else "left", no_wrap=True)
+def _table(headings: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), leading=1)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
     return table
 
 
@@ -175,7 +185,7 @@ def _letter(prediction: Prediction | None) -> str:
 
 def _limit(estimate: Estimate, wording: str) -> str:
     budget = estimate.budget_bytes
-    return wording.format(format_bytes_binary(budget)) if budget is not None else ""
+    return wording.format(limit_bytes_text(budget)) if budget is not None else ""
 
 
 def _legend(rows: Sequence[Sequence[Estimate]]) -> Iterator[Text]:

@@ -143,8 +143,13 @@ def decisions_table(found: Decisions, study: str) -> TextTable:
 
 
 def noise_line(found: Decisions) -> str:
-    """Return what one run is worth: its seed's noise, and scoring's error of a difference."""
+    """Return what one run is worth and what settled means: noise of seeds and scoring, measured coverage."""
+    from search.analysis.decisions.coverage import coverage_from  # with numpy, which other pages do without
+    from search.analysis.decisions.value import SETTLED
+
+    replayed = coverage_from(SETTLED)
     return (
         f"one run differs by its seed by {100 * found.seed_sd:.1f} % of the loss; scoring adds "
-        f"±{found.paired_sd:.3f} bits/byte to a difference (paired, chunk by chunk)"
+        f"±{found.paired_sd:.3f} bits/byte to a difference (paired, chunk by chunk); settled: {SETTLED:g} or "
+        f"more, right in {replayed.right:.0%} of {replayed.decisions:,} replayed decisions"
     )

@@ -9,6 +9,7 @@ from reports.text.speed import beyond_memory_section, speed_section
 from reports.text.wording import (
     NOT_KNOWN,
     fit_text,
+    limit_bytes_text,
     shape_text,
     share_text,
 )
@@ -200,7 +201,7 @@ def _memory(estimate: Estimate) -> Section:
         rows.append(Row("peak of the process", f"{peak.value:,}", spread))
     rows += [_share(share) for share in memory.devices]
     if memory.budget_bytes is not None:
-        rows.append(Row("memory limit", f"{memory.budget_bytes:,}", format_bytes_binary(memory.budget_bytes)))
+        rows.append(Row("memory limit", f"{memory.budget_bytes:,}", limit_bytes_text(memory.budget_bytes)))
         fits = {True: "yes", False: "no", None: "perhaps"}[memory.fits]
         rows.append(Row("fits", fits, fit_text(memory.limited_bytes, memory.budget_bytes)))
         longest = estimate.max_context

@@ -19,6 +19,7 @@ from search.reproductions.agreement import (
     OrderFinding,
 )
 from search.reproductions.reproductions import Reproduction
+from search.reproductions.with_law import Expected, LawFindings
 from search.stats.rank_correlation import Interval
 from sizer.units import format_bytes, format_count, format_seconds
 
@@ -50,6 +51,7 @@ def reproduction_table(found: Findings) -> RenderableType:
         claims.add_row(*map(escape, _claim_cells(claim)))
     lines = [r.title, f"published: {r.published}", f"source:    {r.source}", f"matched:   {r.matched}"]
     after = [f"order:     {_order_words(found.order)}"] if found.order else []
+    after += [f"with law:  {line}" for line in _law_lines(found.with_law)]
     after += [f"cost:      {_cost(found)}", f"ranges:    {_ranges()}"]
     after += [f"limit:     {limit}" for limit in r.limits]
     return Group(*map(escape, lines), arms, claims, *map(escape, after))
@@ -106,6 +108,29 @@ def _order_words(order: OrderFinding) -> str:
         f"{order.verdict.value}: Spearman with the published order "
         f"{_interval(order.spearman, digits=2)}, Kendall {_interval(order.kendall, digits=2)}{counted}"
     )
+
+
+def _law_lines(found: LawFindings | None) -> list[str]:
+    """Return what the law expects of the published models, alone and with the runs, a line a claim."""
+    if found is None:
+        return []
+    after = f"after {format_count(round(found.tokens))} tokens, of the published models"
+    lines = [
+        f"{after}: {c.claim.text}: by the law alone {_expected(c.law)}, by these runs alone "
+        f"{_expected(c.runs)}, by both {_expected(c.both)}; the runs moved it by {c.moved:+.2%}"
+        for c in found.claims
+    ]
+    if found.order is not None:
+        law, runs, both = ("-" if rho is None else f"{rho:.2f}" for rho in found.order)
+        lines.append(
+            f"{after}: Spearman of the order with the published one: by the law alone {law}, by these runs "
+            f"alone {runs}, by both {both}"
+        )
+    return lines
+
+
+def _expected(found: Expected) -> str:
+    return f"{found.share:+.2%} of the loss (probability {found.probability:.2f})"
 
 
 def _cost(found: Findings) -> str:
@@ -187,6 +212,9 @@ def _section(found: Findings) -> list[str]:
     ]
     if found.order is not None:
         lines += ["", f"Order of all arms: {_order_words(found.order)}."]
+    if found.with_law is not None:
+        lines += ["", "With the law of quality (`search/quality/law.py`), positive as published:", ""]
+        lines += [f"- {line}" for line in _law_lines(found.with_law)]
     return [*lines, "", "Limits:", "", *(f"- {limit}" for limit in r.limits)]
 
 

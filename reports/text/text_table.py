@@ -26,6 +26,7 @@ class Column:
     right: bool = False
     is_key: bool = False  # names the row: in the first line of a stacked row
     drop: int = 0  # 0: never left out; else 1 is left out first
+    is_plain: bool = False  # its cells need no heading: a stacked row has none for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,9 @@ class TextTable:
             named = list(zip(self.columns, row, strict=True))
             keys = "  ".join(cell for column, cell in named if column.is_key)
             rest = "; ".join(
-                f"{' '.join(c.name.split())} {cell}" for c, cell in named if not c.is_key and cell
+                cell if c.is_plain else f"{' '.join(c.name.split())} {cell}"
+                for c, cell in named
+                if not c.is_key and cell
             )
             lines += wrap(keys, width, break_long_words=False, break_on_hyphens=False)
             indent = " " * _INDENT

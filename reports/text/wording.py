@@ -35,7 +35,10 @@ def shape_text(architecture: Architecture) -> str:
     shared = f", {a.sharing.text}" if a.sharing.repeat > 1 else ""
     heads = f", {a.num_heads} query / {a.num_kv_heads} KV heads" if a.num_heads else ""
     kinds = ", ".join(f"{count} {kind}" for kind, count in a.layer_kinds.items()) if a.recurrent else ""
-    return f"{a.num_layers} x {a.hidden_size}{heads}{shared}{kinds and f' ({kinds} layers)'}"
+    windows = ""
+    if a.attention_sinks and a.sliding_layers:
+        windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
+    return f"{a.num_layers} x {a.hidden_size}{heads}{windows}{shared}{kinds and f' ({kinds} layers)'}"
 
 
 def rate_text(value: float) -> str:
@@ -86,7 +89,7 @@ def scales_text(width: str | float | None, vocabulary: str | float | None) -> st
 
 def fit_text(total_bytes: int, budget_bytes: int) -> str:
     """Return whether a total fits a budget, such as "fits in 4 GiB, 1.2 GiB to spare"."""
-    spare, budget = budget_bytes - total_bytes, format_bytes_binary(budget_bytes)
+    spare, budget = budget_bytes - total_bytes, limit_bytes_text(budget_bytes)
     if spare < 0:
         return f"{format_bytes_binary(-spare)} too much for {budget}"
     return f"fits in {budget}, {format_bytes_binary(spare)} to spare"

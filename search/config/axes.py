@@ -12,6 +12,7 @@ from typing import Any
 
 from search.config.config import FFN_RATIO_STEP, SearchConfig
 from search.config.format_bits import format_bits
+from search.config.windows import Windows
 from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.runtimes import runtime as runtime_by_name
 
@@ -131,6 +132,13 @@ class Suggestion:
         Options(listed="ffn_growths", label=lambda value: f"{value:g}"),
         "growth of FFN sizes",
         "FFN size of the last layer over that of the first, linear over depth with the same mean",
+    )
+    windows: Windows = _axis(
+        Options(
+            listed="window_patterns", rank=lambda _, value: value.reach, label=lambda value: str(value.label)
+        ),
+        "sliding windows",
+        "none, or positions that layers look back on, all but every Nth, with a sink for each head",
     )
     size_fraction: float = _axis(
         Range(low="min_size_fraction", high=1.0, log=True, ask_single=False),

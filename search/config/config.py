@@ -8,16 +8,11 @@ from enum import StrEnum, unique
 from typing import Any
 
 from search.config.engine_checks import check_engine
-from search.config.fields import (
-    FieldLimits,
-    check_fields,
-    holds_several,
-    setting,
-    whole,
-)
+from search.config.fields import FieldLimits, check_fields, holds_several, setting, whole
 from search.config.format_bits import usual_formats
 from search.config.objectives import MOST_OBJECTIVES, Objective
-from search.config.proxy_width import WIDTH_SCALES, WIDTH_STEP
+from search.config.proxy_width import WIDTH_SCALES, check_proxies
+from search.config.windows import MOST_POSITIONS, Windows, check_windows, windows_of
 from sizer.architecture import LayerSharing, SharingStrategy, parse_enum
 from sizer.devices.catalogue import device as device_by_name
 from sizer.errors import InvalidQuantity, UnknownName
@@ -80,7 +75,10 @@ class Budget:
         None, "min predicted decode speed", _POSITIVE, option="min-decode"
     )
     context_tokens: int = setting(
-        2048, "context length of the memory and speed figures", whole(32, 1 << 20), option="context"
+        2048,
+        "context length of the memory and speed figures, such as 4096 or 8k",
+        whole(32, 1 << 20),
+        option="context",
     )
     tokenizer_bytes: int | None = setting(
         None,
@@ -174,6 +172,15 @@ class Space:
         FieldLimits(low=0.125, high=8),
         option="ffn-growth",
     )
+    windows: tuple[int, ...] = setting(
+        (0,),
+        "positions that sliding layers look back on; 0 is none, every layer sees the whole context",
+        whole(0, MOST_POSITIONS),
+        option="window",
+    )
+    full_every: tuple[int, ...] = setting(
+        (4,), "with windows, every Nth layer sees the whole context, counted back from the last", whole(2, 64)
+    )
     min_executed_layers: int = setting(
         2, "smallest depth, shared blocks counted each time they run", _LAYERS, option="layers"
     )
@@ -216,6 +223,11 @@ class Space:
             for ends in (self.sharing_ends if strategy is SharingStrategy.MIDDLE else (0,))
         )
         return tuple(s for s in every if s.executed(s.fewest_layers) <= self.max_executed_layers)
+
+    @property
+    def window_patterns(self) -> tuple[Windows, ...]:
+        """Windows with the layers that have none, as listed."""
+        return windows_of(self.windows, self.full_every)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,8 +312,11 @@ class SearchConfig:
             cache_types=space.cache_types,
             head_dims=space.head_dims,
             ffn_growths=space.ffn_growths,
+            windows=space.windows,
         )
-        self._check_proxies()
+        check_windows(space.windows, self.training.seq_len)
+        scale, rows = self.training.proxy_width_scale, self.training.proxy_vocab_size
+        check_proxies(scale, rows, space.head_dims, space.vocab_size)
         self._check_tokenizer()
 
     @classmethod
@@ -338,24 +353,6 @@ class SearchConfig:
         """Return the fields of all tables as plain JSON values, flat as studies store them."""
         values = {name: value for table in asdict(self).values() for name, value in table.items()}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    def _check_proxies(self) -> None:
-        if self.training.proxy_width_scale is not None:
-            for value in self.space.head_dims:
-                if value % WIDTH_STEP:
-                    raise InvalidQuantity(
-                        f"head_dims: must be multiples of {WIDTH_STEP} with proxy_width_scale, got {value}"
-                    )
-        proxy, sizes = self.training.proxy_vocab_size, self.space.vocab_size
-        if proxy is not None and proxy > min(sizes):
-            raise InvalidQuantity(
-                f"proxy_vocab_size: must not exceed vocab_size, which is {min(sizes)}, got {proxy}"
-            )
-        if proxy is not None and len(set(sizes)) > 1:
-            raise InvalidQuantity(
-                f"proxy_vocab_size: proxies of one vocabulary do not compare {len(set(sizes))} of them; "
-                "accepted: one vocab_size, or no proxy_vocab_size"
-            )
 
     def _check_tokenizer(self) -> None:
         tokenizer = parse_enum(Tokenizer, self.training.tokenizer, "tokenizer")

@@ -19,8 +19,9 @@ def check_engine(
     cache_types: Sequence[str],
     head_dims: Sequence[int],
     ffn_growths: Sequence[float],
+    windows: Sequence[int],
 ) -> None:
-    """Raise a SizerError for a format, cache type or FFN sizes by layer that the runtime has not."""
+    """Raise a SizerError for a format, cache type, FFN sizes by layer or windows that the runtime has not."""
     engine = runtime_by_name(runtime)
     for name in formats:
         if not isinstance(name, str):  # a number in a file's list
@@ -33,6 +34,11 @@ def check_engine(
         raise InvalidQuantity(
             f"ffn_growths: {engine.name} runs no FFN sizes by layer ({engine.why_one_ffn_size}), got "
             f"{list(ffn_growths)}; accepted: 1, or llama.cpp"
+        )
+    if engine.why_no_windows is not None and any(windows):
+        raise InvalidQuantity(
+            f"windows: {engine.name} runs no sliding windows in some layers of a search's models "
+            f"({engine.why_no_windows}), got {list(windows)}; accepted: 0, or llama.cpp"
         )
     quantized = [name for name in cache_types if name in QUANTIZED_CACHE_TYPES]
     for value in head_dims if quantized else ():

@@ -10,7 +10,7 @@ from typing import Any
 
 from sizer.architecture import parse_enum
 from sizer.errors import InvalidQuantity, UnknownName, shown
-from sizer.units import parse_bytes
+from sizer.units import parse_bytes, parse_tokens
 
 _ANY: Any = object()
 _KEY = "accepted"
@@ -124,9 +124,11 @@ def _check(one: Field[Any], value: Any) -> None:
 
 
 def read_value(one: Field[Any], value: Any) -> Any:
-    """Return a plain TOML or JSON value as its field holds it: lists as tuples, byte sizes from text."""
+    """Return a plain TOML or JSON value as its field holds it: lists as tuples, text as bytes or tokens."""
     if one.name.endswith("_bytes") and isinstance(value, str):
         return parse_bytes(value, one.name)
+    if one.name == "context_tokens" and isinstance(value, str):
+        return parse_tokens(value, one.name)
     if holds_several(one):
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)

@@ -12,7 +12,7 @@ from typing import Any
 from search.config.config import TABLES
 from search.config.fields import accepted, holds_several
 from sizer.errors import InvalidQuantity
-from sizer.units import format_bytes, parse_bytes
+from sizer.units import format_bytes, parse_bytes, parse_tokens
 
 # Further devices are given as the first is.
 _OF_DEVICE = "other_devices"
@@ -109,7 +109,38 @@ def values_of(option: SearchOption, given: Any) -> dict[str, Any]:
         raise InvalidQuantity(f"{option.name}: takes one value, got {', '.join(texts)}")
     if one.name.endswith("_bytes"):
         return {one.name: parse_bytes(texts[0], option.name)}
+    if one.name == "context_tokens":
+        return {one.name: parse_tokens(texts[0], option.name)}
     return {one.name: _read(option.name, str(one.type).split(" | ")[0], texts[0])}
+
+
+def words_of(values: Mapping[str, Any]) -> list[str]:
+    """Return the options of `sizer search run` that set the given fields, one word each.
+
+    >>> words_of({"formats": ("Q4_0", "Q8_0"), "max_executed_layers": 48, "keep_finalists": False})
+    ['--format=Q4_0,Q8_0', '--layers=:48', '--no-keep-finalists']
+    """
+    words = []
+    for option in OPTIONS.values():
+        texts = [_word(values[one.name]) if one.name in values else "" for one in option.fields]
+        if not any(texts):
+            continue
+        if option.is_flag:
+            words.append(f"--{'no-' * (not values[option.fields[0].name])}{option.name}")
+        else:
+            words.append(f"--{option.name}={':'.join(texts)}")
+    return words
+
+
+def _word(value: Any) -> str:
+    """Return a field's value as its option takes it, without rounding; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(_word, value))
+    return str(value).removesuffix(".0")
 
 
 def _range(option: SearchOption, texts: Sequence[str]) -> dict[str, Any]:

@@ -13,9 +13,12 @@ from sizer.units import format_bytes
 def shape_text(a: Architecture) -> str:
     """Return the shape in words: layers x width, heads, feed-forward width, vocabulary."""
     heads = f"{a.num_heads} query and {a.num_kv_heads} KV heads"
+    windows = ""
+    if a.sliding_layers:
+        windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
     return (
         f"{a.num_layers} layers x {a.hidden_size}, {heads}, FFN {a.intermediate_size:,}, "
-        f"vocabulary {a.vocab_size:,}"
+        f"vocabulary {a.vocab_size:,}{windows}"
     )
 
 

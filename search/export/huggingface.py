@@ -26,8 +26,9 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
     Tokens that begin, end or pad a text are null: LlamaConfig's defaults, 1 and 2, are bytes of the text.
     """
     unrolled = replace(architecture.unrolled(), max_position_embeddings=context_tokens)
+    granite = architecture.attention_sinks
     return {
-        "architectures": ["LlamaForCausalLM"],
+        "architectures": ["GraniteSWAForCausalLM" if granite else "LlamaForCausalLM"],
         **config_from_architecture(unrolled),
         "rms_norm_eps": NORM_EPSILON,
         "rope_theta": ROPE_THETA,
@@ -38,6 +39,8 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
         "eos_token_id": None,
         "pad_token_id": None,
         "dtype": "float32",
+        # Granite's factor is not Llama's unless it is stated
+        **({"attention_multiplier": architecture.head_dim**-0.5} if granite else {}),
     }
 
 

@@ -7,15 +7,26 @@ from sizer.errors import InvalidArchitecture
 from sizer.tensors import TensorSpec
 
 
-def check_layout(architecture: Architecture, *, ffn_by_layer: bool = False) -> None:
-    """Raise InvalidArchitecture unless the shape has Llama's blocks, of FFN sizes by layer only if asked."""
+def check_layout(architecture: Architecture, *, ffn_by_layer: bool = False, windows: bool = True) -> None:
+    """Raise InvalidArchitecture unless the shape has Llama's blocks.
+
+    FFN sizes by layer are refused unless asked for, and windows (with sinks, as Granite's) if not wanted.
+    """
     a = architecture
     if a.layer_intermediate_sizes and not ffn_by_layer:
         raise InvalidArchitecture(
             f"model: {a.name} has FFN sizes by layer, which this target's Llama has not; accepted: --to gguf"
         )
+    granite = a.attention_sinks and bool(a.sliding_layers)
+    if granite and not windows:
+        raise InvalidArchitecture(
+            f"model: {a.name} has sliding windows, which this target's Llama has not; accepted: --to gguf, "
+            "hf or recipe"
+        )
+    known = ("layer_intermediate_sizes", *(("attention_sinks",) if granite else ()))
     other = [
-        *(name for name in a.beyond_llama if name != "layer_intermediate_sizes"),
+        *(name for name in a.beyond_llama if name not in known),
+        *(("sliding_layers",) if a.sliding_layers and not granite else ()),
         *(f for f in ("qk_norm", "qkv_bias", "sub_norms", "shared_mlp") if getattr(a, f)),
     ]
     if other or a.mlp.value != "swiglu" or a.norm.value != "rmsnorm" or a.position.value != "rope":

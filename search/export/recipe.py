@@ -81,7 +81,7 @@ def write_recipe(
         "train.py": (files("search") / "export" / "assets" / "train.py").read_text(encoding="utf-8"),
         "plan.md": _page(architecture, recipe, plan, context),
     }
-    if architecture.sharing.repeat == 1:
+    if architecture.sharing.repeat == 1 and not architecture.sliding_layers:  # litgpt's Llama has neither
         texts["litgpt.yaml"] = _litgpt(architecture, plan, context)
     _write_folder(folder, texts)
     return recipe

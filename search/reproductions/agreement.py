@@ -15,6 +15,7 @@ import numpy as np
 
 from search.reproductions.reproduction_runs import ReproductionRun
 from search.reproductions.reproductions import Arm, Claim, Reproduction
+from search.reproductions.with_law import LawFindings, law_findings
 from search.stats.rank_correlation import Interval, kendall, resampled, spearman
 from search.store.results import ProxyResult, TrialStatus
 
@@ -118,6 +119,7 @@ class Findings:
     arms: tuple[ArmFinding, ...]
     claims: tuple[ClaimFinding, ...]
     order: OrderFinding | None
+    with_law: LawFindings | None
     runs: int
     trained_tokens: int
     wall_s: float  # of all runs, one after the other
@@ -142,6 +144,7 @@ class Findings:
             "arms": [arm.to_dict() for arm in self.arms],
             "claims": [claim.to_dict() for claim in self.claims],
             "order": self.order.to_dict() if self.order else None,
+            "with_law": self.with_law.to_dict() if self.with_law else None,
             "cost": {
                 "runs": self.runs,
                 "trained_tokens": self.trained_tokens,
@@ -168,6 +171,7 @@ def findings(reproduction: Reproduction, runs: Sequence[ReproductionRun]) -> Fin
             _claim_finding(claim, scored[claim.better], scored[claim.worse]) for claim in reproduction.claims
         ),
         order=_order_finding(reproduction, scored) if reproduction.ranked else None,
+        with_law=law_findings(reproduction, runs),
         runs=len(runs),
         trained_tokens=sum(run.proxy.trained_tokens for run in runs),
         wall_s=sum(run.proxy.wall_s for run in runs),

@@ -114,6 +114,7 @@ class Reproduction:
     seq_len: int
     val_chunks: int
     fused: bool | None
+    published_tokens: float | None  # training of each published model, where the law can be asked of it
     core_minutes: float  # about what all seeds take on one core (AMD EPYC with bfloat16 products)
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...]
@@ -173,6 +174,7 @@ def _read(name: str, table: dict[str, Any]) -> Reproduction:
         seq_len=table.get("seq_len", 128),
         val_chunks=table.get("val_chunks", 400),
         fused=table.get("fused"),
+        published_tokens=table.get("published_tokens"),
         core_minutes=table["core_minutes"],
         arms=arms,
         claims=claims,

@@ -25,13 +25,15 @@ from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, NoFit
 from sizer.tensors import count_parameters, tensor_specs
 
-# Steps timed of each model after one that is not; the fastest counts.
+# Steps timed of each model after one that is not; the fastest counts. Steps that take longer than this, in
+# seconds of the clock, are not repeated: a forecast is there within half a minute.
 _TIMED = 3
+_LONG_STEP_S = 0.5
 # With fewer models a search has nothing to choose from; fewer steps are better.
 _FEWEST_TRIALS = 8
 _FEWEST_STEPS = 50
-# Larger models are not timed whole: 60M parameters take a gigabyte.
-_MOST_TIMED_PARAMETERS = 60_000_000
+# Larger models are not timed whole: 20M parameters take a third of a gigabyte and seconds.
+_MOST_TIMED_PARAMETERS = 20_000_000
 # Sizing, building, scoring and storing a model, in seconds; a tenth of a minute of training at most.
 _MODEL_S = 1.5
 
@@ -145,12 +147,17 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
     if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
         return architecture, 1.0
     fewest, runs = architecture.sharing.fewest_layers, architecture.sharing.runs_per_block
-    alone = count_parameters(tensor_specs(replace(architecture, num_layers=fewest))).total
-    block = count_parameters(tensor_specs(replace(architecture, num_layers=fewest + 1))).total - alone
+    alone = count_parameters(tensor_specs(_first_layers(architecture, fewest))).total
+    block = count_parameters(tensor_specs(_first_layers(architecture, fewest + 1))).total - alone
     layers = max(fewest, min(architecture.num_layers, fewest + (_MOST_TIMED_PARAMETERS - alone) // block))
-    few = replace(architecture, num_layers=layers)
+    few = _first_layers(architecture, layers)
     more_runs = runs(architecture.num_layers) / runs(layers)
     return few, total / count_parameters(tensor_specs(few)).total * more_runs
+
+
+def _first_layers(architecture: Architecture, layers: int) -> Architecture:
+    sliding = tuple(layer for layer in architecture.sliding_layers if layer < layers)
+    return replace(architecture, num_layers=layers, sliding_layers=sliding)
 
 
 def threads_of(workers: int) -> int:
@@ -201,4 +208,6 @@ def _timed(architecture: Architecture, way: TrainConfig) -> float:
         train_step.step(windows, 1e-3, number)
         train_step.pop_loss()  # waits until the step has ended, wherever it runs
         times.append(time.perf_counter() - begin)
-    return min(times[1:])
+        if times[-1] > _LONG_STEP_S:
+            break
+    return min(times[1:] or times)

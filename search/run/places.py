@@ -69,6 +69,9 @@ class Here:
         reason = settings.get("engine_reason") or backend_of(way).reason
         if reason:
             print(f"slower training steps: {reason}", file=sys.stderr)
+        if any(config.space.windows):
+            reason = "there are no kernels for sliding windows"
+            print(f"slower training steps of models with windows: {reason}", file=sys.stderr)
 
     def executor(
         self, study: OpenStudy, corpus: Corpora, *, on_step: StepHook, should_stop: Callable[[], bool]

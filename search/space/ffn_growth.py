@@ -32,9 +32,12 @@ def grown_sizes(mean: int, layers: int, growth: float, multiple: int) -> tuple[i
 
 
 def with_growth(architecture: Architecture, growth: float, multiple: int) -> Architecture:
-    """Return the model with FFN sizes that grow over depth; as it is where layers are too few or shared."""
+    """Return the model with FFN sizes that grow over depth; as it is where it must have one size.
+
+    So it must where layers are too few or shared, or have windows: llama.cpp's model for these has one size.
+    """
     a = architecture
-    if growth == 1 or a.num_layers < 2 or a.sharing.repeat > 1:
+    if growth == 1 or a.num_layers < 2 or a.sharing.repeat > 1 or a.sliding_layers:
         return a
     return with_sizes(a, grown_sizes(a.intermediate_size, a.num_layers, growth, multiple))
 
@@ -43,6 +46,17 @@ def with_sizes(architecture: Architecture, sizes: tuple[int, ...]) -> Architectu
     """Return the model with these FFN sizes; equal ones are no sizes by layer."""
     by_layer = sizes if len(set(sizes)) > 1 else ()
     return replace(architecture, intermediate_size=max(sizes), layer_intermediate_sizes=by_layer)
+
+
+def with_step(architecture: Architecture, step: int) -> Architecture:
+    """Return the model with one FFN size larger by a step, the smallest, or smaller, the largest.
+
+    Without sizes by layer it is that of all layers. No size shrinks below a step.
+    """
+    sizes = list(architecture.layer_intermediate_sizes) or [architecture.intermediate_size]
+    at = sizes.index(max(sizes) if step < 0 else min(sizes))
+    sizes[at] = max(sizes[at] + step, abs(step))
+    return with_sizes(architecture, tuple(sizes))
 
 
 def growth_of(architecture: Architecture) -> float:

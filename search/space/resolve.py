@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
 from search.config.format_bits import format_bits
-from search.space.ffn_growth import with_growth, with_sizes
+from search.space.ffn_growth import with_growth, with_step
 from search.space.formats import file_bytes
+from search.space.windowed import windows_in, with_windows
 from search.store.results import Candidate
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.errors import NoFit
@@ -177,18 +178,18 @@ def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool
     change = np.abs(np.log2(ffn / wanted)) + _DEPTH_WEIGHT * np.abs(np.log2(rows.blocks / rows.wanted_blocks))
     row = int(np.lexsort((-size, np.floor(change / _SAME_CHANGE), off))[0])
     found = rows.found(row, int(ffn[row]), int(size[row]), int(off[row]))
-    return _grown(found, suggestion, config, multiple, (least, limit))
+    return _reshaped(found, suggestion, config, multiple, (least, limit))
 
 
-def _grown(
+def _reshaped(
     found: _Found, suggestion: Suggestion, config: SearchConfig, multiple: int, limits: tuple[int, int]
 ) -> _Found:
-    """Return a shape with FFN sizes that grow as suggested, within the limits if the equal sizes were.
+    """Return a shape with windows, or FFN sizes that grow, as suggested; within the limits if it was before.
 
-    Mixes give some layers more bits, so that the same number of weights may take other bytes: then the
-    largest size shrinks, or the smallest grows, step by step.
+    Mixes give some layers more bits, so that the same number of weights may take other bytes, and sinks are
+    weights too: then the largest FFN size shrinks, or the smallest grows, step by step.
     """
-    shape = with_growth(found.architecture, suggestion.ffn_growth, multiple)
+    shape = with_growth(with_windows(found.architecture, suggestion.windows), suggestion.ffn_growth, multiple)
     if shape == found.architecture:
         return found
     budget, (least, limit) = config.budget, limits
@@ -198,12 +199,9 @@ def _grown(
 
     size = bytes_of(shape)
     for _ in range(2 * shape.num_layers):
-        sizes = list(shape.layer_intermediate_sizes)
-        if not sizes or least <= size <= limit:
+        if least <= size <= limit or (found.off_bytes and not shape.layer_intermediate_sizes):
             break
-        change, at = (-multiple, max(sizes)) if size > limit else (multiple, min(sizes))
-        sizes[sizes.index(at)] += change
-        shape = with_sizes(shape, tuple(sizes))
+        shape = with_step(shape, -multiple if size > limit else multiple)
         size = bytes_of(shape)
     return _named(shape, size, max(least - size, 0) + max(size - limit, 0))
 
@@ -363,7 +361,7 @@ def _groups_as(query_heads_per_kv_head: int, heads: int, kv_heads: int) -> bool:
 
 
 def shape_name(architecture: Architecture) -> str:
-    """Return a short label of a shape: layers x width, query/KV heads, sharing."""
+    """Return a short label of a shape: layers x width, query/KV heads, FFN size, window, sharing."""
     a = architecture
     shared = f" {a.sharing.strategy.value}x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
     shared += f"e{a.sharing.ends}" if a.sharing.ends else ""
@@ -371,4 +369,6 @@ def shape_name(architecture: Architecture) -> str:
     heads = f"{a.num_heads}/{a.num_kv_heads}h"
     sizes = a.layer_intermediate_sizes
     ffn = f"{sizes[0]}-{sizes[-1]}" if sizes else str(a.intermediate_size)
-    return f"{a.num_layers}x{a.hidden_size} {heads} ff{ffn}{shared}{tied}"
+    windows = windows_in(a)
+    window = f" w{windows.positions}/{windows.full_every}" if windows.positions else ""
+    return f"{a.num_layers}x{a.hidden_size} {heads} ff{ffn}{window}{shared}{tied}"

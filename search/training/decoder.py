@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from search.training.straight_through import int8_rows, straight_through
+from search.training.windowed_attention import attend_window, attend_window_fused
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import count_parameters, tensor_specs
@@ -24,8 +25,8 @@ ROPE_THETA = 10_000.0  # the same; Architecture has no field for it, because no 
 _LOGIT_BYTES = 256 * 2**20  # of float32 logits at a time on a card; a batch of 64 x 1,024 x 32,000 has 8.4 GB
 
 
-# Fields beyond Llama's that the decoder and the fused step have
-TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes",)
+# Fields beyond Llama's that the decoder has
+TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks")
 
 
 class ParameterMismatch(AssertionError):
@@ -189,8 +190,12 @@ def _attend_fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class _Attention(nn.Module):
     """Causal attention with grouped keys and values."""
 
-    def __init__(self, a: Architecture) -> None:
+    def __init__(self, a: Architecture, layer: int) -> None:
         super().__init__()
+        self.window = a.sliding_window if layer in a.sliding_layers else None
+        self.sinks: nn.Parameter | None
+        sinks = nn.Parameter(torch.zeros(a.num_heads)) if a.attention_sinks else None
+        self.register_parameter("sinks", sinks)
         self.num_heads, self.num_kv_heads, self.head_dim = a.num_heads, a.num_kv_heads, a.head_dim
         self.round_cache: Callable[[Tensor], Tensor] | None = None  # what a cache keeps of keys and values
         self.keeps_no_scores = False  # torch's fused attention, whose memory grows with the context only
@@ -222,7 +227,11 @@ class _Attention(nn.Module):
         q, k = torch.split(qk, [heads, kv], dim=2)
         if self.round_cache is not None:
             k, v = self.round_cache(k), self.round_cache(v)
-        y = (_attend_fused if self.keeps_no_scores else _attend)(q, k, v)
+        if self.window is not None or self.sinks is not None:
+            attend = attend_window_fused if self.keeps_no_scores else attend_window
+            y = attend(q, k, v, self.window, self.sinks)
+        else:
+            y = (_attend_fused if self.keeps_no_scores else _attend)(q, k, v)
         out: Tensor = self.o_proj(self.attn_sub_norm(y) if self.sub_norms else y)
         return out
 
@@ -266,7 +275,7 @@ class _DecoderBlock(nn.Module):
     def __init__(self, a: Architecture, mlp: _Mlp | None, layer: int) -> None:
         super().__init__()
         self.input_layernorm = _NORMS[a.norm](a.hidden_size)
-        self.self_attn = _Attention(a)
+        self.self_attn = _Attention(a, layer)
         self.post_attention_layernorm = _NORMS[a.norm](a.hidden_size)
         if mlp is None:
             self.mlp = _Mlp(a, layer)

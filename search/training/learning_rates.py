@@ -57,7 +57,7 @@ def learning_rate_factor(spec: TensorSpec, architecture: Architecture) -> float:
 
 
 def initial_deviation(spec: TensorSpec, architecture: Architecture) -> float:
-    """Return the deviation of a matrix's initial weights; vectors start at 1 (norms) or 0 (biases)."""
+    """Return the deviation of a matrix's initial weights; vectors start at 1 (norms) or 0 (biases, sinks)."""
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
         return float(_EMBEDDING_GAIN / sqrt(architecture.hidden_size))
     deviation = float(_HIDDEN_GAIN / sqrt(spec.row_length))
@@ -73,6 +73,6 @@ def initialize(model: nn.Module, architecture: Architecture, generator: torch.Ge
         for spec in tensor_specs(architecture):
             parameter = parameters[spec.name]
             if len(spec.shape) == 1:
-                parameter.fill_(0.0 if spec.is_bias else 1.0)
+                parameter.fill_(0.0 if spec.is_bias or spec.role is Role.ATTENTION_SINKS else 1.0)
             else:
                 parameter.normal_(0.0, initial_deviation(spec, architecture), generator=generator)

@@ -25,6 +25,9 @@ from sizer.tensors import tensor_specs
 if TYPE_CHECKING:
     from search.config.config import SearchConfig
 
+# Fields beyond Llama's that stay as they are or shrink with the width
+_SCALED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks")
+
 # Ratios that differ by less are the same to the digits that `deviations` prints.
 _SAME = 0.005
 
@@ -66,7 +69,7 @@ def scaled_proxy(
     ()
     """
     a = architecture
-    if other := [name for name in a.beyond_llama if name != "layer_intermediate_sizes"]:
+    if other := [name for name in a.beyond_llama if name not in _SCALED_BEYOND_LLAMA]:
         raise InvalidArchitecture(f"{', '.join(other)}: cannot be scaled; accepted: Llama's")
     width = _width(a, width_scale, hidden_size)
     if vocab_size is not None:

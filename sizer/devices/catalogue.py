@@ -120,7 +120,13 @@ def device(name: str) -> Device:
             return by_label[label].with_ram(gib)
     if (typed := _as_typed(wanted)) is not None:
         return typed
-    raise UnknownName.of("device", name, (*load_devices(), HOST))
+    raise _unknown(name, (*load_devices(), HOST))
+
+
+def _unknown(name: str, known: Iterable[str]) -> UnknownName:
+    """Return the error for a name of no device; the nearest of `known` are named."""
+    number = len(load_devices())
+    return UnknownName.of("device", name, known, all_of=f"{number} devices (sizer devices lists them)")
 
 
 def _as_typed(name: str) -> Device | None:
@@ -147,7 +153,17 @@ def devices_named(name: str) -> tuple[Device, ...]:
     """Return the devices of a set such as "mid-range", else the one of that name; else UnknownName."""
     wanted = "-".join(name.lower().split())
     members = tuple(d for d in load_devices().values() if wanted in d.sets)
-    return members or (device(name),)
+    if members:
+        return members
+    try:
+        return (device(name),)
+    except UnknownName:
+        from difflib import get_close_matches
+
+        sets = {one for d in load_devices().values() for one in d.sets}
+        if get_close_matches(wanted, sets, cutoff=0.8):
+            raise _unknown(name, sets) from None
+        raise
 
 
 def this_host() -> Device:

@@ -16,9 +16,11 @@ from sizer.families.config_keys import (
     flag,
     head_dim,
     integer,
+    kv_heads,
     sharing_from_config,
     size,
     sliding,
+    understood,
 )
 
 # Phi3Config, GemmaConfig, ...: vocab_size, hidden_size, intermediate_size, layers, heads, positions.
@@ -28,6 +30,7 @@ _SIZES = {
     "gemma2": (256000, 2304, 9216, 26, 8, 8192),
     "gemma3_text": (262208, 2304, 9216, 26, 8, 131072),
     "granite": (32000, 4096, 11008, 32, 32, 2048),
+    "granite_swa": (100352, 2560, 8192, 24, 20, 8192),
     "olmo": (50304, 4096, 11008, 32, 32, 2048),
     "olmo2": (50304, 4096, 11008, 32, 32, 2048),
     "stablelm": (50304, 2560, 6912, 32, 32, 4096),
@@ -116,6 +119,26 @@ def _granite(config: Config, name: str) -> Architecture:
     )
 
 
+def _granite_swa(config: Config, name: str) -> Architecture:
+    """Read modeling_granite_swa.py's shape: Granite's, sinks in its heads, windows in some layers."""
+    understood(config, "layer_rope_theta")  # of positions, which have no weights
+    sizes = _sizes(config)
+    bias = flag(config, "attention_bias", False)
+    return Architecture(
+        name=name,
+        **sizes,
+        num_kv_heads=kv_heads(config, sizes["num_heads"], 4),
+        head_dim=head_dim(config, sizes["hidden_size"], sizes["num_heads"]),
+        mlp=activation(config, "hidden_act", "silu", gated=True),
+        tie_embeddings=flag(config, "tie_word_embeddings", True),
+        qkv_bias=bias,
+        attention_output_bias=bias,
+        mlp_bias=flag(config, "mlp_bias", False),
+        attention_sinks=True,
+        **sliding(config, sizes["num_layers"], 128, lambda layer: bool(layer % 4)),
+    )
+
+
 def _olmo(config: Config, name: str) -> Architecture:
     """Read modeling_olmo.py (norms without weights) or modeling_olmo2.py (norms after, on query and key)."""
     second = config["model_type"] == "olmo2"
@@ -179,6 +202,7 @@ READERS: dict[str, Reader] = {
     "gemma2": _gemma,
     "gemma3_text": _gemma,
     "granite": _granite,
+    "granite_swa": _granite_swa,
     "olmo": _olmo,
     "olmo2": _olmo,
     "stablelm": _stablelm,

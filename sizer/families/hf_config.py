@@ -115,9 +115,11 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     """
     a = architecture
     acts = {MlpKind.SWIGLU: "silu", MlpKind.GEGLU: "gelu"}
-    if other := [name for name in a.beyond_llama if name != FFN_SIZES]:
+    windows = a.attention_sinks and bool(a.sliding_layers)  # Granite's with windows
+    sinks = ("attention_sinks",) if windows and not (a.qk_norm or a.qkv_bias) else ()
+    if other := [name for name in a.beyond_llama if name not in (FFN_SIZES, *sinks)]:
         raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
-    if a.sliding_layers:
+    if a.sliding_layers and not windows:
         raise InvalidArchitecture("config: sliding_layers cannot be expressed; accepted: full attention")
     if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
         raise InvalidArchitecture(
@@ -125,6 +127,7 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
             f"{a.position.value} together"
         )
     model_type = "qwen3" if a.qk_norm else "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
+    model_type = "granite_swa" if windows else model_type
     config: dict[str, Any] = {
         "model_type": model_type,
         "vocab_size": a.vocab_size,
@@ -138,8 +141,13 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
         "tie_word_embeddings": a.tie_embeddings,
         "max_position_embeddings": a.max_position_embeddings,
     }
-    if model_type == "llama":
+    if model_type in ("llama", "granite_swa"):
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
+    if windows:
+        slides = frozenset(a.sliding_layers)
+        kinds = ("full_attention", "sliding_attention")
+        config["sliding_window"] = a.sliding_window
+        config["layer_types"] = [kinds[layer in slides] for layer in range(a.num_layers)]
     config |= {key: True for key in OWN_FLAGS if getattr(a, key)}
     if a.layer_intermediate_sizes:
         config[FFN_SIZES] = list(a.layer_intermediate_sizes)
@@ -168,7 +176,10 @@ _DENSE = (
 _EXPERTS = (
     *("flex_olmo", "granitemoe", "granitemoeshared", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe"),
 )
-_GATED = ("bitnet", "gemma", "gemma2", "gemma3_text", "granite", "olmo", "olmo2", "phi3", "stablelm")
+_GATED = (
+    *("bitnet", "gemma", "gemma2", "gemma3_text", "granite", "granite_swa", "olmo", "olmo2", "phi3"),
+    "stablelm",
+)
 _PLAIN = ("bloom", "distilbert", "falcon", "gpt-sw3", "gpt2", "gpt_neo", "gpt_neox", "opt", "phi")
 _MAMBA = ("falcon_mamba", "mamba", "mamba2")
 _HYBRIDS = ("bamba", "falcon_h1", "granitemoehybrid", "jamba", "nemotron_h")

@@ -91,6 +91,8 @@ _LAYOUTS: Mapping[str, Mapping[str, object]] = {
     "glm4": {"fused_gate_up": True, "block_norms": BlockNorms.BOTH, "qkv_bias": _ANY, "qk_norm": False},
     # Llama but for head counts and FFN sizes, which it reads for each layer; Llama's own takes the first's
     "deci": {"layer_intermediate_sizes": _ANY, "qkv_bias": False, "qk_norm": False},
+    # Llama but for windows in some layers and a sink for each head, which no other dense model has alone
+    "granite_swa": {"attention_sinks": True, "qkv_bias": False, "qk_norm": False},
     "lfm2": {"conv_layers": _ANY, "conv_kernel": _ANY, "qk_norm": True, "qkv_bias": False},
     "openelm": {
         "fused_qkv": True,
@@ -126,12 +128,13 @@ _LLAMA: Mapping[str, object] = {
 }
 
 # Models whose query is as wide as the residual stream: attention's output is n_embd x n_embd in their files.
-_OTHER_QUERY_WIDTH = ("gemma2", "gemma3", "openelm", "deci", "exaone4", "glm4")
+_OTHER_QUERY_WIDTH = ("gemma2", "gemma3", "openelm", "deci", "granite_swa", "exaone4", "glm4")
 
 # What else a shape must be for a model, in addition to its fields.
 _HOLDS: Mapping[str, Callable[[Architecture], bool]] = {
     "starcoder": lambda a: a.num_kv_heads < a.num_heads,
     "cohere2": lambda a: bool(a.sliding_layers),
+    "granite_swa": lambda a: bool(a.sliding_layers),
     # Command R+'s norms on query and key are looked for in 64 layers or more
     "command-r": lambda a: a.qk_norm == a.qk_norm_each_head == (a.num_layers >= _COMMAND_R_PLUS_LAYERS),
 }
@@ -139,7 +142,9 @@ _COMMAND_R_PLUS_LAYERS = 64
 _EXAONE_4_32B_LAYERS = 64  # windows of EXAONE 4 are switched on by the number of layers
 
 # Models whose windows llama.cpp uses: phi3's are off; llama (Mistral's files too), qwen2 and qwen3 have none.
-_WITH_WINDOWS = ("cohere2", "gemma2", "gemma3", "olmo2", "lfm2", "gpt-oss", "gemma3n", "gemma4")
+_WITH_WINDOWS = (
+    *("cohere2", "gemma2", "gemma3", "olmo2", "granite_swa", "lfm2", "gpt-oss", "gemma3n", "gemma4"),
+)
 
 
 # One estimate asks six times.

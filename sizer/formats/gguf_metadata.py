@@ -39,6 +39,8 @@ def encoded(entries: Sequence[Entry]) -> bytes:
 
 def llama_kind(a: Architecture) -> str:
     """Return general.architecture of a model with Llama's blocks."""
+    if a.attention_sinks:
+        return "granite_swa"
     return "deci" if a.layer_intermediate_sizes else "llama"
 
 
@@ -47,7 +49,8 @@ def llama_entries(
 ) -> tuple[Entry, ...]:
     """Return name and shape of a model with Llama's blocks; a file stores a block for each run.
 
-    With FFN sizes by layer it is one of `deci`, as whose blocks llama.cpp runs them.
+    With FFN sizes by layer it is one of `deci`, with sliding windows one of `granite_swa`, as whose blocks
+    llama.cpp runs them.
     """
     kind, sizes = llama_kind(a), a.layer_intermediate_sizes
     width = Entry(f"{kind}.feed_forward_length", "UINT32", a.intermediate_size)
@@ -66,6 +69,21 @@ def llama_entries(
         Entry(f"{kind}.rope.dimension_count", "UINT32", a.head_dim),
         Entry(f"{kind}.rope.freq_base", "FLOAT32", rope_base),
         Entry(f"{kind}.vocab_size", "UINT32", a.vocab_size),
+        *_window_entries(a, kind),
+    )
+
+
+def _window_entries(a: Architecture, kind: str) -> tuple[Entry, ...]:
+    """Return the window and which runs of layers have it; Granite's factor of the logits is then required."""
+    if kind != "granite_swa":
+        return ()
+    unrolled = a.unrolled()
+    sliding = frozenset(unrolled.sliding_layers)
+    pattern = tuple(layer in sliding for layer in range(unrolled.num_layers))
+    return (
+        Entry(f"{kind}.logit_scale", "FLOAT32", 1.0),
+        Entry(f"{kind}.attention.sliding_window", "UINT32", a.sliding_window),
+        Entry(f"{kind}.attention.sliding_window_pattern", "BOOL[]", pattern),
     )
 
 

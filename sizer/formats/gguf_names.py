@@ -1,6 +1,7 @@
 """llama.cpp's names of model families: general.architecture by Hugging Face's model_type.
 
-From convert_hf_to_gguf.py of 2026 and gguf-py's table; a family that is not here has no converter there.
+From convert_hf_to_gguf.py of 2026 and gguf-py's table (granite_swa: llama.cpp's own, build 11549); a family
+that is not here has no converter there.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "gpt_neox": "gptneox",
     "gpt_oss": "gpt-oss",
     "granite": "granite",
+    "granite_swa": "granite_swa",
     "granitemoe": "granitemoe",
     "granitemoehybrid": "granitehybrid",
     "granitemoeshared": "granitemoe",

@@ -59,6 +59,7 @@ FAMILIES: Mapping[str, _Family] = {
     "gpt2": _GELU._replace(position=PositionKind.LEARNED),
     "gptneox": _GELU,
     "granite": _Family(),
+    "granite_swa": _Family(),
     "granitemoe": _Family(experts=True),
     "hunyuan-dense": _Family(),
     "internlm2": _Family(),
@@ -91,6 +92,9 @@ WINDOW_CYCLES = {
     "exaone4": 4,
     "olmo2": 4,
 }
+
+# Architectures whose files list the layers that slide; llama.cpp reads nothing else of them.
+_WITH_PATTERN = ("granite_swa",)
 
 # Frequencies of rotary positions, computed when a file is written and not trained.
 _NOT_WEIGHTS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -173,6 +177,7 @@ def _architecture(header: GgufHeader, name: str, family: _Family, tensors: Tenso
         attention_output_bias=block.has("attn_output", "bias"),
         mlp_bias=block.has("ffn_down", "bias"),
         sub_norms=block.has("attn_sub_norm"),
+        attention_sinks=block.has("attn_sinks"),
         max_position_embeddings=_positions(header, name, family, tensors),
         conv_layers=conv_layers,
         conv_kernel=_integer(header, f"{name}.shortconv.l_cache") if conv_layers else 3,
@@ -237,12 +242,25 @@ def _experts(header: GgufHeader, name: str, block: _Block) -> dict[str, Any]:
 
 
 def _windows(header: GgufHeader, name: str, layers: int) -> dict[str, Any]:
-    """Return sliding windows where llama.cpp uses them: in all layers but the last of each cycle."""
+    """Return sliding windows where llama.cpp uses them: of listed layers, or all but the last of a cycle."""
     cycle, key = WINDOW_CYCLES.get(name), f"{name}.attention.sliding_window"
+    if name in _WITH_PATTERN:
+        return _listed_windows(header, name, layers)
     if cycle is None or not header.metadata.get(key):
         return {}
     sliding = tuple(layer for layer in range(layers) if (layer + 1) % cycle)
     return {"sliding_window": _integer(header, key), "sliding_layers": sliding} if sliding else {}
+
+
+def _listed_windows(header: GgufHeader, name: str, layers: int) -> dict[str, Any]:
+    """Return the window and the layers that a file lists as sliding."""
+    key = f"{name}.attention.sliding_window_pattern"
+    value = header.metadata.get(key)
+    if not isinstance(value, tuple) or len(value) != layers or any(flag not in (0, 1) for flag in value):
+        raise InvalidArchitecture(f"{key}: {ascii(value)[:80]}; accepted: true or false for {layers} layers")
+    sliding = tuple(layer for layer, flag in enumerate(value) if flag)
+    window = _integer(header, f"{name}.attention.sliding_window")
+    return {"sliding_window": window, "sliding_layers": sliding} if sliding else {}
 
 
 def _require_same_count(header: GgufHeader, name: str, architecture: Architecture) -> None:

@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 
 from sizer.architecture import Architecture
-from sizer.errors import UnknownName
+from sizer.errors import UnknownName, shown
 from sizer.runtimes.base import Runtime
 
 # Runtime: module and class. Only the one asked for is loaded.
@@ -38,9 +38,15 @@ def runtime(name: str) -> Runtime:
     known = name.strip().lower()
     if known in _RUNTIMES:
         return _load(known)
-    from sizer.names import runtime_alias
+    from sizer.names import nearest_runtime, runtime_alias
 
     meant = runtime_alias(name)
+    if meant is None and (nearest := nearest_runtime(name)) is not None:
+        raise UnknownName(
+            f"unknown runtime {shown(name)}: an engine that sizer does not model; "
+            f"closest: --runtime {nearest} (weights and KV cache, other buffers); "
+            f"known: {', '.join(sorted(RUNTIME_NAMES))}"
+        )
     if meant is None:
         raise UnknownName.of("runtime", name, RUNTIME_NAMES)
     return _load(meant)

@@ -141,6 +141,10 @@ class Runtime(Protocol):
         """Reason why its models of Llama's kind have one FFN size for all layers; None if they need not."""
 
     @property
+    def why_no_windows(self) -> str | None:
+        """Reason why none of its models of Llama's kind has sliding windows and sinks; None if one has."""
+
+    @property
     def splits_layers(self) -> bool:
         """Return True if some layers can lie on a card, the others in the CPU's memory."""
 

@@ -88,6 +88,7 @@ def graph_kind(architecture: Architecture, workload: Workload, layers: int) -> G
 _FOLLOWED = (
     *("gemma2", "gemma3", "phi2", "phi3", "gpt2", "gptneox", "bloom", "falcon", "stablelm", "olmo2"),
     "deci",  # Llama's, with the largest of its FFN sizes for all
+    "granite_swa",  # Llama's with windows; sinks are no steps of their own
 )
 
 
@@ -180,7 +181,10 @@ class Graph:
             x = self._block(x, self.caches[a.is_windowed[layer]], last=layer == layers - 1)
         rows = self.outputs
         normed = self._norm(x, rows * self.n.hidden_size, is_output=True)
-        self._floats(rows * self.n.vocab_size, normed, is_output=True)
+        scaled = a.layout == "granite_swa"
+        logits = self._floats(rows * self.n.vocab_size, normed, is_output=not scaled)
+        if scaled:
+            self._add(Node(self.nodes[logits].num_bytes, (logits,), in_place=True, is_output=True))
 
     def _block(self, x: int, cache: _Cache, *, last: bool) -> int:
         norms = self.a.block_norms

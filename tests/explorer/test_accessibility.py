@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -60,8 +60,12 @@ def open_page(page: Page, address: str, path: str) -> None:
     wait_until_at_rest(page)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("title", pages())
-def test_no_serious_violation(page: Page, address: str, axe: str, title: str) -> None:
+def test_no_serious_violation(
+    page: Page, address: str, axe: str, title: str, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
     open_page(page, address, pages()[title])
     page.evaluate(axe)
     page.evaluate(_MAKE_WRONG)  # so that a checker that finds nothing is not taken for a page without faults

@@ -142,7 +142,7 @@ def test_two_side_by_side(page: AppTest, document: dict[str, Any]) -> None:
     assert lines["sharing strategy"] == ("sharing strategy", "none", "none", "=", "")
     ratio = other["parameters"]["total"] / one["parameters"]["total"] - 1
     assert f"{ratio:+.1%}".replace("%", " %") in [row[4] for row in rows(page) if len(row) == 5]
-    assert list(links_of(page)) == ["Open A on Size", "Open B on Size"]
+    assert {"Open A on Size", "Open B on Size"} <= links_of(page).keys()
     page.selectbox(key="compare_b").set_value("0").run()
     assert not [row for row in rows(page) if row[0].startswith("≠")]
 
@@ -232,3 +232,17 @@ def test_ram_and_backend_are_chosen_by_device(page: AppTest) -> None:
     assert not page.exception
     assert {"raspberry-pi-5", "galaxy-s24"} <= set(page.dataframe[0].value.columns)
     assert "variants" not in page.query_params
+
+
+@pytest.mark.parametrize(("ram", "variants"), [("12GB", ["galaxy-s24-12gb"]), ("<b>", []), ("3GB", [])])
+def test_the_device_of_a_link_is_compared(page: AppTest, ram: str, variants: list[str]) -> None:
+    """Other pages have one device: their links to this page name it, also in a new tab."""
+    opened(page, models="SmolLM2-135M,Qwen2.5-0.5B", device="galaxy-s24", ram=ram)
+    assert page.session_state[f"{KEYS}devices"] == [
+        "galaxy-s24",
+        "raspberry-pi-5",
+        "iphone-15-pro",
+        "pixel-8a",
+    ]
+    assert page.session_state[f"{KEYS}target"] == "galaxy-s24"
+    assert page.session_state[f"{KEYS}variants"] == variants

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import json
 import shlex
@@ -16,7 +15,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import cli
-from commands.search import run_command
 from explorer.pages.design.inputs import (
     STATE,
     bytes_text,
@@ -26,11 +24,16 @@ from explorer.pages.design.inputs import (
     search_command,
     search_query,
 )
+from explorer.pages.search.controls import SPACE
+from explorer.pages.search.controls import STATE as SEARCH_STATE
+from explorer.pages.search.request import SearchForm, request
 from explorer.pages.size.state import STATE as SIZE_STATE
 from explorer.pages.size.state import chosen_architecture
 from explorer.widgets.model_source import start_of
 from explorer.widgets.onward import address
 from explorer.widgets.size_link import size_query, whole_query
+from search.config.config import SearchConfig
+from search.config.options import OPTIONS, values_of
 from search.space.sized_shapes import DesignQuery
 from sizer.budget import Limits
 from sizer.units import format_bytes, format_bytes_binary, format_count, parse_bytes
@@ -150,20 +153,40 @@ def test_an_address_chooses_a_shape_and_links_lead_on(page: AppTest) -> None:
     assert (given["max_size"], given["min_decode"], given["context"]) == ("30MB", "100", "2048")
     assert given["formats"] == ",".join(QUERY.formats)
     assert page.code[0].value == search_command(QUERY, 0)
-    assert search_command(QUERY, 0) == (
-        "sizer search run --device raspberry-pi-5 --max-size 30MB --min-decode 100"
+    assert search_command(QUERY, 0).startswith(
+        "sizer search run --device raspberry-pi-5 --max-size 30MB --min-decode 100 --"
     )
 
 
 def test_every_limit_goes_to_the_search() -> None:
     full = replace(QUERY, budget=replace(QUERY.budget, max_size_bytes=None, max_memory_bytes=314_572_800))
     words = shlex.split(search_command(full, 1_234_567))
-    assert words[3:] == [
+    assert words[3:11] == [
         *("--device", "raspberry-pi-5", "--max-size", "1234567B"),
         *("--max-memory", "300MiB", "--min-decode", "100"),
     ]
-    options = inspect.signature(run_command).parameters
-    assert {word[2:].replace("-", "_") for word in words if word.startswith("--")} <= set(options)
+
+
+@pytest.mark.parametrize("size", ["4MB", "30MB", "300MB"])
+@pytest.mark.parametrize("context", [2048, 4096])
+def test_the_command_of_a_search_is_the_search_pages(size: str, context: int) -> None:
+    """The command asks for what the page starts: context, formats, vocabulary, space and proxies too."""
+    budget = replace(QUERY.budget, max_size_bytes=parse_bytes(size), max_memory_bytes=314_572_800)
+    asked = replace(QUERY, budget=budget, context_tokens=context, formats=("Q4_K_M",))
+    values = SEARCH_STATE.from_address(search_query(asked, 0))
+    fields = {name: values.get(f"search_{name}") for name in SearchForm._fields}
+    others = tuple((control.key.removeprefix("search_"), values[control.key]) for control in SPACE)
+    form = SearchForm(**fields | {"others": others, "minutes": None, "study": "s"})
+    page = request(form, Path.cwd()).config
+    words = shlex.split(search_command(asked, 0))[3:]
+    given: dict[str, Any] = {}
+    for place, word in enumerate(words):
+        name, has_value, value = word.removeprefix("--").partition("=")
+        if word.startswith("--"):
+            option = OPTIONS[name.replace("-", "_")]
+            given |= values_of(option, value if has_value else words[place + 1])
+    assert SearchConfig().changed(**given).to_dict() == page.to_dict()
+    assert (page.budget.context_tokens, page.space.vocab_size) == (context, (16_000,))
 
 
 @pytest.mark.parametrize("value", [1, 999, 60_000_000, 314_572_800, 1_234_567, 3 * 2**30, 10**9])

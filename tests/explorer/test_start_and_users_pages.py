@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from reports.tables.users import share_text
+from reports.tables.users import share_text, users_csv
 from sizer.audience import IN_APPLICATION, IN_BROWSER, reach
 from sizer.devices.catalogue import device, devices_named
 from sizer.registry import model
@@ -55,6 +57,19 @@ def test_the_share_of_devices_is_the_calculators(root: Path) -> None:
     best = max(one.is_fast(40) or 0 for one in found)
     assert figures(page)["At least 40 tokens/s for"] == share_text(best)
     assert set(links_of(page)) == {"Size it on one device", "Find a better shape", "Compare models"}
+
+
+def test_every_runtime_on_every_device_is_a_row_of_a_csv() -> None:
+    found = [reach(model("Qwen2.5-0.5B").architecture, USERS, runtime=name) for name in IN_BROWSER]
+    rows_of_file = list(csv.DictReader(io.StringIO(users_csv(found))))
+    assert len(rows_of_file) == len(USERS) * sum(bool(one.estimates) for one in found)
+    for one in found:
+        mine = [row for row in rows_of_file if row["runtime"] == one.runtime]
+        assert sum(float(row["share_percent"]) for row in mine) == pytest.approx(100)
+        fast = sum(
+            float(row["share_percent"]) for row in mine if float(row["decode_tokens_per_s"] or 0) >= 10
+        )
+        assert fast == pytest.approx(100 * (one.is_fast(10) or 0))
 
 
 def test_shares_are_in_the_address_and_change_the_answer(root: Path) -> None:

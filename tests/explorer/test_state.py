@@ -218,6 +218,18 @@ def test_what_a_page_has_from_other_pages_gives_way_to_its_address() -> None:
     assert (app.session_state["b_device"], app.session_state["b_max_size"]) == ("phone", "20MB")
 
 
+def test_what_an_address_holds_for_other_pages_is_kept() -> None:
+    """A link in a new tab: page "a" has no context, the next page has."""
+    app = AppTest.from_function(_pages_with_a_budget)
+    app.session_state["show"] = "a"
+    app.query_params["device"], app.query_params["context"] = "phone", "4096"
+    app.run()
+    app.session_state["show"] = "b"
+    app.query_params.clear()
+    app.run()
+    assert (app.session_state["b_device"], app.session_state["b_context"]) == ("phone", 4096)
+
+
 def test_what_an_address_asks_for_in_vain_is_named() -> None:
     controls = (KNOWN, Number("context", "C", 2048, 16, 9999, 1), Choice("engine", "R", "a", ("a", "b")))
     state = PageState(

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 SETTLED_S = 15
 WIDTHS = (390, 640, 768, 1024, 1152, 1280, 1440, 1920)
+# The theme changes no place of a text by itself: every other width is enough, and one beyond the others.
+DARK_WIDTHS = (390, 768, 1280, 1920)
 
 # Parts of the main column: texts that end outside of what shows them, texts that lie on one another, and
 # headline figures that do not say all of their text.
@@ -54,12 +56,49 @@ FAULTS = """
       const height = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
       if (width > 2 && height > 4) found.push(`on one another: ${a.text} | ${b.text}`);
     }
+  // a table may be wider than a phone, and is then moved sideways; on wider screens it is whole
+  for (const table of document.querySelectorAll('.sizer-scroll'))
+    if (innerWidth >= 768 && table.scrollWidth > table.clientWidth + 1)
+      found.push(`table cut: ${table.innerText.slice(0, 40)}`);
   const root = document.documentElement;
   if (root.scrollWidth > root.clientWidth) found.push('page too wide');
   return [...new Set(found)].slice(0, 8);
 }
 """
 
+# Texts of the main column and of figures whose colour is near that of the page: below 3 to 1, which large
+# text must have at least. axe-core looks at no text of a drawing.
+FAINT = """
+() => {
+  const channels = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const linear = value => (value /= 255) <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const found = channels(getComputedStyle(e).backgroundColor);
+      if (found.length >= 3 && (found[3] ?? 1) > .5) return found;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const drawn of document.querySelectorAll('.js-plotly-plot svg text, .sizer-curve svg text,' +
+      ' .sizer-tiles :is(dt, dd), .sizer-table :is(td, th), .sizer-bars, .sizer-words *,' +
+      ' [data-testid=stMarkdown] :is(p, li), [data-testid=stHeading] *')) {
+    if (!drawn.textContent.trim()) continue;
+    if (!drawn.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const style = getComputedStyle(drawn), isDrawing = drawn.closest('svg') !== null;
+    const back = behind(drawn.closest('.js-plotly-plot') || drawn);
+    const ink = channels(isDrawing ? style.fill : style.color);
+    const share = (ink[3] ?? 1) * Number(style.opacity);
+    const seen = ink.slice(0, 3).map((value, i) => share * value + (1 - share) * back[i]);
+    const [high, low] = [luminance(seen), luminance(back)].sort((a, b) => b - a);
+    const contrast = (high + .05) / (low + .05);
+    if (contrast < 3 && !drawn.closest('.points, .textpoint'))
+      found.push(`${contrast.toFixed(1)} to 1: ${drawn.textContent.trim().slice(0, 40)}`);
+  }
+  return [...new Set(found)].slice(0, 8);
+}
+"""
 
 PAGES = {
     "start": "",
@@ -82,10 +121,12 @@ def test_nothing_is_cut_or_covered(page: Page, address: str, name: str) -> None:
     faults = {}
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        for width in WIDTHS if scheme == "light" else WIDTHS[:4]:
+        for width in WIDTHS if scheme == "light" else DARK_WIDTHS:
             page.set_viewport_size({"width": width, "height": 1000})
             if found := faults_at_rest(page):
                 faults[f"{width} {scheme}"] = found
+        if found := page.evaluate(FAINT):
+            faults[f"contrast {scheme}"] = found
     assert faults == {}
 
 

@@ -53,6 +53,7 @@ def small(arms: Sequence[Arm], claims: Sequence[Claim] = (), *, ranked: bool = F
         seq_len=128,
         val_chunks=2,
         fused=None,
+        published_tokens=None,
         core_minutes=3,
         arms=tuple(arms),
         claims=tuple(claims),

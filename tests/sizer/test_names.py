@@ -85,6 +85,26 @@ def test_programs_by_the_engine_they_use(typed: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "closest"),
+    [
+        *((name, "transformers") for name in ("vllm", "vLLM", "sglang", "TensorRT-LLM", "tensorrt llm")),
+        *((name, "transformers") for name in ("exllamav2", "ctranslate2", "openvino")),
+        *((name, "llama.cpp") for name in ("ktransformers", "mnn", "ncnn", "ik_llama.cpp")),
+        ("onnxruntime", "transformers.js"),
+        ("tflite", "litert-lm"),
+    ],
+)
+def test_engines_that_are_not_modelled_by_the_closest_one(typed: str, closest: str) -> None:
+    with pytest.raises(SizerError) as refused:
+        runtime(typed)
+    expected = (
+        f"unknown runtime '{typed}': an engine that sizer does not model; closest: --runtime {closest} ("
+    )
+    assert str(refused.value).startswith(expected)
+    assert "did you mean" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("bits", "chosen", "near"),
     [
         (2.7, "Q3_K_M", ", at 3 bits the nearest"),

@@ -56,6 +56,7 @@ _OPTIONS: dict[str, Keys] = {
     "gpt_neo": _POSITIONS,
     "gpt_neox": _ATTENTION_BIAS,
     "granite": _ATTENTION_BIAS | {"mlp_bias": _FLAG},
+    "granite_swa": _ATTENTION_BIAS | _HEAD_DIM | {"mlp_bias": _FLAG},
     "granitemoe": _ATTENTION_BIAS,
     "granitemoeshared": _ATTENTION_BIAS | {"shared_intermediate_size": st.integers(0, 96)},
     "helium": _ATTENTION_BIAS | {"mlp_bias": _FLAG},

@@ -71,6 +71,15 @@ def test_a_batch_line_holds_the_same_fields() -> None:
     assert request == EstimateRequest(model="SmolLM2-135M", sharing="immediate", repeat=3, context=512)
 
 
+def test_tokens_of_a_batch_line_may_be_text() -> None:
+    tokens = {"context": "8k", "prompt": "2k", "generate": "100", "ubatch": "1k"}
+    load = EstimateRequest.from_json({"model": "SmolLM2-135M", **tokens}).run().estimate.workload
+    counted = (load.context_tokens, load.prompt_tokens, load.generated_tokens, load.ubatch_tokens)
+    assert counted == (8192, 2048, 100, 1024)
+    with pytest.raises(SizerError, match=r"^prompt: cannot read 'long'; accepted: whole tokens"):
+        EstimateRequest.from_json({"model": "SmolLM2-135M", "prompt": "long"}).run()
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -32,11 +32,12 @@ from explorer.state import said
 from explorer.widgets.controls import choice
 from explorer.widgets.deployment import device_title
 from explorer.widgets.device_choice import with_variants
-from explorer.widgets.html import show_table
-from explorer.widgets.onward import Way, show_way
+from explorer.widgets.html import show_tables
+from explorer.widgets.onward import Way, show_way, show_ways
 from explorer.widgets.size_link import size_query, whole_query
 from reports.figures import FIGURE_CONFIG
 from reports.figures.compare import pair_figure, pair_infos
+from reports.html.tables import table_html
 from reports.tables.compare import (
     FIGURES,
     Order,
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
     from sizer.comparison import Comparison
     from sizer.model_estimate import Estimate
 
+# What a table of five columns with ranges needs.
+_LEAST_PART_REM = 34
+
 
 def page() -> None:
     """Draw the page."""
@@ -67,6 +71,12 @@ def page() -> None:
     st.header("Compare")
     _show()
     STATE.save()
+    st.subheader("What next", divider="gray")
+    show_ways(
+        Way("design", "Find a better shape"),
+        Way("users", "Will it run for my users?"),
+        Way("search", "Search by training", {"view": "Start"}),
+    )
 
 
 def _take_device() -> None:
@@ -74,7 +84,11 @@ def _take_device() -> None:
     state, device = st.session_state, said("device")
     if device in DEVICES.options and tuple(state[DEVICES.key]) == DEVICES.first:
         state[DEVICES.key] = [device, *(name for name in DEVICES.first if name != device)]
-        full = device_name(device, said("ram") or None, said("backend") or None)
+        state[TARGET.key] = device
+        try:
+            full = device_name(device, said("ram") or None, said("backend") or None)
+        except SizerError:  # an address with a RAM that the device is not sold with
+            full = device
         state[VARIANTS.key] = [full] if full != device else []
 
 
@@ -201,10 +215,7 @@ def _show_pair(found: Comparison) -> None:
             config=FIGURE_CONFIG,
             alt=f"{info.title} of {' and '.join(info.names)} by part",
         )
-    left, right = st.columns(2)
-    for number, part in enumerate(differences(*pair)):
-        with left if number in (0, 1) else right:
-            _show_part(part)
+    show_tables([_part_html(part) for part in differences(*pair)], least_rem=_LEAST_PART_REM)
 
 
 def _keep_pair(found: Comparison) -> None:
@@ -218,9 +229,9 @@ def _keep_pair(found: Comparison) -> None:
         state[TARGET.key] = known[0]
 
 
-def _show_part(part: DifferenceRow) -> None:
-    """Draw a part of the two models; lines that differ are marked."""
-    show_table(
+def _part_html(part: DifferenceRow) -> str:
+    """Return a table of a part of the two models as safe HTML; lines that differ are marked."""
+    return table_html(
         (part.title, "A", "B", "B − A", "%"),
         [
             (
@@ -232,6 +243,7 @@ def _show_part(part: DifferenceRow) -> None:
             )
             for line in part.lines
         ],
+        text_columns=(part.title,),
         bold_rows=[place for place, line in enumerate(part.lines) if line.differs],
     )
 

@@ -17,6 +17,9 @@ from explorer.widgets.device_choice import device_choice, device_query
 from explorer.widgets.limits import draw_limits, limits_of
 from reports.figures.design import AXES
 from reports.figures.same_size import FORMAT_COLOURS
+from search.config.config import SearchConfig
+from search.config.options import words_of
+from search.config.usual_space import tokenizer_for, usual_space
 from search.space.design import Design, design, lattice_query, tried_shapes
 from search.space.shape_grid import MOST_DEPTH, ShapeDims
 from search.space.sized_shapes import DesignQuery, Rank
@@ -176,11 +179,20 @@ def picked_row(found: Design, code: str) -> int | None:
 
 
 def search_command(query: DesignQuery, file_bytes: int) -> str:
-    """Return the command of a search within this budget."""
-    words = ["sizer", "search", "run"]
-    for name, value in _search_options(query, file_bytes).items():
-        words += [f"--{name.replace('_', '-')}", value]
-    return shlex.join(words)
+    """Return the command of a search within this budget: the one that the search page starts for it."""
+    limits = _search_options(query, file_bytes)
+    deployed = {"runtime": query.runtime, "context_tokens": query.context_tokens}
+    fields = {
+        **usual_space(parse_bytes(limits["max_size"])),
+        **deployed,
+        "formats": query.formats,
+        "vocab_size": (query.vocab_size,),
+    }
+    fields |= tokenizer_for(fields)
+    usual = SearchConfig().to_dict()
+    asked = {k: v for k, v in fields.items() if (list(v) if isinstance(v, tuple) else v) != usual[k]}
+    budget = [word for name, value in limits.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return shlex.join(["sizer", "search", "run", *budget, *words_of(asked)])
 
 
 def search_query(query: DesignQuery, file_bytes: int) -> dict[str, str]:

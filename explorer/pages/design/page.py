@@ -73,11 +73,21 @@ def page() -> None:
     except NoFit as error:
         st.warning(escape_markdown(str(error)))
         st.caption("Relax a limit on the left: a larger file, more memory, a lower speed or fewer bits.")
+        _show_other_ways()
     except SizerError as error:
         st.error(escape_markdown(str(error)))
+        _show_other_ways()
     else:
         _show(found)
     STATE.save()
+
+
+def _show_other_ways() -> None:
+    """Draw links to pages that have an answer where no shape is within the budget."""
+    show_ways(
+        Way("size", "Size a model"),
+        Way("search", "Search by training", {"view": "Start"}),
+    )
 
 
 def _show(found: Design) -> None:

@@ -10,6 +10,7 @@ from explorer.state import Choice, PageState
 from explorer.widgets.charts import show_figure
 from explorer.widgets.controls import choice
 from explorer.widgets.html import show_table, show_tiles
+from explorer.widgets.onward import Way, show_ways
 from reports.figures.evidence import evidence_figure, evidence_info
 from reports.html.tiles import Tile
 from reports.tables.evidence import BASIS_LABELS, counts_frame, facts_frame, judged_frame, summary
@@ -79,6 +80,13 @@ def page() -> None:
     _show_device(state[DEVICE.key])
     _show_counts()
     page_state.save()
+    st.subheader("What next", divider="gray")
+    device = state[DEVICE.key]
+    chosen_device = {"device": device} if device in load_devices() else {}
+    show_ways(
+        Way("size", "Size a model", chosen_device),
+        Way("compare", "Compare models", chosen_device),
+    )
 
 
 def _predictions() -> HeldOut:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.pages.search.request import NO_PRESET, base_config, size_text
+from explorer.pages.search.request import NO_PRESET, base_config
 from explorer.pages.search.space import space_controls
 from explorer.state import Choice, Choices, Control, Flag, Number, PageState, Text, Values
 from explorer.widgets import deployment
 from explorer.widgets.device_choice import device_choice
+from explorer.widgets.limits import size_text
 from search.config.config import SAMPLERS, SearchConfig
 from search.config.presets import presets
 from sizer.devices.catalogue import load_devices, name_parts

@@ -10,6 +10,7 @@ from explorer.pages.search.overview import overview
 from explorer.pages.search.start import start_view
 from explorer.pages.search.studies import known_studies
 from explorer.pages.search.watch import watch_view
+from explorer.widgets.onward import Way, show_ways
 from search.run.launch import activity
 
 _VIEWS = {START: start_view, LIST: overview, WATCH: watch_view, COMPARE: compare_view}
@@ -35,6 +36,12 @@ def page() -> None:
     )
     _VIEWS[st.session_state[VIEW.key]](default_storage())
     STATE.save()
+    st.subheader("What next", divider="gray")
+    show_ways(
+        Way("design", "See the best shapes without training"),
+        Way("study", "Results of finished searches"),
+        Way("size", "Size a model"),
+    )
 
 
 def _open_what_runs(storage: str) -> None:

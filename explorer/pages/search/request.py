@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from explorer.pages.search.space import toml_text, typed_value, usual_space
+from explorer.pages.search.space import toml_text, typed_value
 from explorer.widgets.allowed_paths import inside
-from search.config.config import BYTE_VOCABULARY, SearchConfig
+from explorer.widgets.limits import size_text
+from search.config.config import SearchConfig
 from search.config.presets import preset
+from search.config.usual_space import tokenizer_for, usual_space
 from search.store.folders import check_new_name
 from sizer.atomic_write import atomic_write
 from sizer.devices.catalogue import load_devices, name_parts
 from sizer.errors import InvalidFile, InvalidQuantity, StudyError, UnknownName
-from sizer.units import format_bytes, parse_bytes
+from sizer.units import parse_bytes
 
 NO_PRESET = "none"
 BUILTIN = "builtin"
@@ -124,25 +126,14 @@ def _other_fields(form: SearchForm, base: SearchConfig, max_size_bytes: int) -> 
     typed = {name: typed_value(name, text) for name, text in form.others if text.strip()}
     deployed = {"runtime": form.engine, "context_tokens": form.context}
     others = {**usual, **{k: v for k, v in deployed.items() if v is not None}, **typed}
-    vocabulary = others.get("vocab_size", BYTE_VOCABULARY)
-    largest = max(vocabulary) if isinstance(vocabulary, tuple) else vocabulary
-    trained = others.get("proxy_vocab_size", base.training.proxy_vocab_size)
-    if trained is None and "vocab_size" in typed and largest > BYTE_VOCABULARY:
-        others.setdefault("tokenizer", "bpe")
+    if "vocab_size" in typed:
+        others = tokenizer_for(others, base) | others
     held = base.to_dict()
     return {name: value for name, value in others.items() if _plain(value) != held[name]}
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def size_text(value: int | None) -> str:
-    """Return bytes as a person would type them, without rounding; empty for None."""
-    if value is None:
-        return ""
-    short = format_bytes(value).replace(" ", "")
-    return short if parse_bytes(short) == value else f"{value}B"
 
 
 def _typed(field: str, value: Any) -> str:

@@ -12,13 +12,9 @@ from explorer.state import Text
 from explorer.widgets.controls import text
 from search.config.config import FIELDS, TABLES, SearchConfig
 from search.config.fields import accepted
-from search.config.presets import presets
 from sizer.errors import InvalidQuantity
 
 KEYS = "search_"
-# Files beyond this hold models of which no laptop trains many: their proxies are trained.
-LARGEST_TRAINED_BYTES = 20_000_000
-_PROXIES = ("proxy_width_scale", "proxy_vocab_size")
 _HEADS = {"budget": "Deployment", "space": "Space of models", "training": "Training"}
 _ABBREVIATIONS = frozenset(("ffn", "kv", "ttft"))
 _COLUMNS = 3
@@ -93,27 +89,6 @@ def _scalar(name: str, kind: str, typed: str) -> Any:
         return int(typed) if "float" not in kind else float(typed)
     except ValueError:
         raise InvalidQuantity(f"{name}: must be a number, got {typed[:40]!r}") from None
-
-
-def usual_space(max_size_bytes: int) -> dict[str, Any]:
-    """Return the space and the proxies of a search whose models are too large to train many of; else nothing.
-
-    They are those of the preset whose max file size is nearest.
-    """
-    if max_size_bytes <= LARGEST_TRAINED_BYTES:
-        return {}
-    with_proxies = [one.config for one in presets().values() if one.config.training.proxy_width_scale]
-    ratios = [max(size, max_size_bytes) / min(size, max_size_bytes) for size in map(_size, with_proxies)]
-    values = with_proxies[ratios.index(min(ratios))].to_dict()
-    return {name: _held(values[name]) for name in (*TABLES["space"], *_PROXIES)}
-
-
-def _size(config: SearchConfig) -> int:
-    return config.budget.max_size_bytes
-
-
-def _held(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def toml_text(values: Mapping[str, Any]) -> str:

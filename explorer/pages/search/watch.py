@@ -108,8 +108,9 @@ def _watch(name: str, storage: str, place: DeltaGenerator, *, was_busy: bool) ->
 
 def _show_progress(live: LiveStatus) -> None:
     share = live.done_steps / live.total_steps if live.total_steps else 0.0
-    eta = f"about {format_seconds(live.eta_s)} left" if live.eta_s is not None else "time left not known yet"
-    st.progress(min(1.0, share), f"{live.done_steps:,} of {live.total_steps:,} steps, {eta}")
+    st.progress(
+        min(1.0, share), f"{live.done_steps:,} of {live.total_steps:,} steps, {time_left_text(live.eta_s)}"
+    )
     if live.in_training:
         rows = [
             (
@@ -128,6 +129,17 @@ def _show_progress(live: LiveStatus) -> None:
         show_table((*head, "tokens/s"), rows, text_columns=("model", "format"))
     age = max(0.0, time.time() - live.written_at_s)
     st.caption(f"updated {format_seconds(max(1.0, round(age)))} ago")
+
+
+def time_left_text(eta_s: float | None) -> str:
+    """Return the time that a search still takes; its last steps are followed by scoring, which has no steps.
+
+    >>> time_left_text(90.0), time_left_text(0.0), time_left_text(None)
+    ('about 1m 30s left', 'about to end', 'time left not known yet')
+    """
+    if eta_s is None:
+        return "time left not known yet"
+    return f"about {format_seconds(eta_s)} left" if eta_s >= 1 else "about to end"
 
 
 def _show_rungs(config: SearchConfig, result: SearchResult, now: Activity) -> None:

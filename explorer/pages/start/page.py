@@ -12,6 +12,7 @@ from explorer.widgets.device_choice import device_choice, device_query
 from explorer.widgets.limits import MAX_SIZE
 from explorer.widgets.onward import Way, page_file, show_way
 from explorer.widgets.size_link import FROM_CATALOGUE, FROM_COUNT, MODEL, START, is_size_query
+from reports.text.wording import escape_markdown
 from sizer.errors import SizerError
 from sizer.registry import models
 from sizer.units import parse_count
@@ -56,7 +57,8 @@ def page() -> None:
         show_way(Way("design", "Show the best shapes", {**_deployment(), "max_size": limit or "60MB"}))
     with third:
         st.subheader("Will it run for my users?", divider="gray")
-        st.caption("On which share of devices does a model fit and answer fast enough?")
+        name = st.session_state[SIZE.key].strip() if _source() else "a model"
+        st.caption(escape_markdown(f"On which share of devices does {name} fit and answer fast enough?"))
         choice(GOAL)
         context_text = {"context": str(st.session_state[CONTEXT.key])}
         where = {"where": st.session_state[GOAL.key]}

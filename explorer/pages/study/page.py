@@ -12,7 +12,9 @@ from explorer.state import Choice, PageState, Text
 from explorer.widgets.allowed_paths import storage_to_open
 from explorer.widgets.controls import choice, text
 from explorer.widgets.decision_views import show_decisions
+from explorer.widgets.device_choice import device_query
 from explorer.widgets.html import show_tiles
+from explorer.widgets.limits import size_text
 from explorer.widgets.onward import Way, show_ways
 from explorer.widgets.study_views import choose_on_frontier, show_downloads, show_export, show_model
 from reports.html.tiles import Tile
@@ -22,6 +24,7 @@ from reports.text.trust import trust_line
 from reports.text.trust_notes import trust_notes
 from reports.text.wording import budget_texts, escape_markdown
 from search.store.fallback_files import sqlite_path
+from sizer.devices.catalogue import load_devices, name_parts
 from sizer.errors import SizerError, StudyError
 from sizer.units import format_count, format_seconds
 
@@ -62,6 +65,7 @@ def page() -> None:
             f"Study {escape_markdown(result.study)} has no trained model yet: "
             f"{len(result.records)} trials so far."
         )
+        _show_ways_onward(result, storage)
         return
     chosen_model = choose_on_frontier(result, chart=CHART, trial=TRIAL)
     show_model(result, chosen_model, key="model")
@@ -94,11 +98,11 @@ def _choose() -> tuple[SearchResult, str] | None:
         names = list_studies(storage)
     except StudyError as error:
         st.info(escape_markdown(str(error)))
-        st.markdown(_HOW_TO)
+        _show_how_to()
         return None
     if not names:
         st.info("This storage holds no study yet.")
-        st.markdown(_HOW_TO)
+        _show_how_to()
         return None
     if st.session_state[STUDY.key] not in names:
         st.session_state[STUDY.key] = names[0]
@@ -138,16 +142,39 @@ def _show_counts(result: SearchResult) -> None:
     st.caption(escape_markdown(where))
 
 
+def _show_how_to() -> None:
+    """Draw where studies come from, and links to pages that need none."""
+    st.markdown(_HOW_TO)
+    show_ways(
+        Way("search", "Start a search", {"view": "Start"}),
+        Way("design", "See the best shapes without training"),
+    )
+
+
 def _show_ways_onward(result: SearchResult, storage: str) -> None:
     """Draw links to the study on the search page, which has the explorer's own storage alone."""
     from search.store.storage import default_storage
 
-    if storage == default_storage():
-        st.subheader("What next", divider="gray")
-        show_ways(
-            Way("search", "Watch, resume or extend it", {"study": result.study}),
-            Way("search", "Compare with other studies", {"view": "Compare", "studies": [result.study]}),
-        )
+    own = (
+        Way("search", "Watch, resume or extend it", {"study": result.study}),
+        Way("search", "Compare with other studies", {"view": "Compare", "studies": [result.study]}),
+    )
+    again = Way("search", "Search this budget again", {"view": "Start", **_budget_query(result)})
+    st.subheader("What next", divider="gray")
+    show_ways(*(own if storage == default_storage() else ()), again)
+
+
+def _budget_query(result: SearchResult) -> dict[str, str]:
+    """Return a study's device, runtime and limits as parameters of the search page's address."""
+    found = {"engine": result.runtime}
+    if result.device is not None and name_parts(result.device)[0] in load_devices():
+        found |= device_query(result.device)
+    for name, field in (("max_size", "max_size_bytes"), ("max_memory", "max_memory_bytes")):
+        if (limit := result.budget.get(field)) is not None:
+            found[name] = size_text(int(limit))
+    if (rate := result.budget.get("min_decode_tokens_per_s")) is not None:
+        found["min_decode"] = f"{rate:g}"
+    return found
 
 
 def _show_all(result: SearchResult, storage: str) -> None:

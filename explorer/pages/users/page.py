@@ -18,7 +18,7 @@ from explorer.widgets.model_source import start_of
 from explorer.widgets.onward import Way, show_ways
 from explorer.widgets.size_link import size_query, whole_query
 from reports.html.tiles import Tile
-from reports.tables.users import DEVICE_COLUMNS, columns, device_rows, runtime_rows, share_text
+from reports.tables.users import DEVICE_COLUMNS, columns, device_rows, runtime_rows, share_text, users_csv
 from reports.text.wording import count_text, escape_markdown, shape_text
 from sizer.audience import Reach
 from sizer.errors import SizerError
@@ -73,6 +73,10 @@ def _show(found: list[Reach], rate: float, line: float) -> None:
     best = _best(found, rate)
     if best is None:
         st.warning("None of these runtimes runs this model.")
+        show_ways(
+            Way("size", "Size a model", {"context": str(st.session_state[CONTEXT.key])}),
+            Way("design", "Find a better shape"),
+        )
     else:
         show_tiles(_tiles(best, rate, line))
     st.subheader("By runtime", divider="gray")
@@ -83,6 +87,14 @@ def _show(found: list[Reach], rate: float, line: float) -> None:
     if best is not None:
         st.subheader(f"By device, {best.runtime}", divider="gray")
         show_table(DEVICE_COLUMNS, device_rows(best), text_columns=("fits",))
+        st.download_button(
+            "CSV",
+            users_csv(found),
+            "users.csv",
+            "text/csv",
+            help="Every runtime on every device.",
+            key="users_csv",
+        )
     st.caption(
         "The devices and their shares are a stated default, equal shares of ten mid-range phones and "
         "laptops, until you change them on the left: they are nobody's measured audience. Speeds are those "

@@ -52,6 +52,7 @@ EFFECTS = {
     "ffn_ratio": Effect(sd=0.015),
     "ffn_ratio_squared": Effect(sd=0.006),
     "ffn_growth": Effect(sd=0.01),  # per factor e between the last layer's FFN size and the first's
+    "windowed": Effect(sd=0.02),  # of all layers together without the whole context, and with sinks
     "runs_of_block": Effect(sd=0.03),  # per factor e of layers executed over layers stored
     "untied": Effect(sd=0.02),
     "vocabulary": Effect(sd=0.06),  # per factor e of rows
@@ -145,14 +146,27 @@ class PlannedScore:
 class LossModel:
     """Prior over losses of some models after the target's training and after that of runs."""
 
-    def __init__(self, points: Sequence[ModelPoint], *, target_tokens: float | None = None) -> None:
-        """`target_tokens`: training that decisions are about; None: 20 a weight of the middle model."""
+    def __init__(
+        self,
+        points: Sequence[ModelPoint],
+        *,
+        target_tokens: float | None = None,
+        runs_weights: float | None = None,
+    ) -> None:
+        """Work out the prior of the points.
+
+        `target_tokens`: training that decisions are about; None: 20 a weight of the middle model.
+        `runs_weights`: size of the models that are trained, where that is not the middle of all points;
+        effects differ from theirs the more, the further a model's size is from it.
+        """
         self.points = tuple(points)
         self._features = [point.features for point in points]
         weights = feature(self._features, "parameters")
         middle = float(np.exp(np.log(weights).mean()))
         self.target_tokens = USUAL_TOKENS_PER_WEIGHT * middle if target_tokens is None else target_tokens
-        self._columns, self._by_length = _effects(self.points)
+        self._columns, self._by_length = _effects(
+            self.points, middle if runs_weights is None else runs_weights
+        )
         shapes = {shape: n for n, shape in enumerate(dict.fromkeys(p.shape for p in points))}
         self._shape = np.array([shapes[p.shape] for p in points])
 
@@ -261,7 +275,7 @@ def _bits_nats(shapes: Sequence[ShapeFeatures], tokens: Floats) -> Floats:
     return bits_nats(feature(shapes, "bits_per_weight"), tokens / feature(shapes, "parameters"))
 
 
-def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
+def _effects(points: Sequence[ModelPoint], runs_weights: float) -> tuple[Floats, Floats]:
     """Return effects in units of their deviations, alone and times log size, and their `by_length`."""
     shapes = [point.features for point in points]
     weights = np.log(feature(shapes, "parameters"))
@@ -276,6 +290,7 @@ def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
         "ffn_ratio": ffn,
         "ffn_ratio_squared": (ffn - ffn.mean()) ** 2,
         "ffn_growth": np.log([growth_of(p.shape) for p in points]),
+        "windowed": np.array([len(p.shape.sliding_layers) / p.shape.num_layers for p in points]),
         "runs_of_block": np.log(feature(shapes, "sharing")),
         "untied": np.array([float(not p.shape.tie_embeddings) for p in points]),
         "vocabulary": np.log([p.vocab_size for p in points]),
@@ -290,6 +305,6 @@ def _effects(points: Sequence[ModelPoint]) -> tuple[Floats, Floats]:
         is_one = np.array([float(p.format == name) for p in points])
         columns.append((OF_FORMAT + OF_BITS * float((costs * is_one).sum() / is_one.sum())) * is_one)
         by_length.append(FORMAT_BY_LENGTH)
-    size = BY_SIZE * (weights - weights.mean())
+    size = BY_SIZE * (weights - log(runs_weights))
     both = np.stack([*columns, *(column * size for column in columns)], axis=1)
     return both, np.array([*by_length, *by_length])

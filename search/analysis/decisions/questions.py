@@ -21,6 +21,7 @@ from search.space.formats import file_bytes
 from search.space.initial_points import initial_suggestions
 from search.space.resolve import solve
 from search.space.space import least_size_fraction
+from search.space.windowed import has_windows
 from search.store.results import Candidate
 
 SIZES = 3  # file sizes at which questions are asked, even on a logarithmic scale
@@ -142,6 +143,8 @@ def _has(candidate: Candidate, axis: str, suggestion: Suggestion) -> bool:
         return abs(log(mean_ffn_size(shape) / shape.hidden_size / wanted.ffn_ratio)) < _NEAR
     if axis == "ffn_growth":
         return abs(log(growth_of(shape) / wanted.ffn_growth)) < _NEAR
+    if axis == "windows":
+        return has_windows(shape, wanted.windows)
     return True  # other axes are kept as they are by what solves the shape
 
 

@@ -45,7 +45,7 @@ def build(plan: dict, generator: torch.Generator) -> torch.nn.Module:
         for name, parameter in model.named_parameters():
             deviation = rules[name]["deviation"]
             if deviation is None:
-                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+                parameter.fill_(0.0 if name.endswith(("bias", "sinks")) else 1.0)
             else:
                 parameter.normal_(0.0, deviation, generator=generator)
     count = sum(p.numel() for p in model.parameters())

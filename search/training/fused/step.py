@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search.training.decoder import NORM_EPSILON, TRAINED_BEYOND_LLAMA, Decoder, rotation_angles
+from search.training.decoder import NORM_EPSILON, Decoder, rotation_angles
 from search.training.fused.attention import project_and_mix
 from search.training.fused.bindings import ADAMW_CHUNK, AdamwTensor
 from search.training.fused.calls import Backward, CallList, StackedWeight
@@ -23,7 +23,12 @@ from search.training.low_bit import LowBit
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.tensors import TensorSpec, tensor_specs
 
-_UNSUPPORTED = ("qk_norm", "sub_norms", "shared_mlp", "qkv_bias", "attention_output_bias", "mlp_bias")
+_UNSUPPORTED = (
+    *("qk_norm", "sub_norms", "shared_mlp", "qkv_bias", "attention_output_bias", "mlp_bias"),
+    "sliding_layers",
+)
+# Fields beyond Llama's that it has
+_BEYOND_LLAMA = ("layer_intermediate_sizes",)
 _SUPPORTED = {"norm": NormKind.RMSNORM, "position": PositionKind.ROPE, "mlp": MlpKind.SWIGLU}
 
 
@@ -34,7 +39,7 @@ def unsupported_fields(architecture: Architecture) -> tuple[str, ...]:
         for name, kind in _SUPPORTED.items()
         if getattr(architecture, name) is not kind
     ]
-    beyond = (name for name in architecture.beyond_llama if name not in TRAINED_BEYOND_LLAMA)
+    beyond = (name for name in architecture.beyond_llama if name not in _BEYOND_LLAMA)
     return (*others, *(n for n in _UNSUPPORTED if getattr(architecture, n)), *beyond)
 
 

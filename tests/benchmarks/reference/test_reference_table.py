@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from benchmarks.reference.models import FORMATS, MODELS
 from benchmarks.reference.replay import Case, coverage, differences, skill
 from benchmarks.reference.table import TABLE, read_table
-from benchmarks.reference.train_table import BLOCKS, LENGTHS
+from benchmarks.reference.train_table import BLOCKS, LENGTHS, LONG_LENGTHS, LONG_TABLE
 
 
-def test_rows_are_of_known_models_once_each_and_blocks_average_to_scores() -> None:
-    rows = [json.loads(line) for line in TABLE.read_text(encoding="utf-8").splitlines()]
+@pytest.mark.parametrize(("table", "lengths"), [(TABLE, LENGTHS), (LONG_TABLE, LONG_LENGTHS)])
+def test_rows_are_of_known_models_once_each_and_blocks_average_to_scores(
+    table: Path, lengths: tuple[int, ...]
+) -> None:
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
     assert len({(r["model"], r["seed"], r["steps"]) for r in rows}) == len(rows)
     assert {r["model"] for r in rows} <= {m.name for m in MODELS}
-    assert {r["steps"] for r in rows} == set(LENGTHS)
+    assert {r["steps"] for r in rows} == set(lengths)
     for row in rows:
         for name, blocks in row["blocks"].items():
             assert len(blocks) == BLOCKS

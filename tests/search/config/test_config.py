@@ -25,9 +25,12 @@ def test_it_survives_json() -> None:
 
 def test_toml_takes_sizes_as_text(tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
-    file.write_text('max_size_bytes = "1.5MB"\nsharing = ["none"]\nlearning_rate = 1e-3\n', encoding="utf-8")
+    file.write_text(
+        'max_size_bytes = "1.5MB"\ncontext_tokens = "16k"\nsharing = ["none"]\nlearning_rate = 1e-3\n',
+        encoding="utf-8",
+    )
     config = config_from_dict(read_toml(file))
-    assert config.budget.max_size_bytes == 1_500_000
+    assert (config.budget.max_size_bytes, config.budget.context_tokens) == (1_500_000, 16_384)
     assert (config.space.sharing, config.training.learning_rate) == (("none",), 1e-3)
 
 

@@ -38,6 +38,7 @@ def test_every_field_can_be_given_and_every_option_of_the_contract_is_there() ->
         ("tie_embeddings", "yes,false", {"tie_embeddings": (True, False)}),
         ("max_size", "3MB", {"max_size_bytes": 3_000_000}),
         ("min_decode", "12.5", {"min_decode_tokens_per_s": 12.5}),
+        ("context", "8k", {"context_tokens": 8192}),
         ("objective", ["energy", "ttft"], {"objectives": ("energy", "ttft")}),
     ],
 )
@@ -57,6 +58,7 @@ def test_text_is_read_as_its_fields(option: str, given: Any, fields: dict[str, A
         ("tie_embeddings", "maybe", "tie-embeddings: must be true or false, got 'maybe'"),
         ("trials", ["3", "4"], "trials: takes one value, got 3, 4"),
         ("max_size", "big", "max-size: cannot read 'big'"),
+        ("context", "8kb", "context: cannot read '8kb'; accepted: whole tokens, such as 4096 or 128k"),
     ],
 )
 def test_bad_text_names_option_and_value(option: str, given: Any, message: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
+from search.config.windows import Windows
 from search.space.formats import file_bytes, smallest_file_bytes
 from search.space.resolve import resolve, shape_name
 from search.space.space import suggest
@@ -39,6 +40,7 @@ PLAIN = Suggestion(
     vocab_size=256,
     cache_type="F16",
     ffn_growth=1.0,
+    windows=Windows(),
 )
 
 TWICE = LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)

@@ -42,10 +42,22 @@ GROWN = replace(
 )
 
 
+WINDOWED = replace(
+    record(),
+    candidate=replace(
+        record().candidate,
+        architecture=replace(
+            TINY, num_layers=2, attention_sinks=True, sliding_window=16, sliding_layers=(0,), qk_norm=False
+        ),
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
         record(),
+        WINDOWED,
         GROWN,
         LOOPED,
         SHARED,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sizer.devices.catalogue import device, load_devices, this_host
+from sizer.devices.catalogue import device, devices_named, load_devices, this_host
 from sizer.devices.device import HOST, DeviceKind, Fact
 from sizer.devices.device_file import parse_file
 from sizer.devices.device_names import key
@@ -158,6 +158,11 @@ def test_no_two_devices_have_names_of_the_same_words() -> None:
 def test_an_unknown_name_lists_near_ones() -> None:
     with pytest.raises(UnknownName, match="unknown device 'raspbery-pi-5'; did you mean raspberry-pi-5"):
         device("raspbery-pi-5")
+    with pytest.raises(UnknownName, match=r"; did you mean mid-range\? known: \d+ devices \(sizer devices"):
+        devices_named("midrange")
+    with pytest.raises(UnknownName) as raised:  # no list of all names behind the nearest
+        device("toaster")
+    assert len(str(raised.value)) < 100
 
 
 GOOD = """
