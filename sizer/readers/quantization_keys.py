@@ -13,6 +13,10 @@ _MAX_BITS = 8
 _MAX_GROUP = 2**20
 # torchao and quanto name the type: "int4_weight_only", Int4WeightOnlyConfig, "qint4".
 _NAMED_BITS = re.compile(r"u?int([1-8])(?![0-9])", re.IGNORECASE)
+# The weights' own bits, where a name has those of the activations first: int8_dynamic_activation_int4_weight.
+_WEIGHT_BITS = re.compile(r"int([1-8])_?weight", re.IGNORECASE)
+_TREE_DEPTH = 5
+_TREE_WIDTH = 20
 
 
 class QuantizationKeys:
@@ -71,15 +75,38 @@ def _nested(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         inner = params.get("weight_quant_params")
         if isinstance(inner, Mapping):
             yield inner
+    arguments = block.get("quant_type_kwargs")  # torchao before its types were written as trees
+    if isinstance(arguments, Mapping):
+        yield arguments
+    yield from _tree_blocks(block.get("quant_type"))
+
+
+def _tree_blocks(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    """Yield the mappings of a small tree, the outer ones first."""
+    if isinstance(value, Mapping) and depth < _TREE_DEPTH:
+        yield value
+        for inner in list(value.values())[:_TREE_WIDTH]:
+            yield from _tree_blocks(inner, depth + 1)
+
+
+def type_names(value: object, depth: int = 0) -> Iterator[str]:
+    """Yield the texts of a small tree of mappings and lists, such as torchao's `quant_type`."""
+    if isinstance(value, str):
+        yield value[:200]
+    elif isinstance(value, Mapping | list) and depth < _TREE_DEPTH + 2:
+        items = list(value.values() if isinstance(value, Mapping) else value)[:_TREE_WIDTH]
+        for inner in items:
+            yield from type_names(inner, depth + 1)
 
 
 def _block_bits(block: Mapping[str, Any]) -> int | None:
     value = _first(block, ("bits", "w_bit", "num_bits", "nbits"))
     if type(value) is int and 1 <= value <= _MAX_BITS:
         return value
-    if block.get("load_in_4bit") is True:
+    # transformers' own attributes begin with "_"; some configs hold these alone
+    if block.get("load_in_4bit", block.get("_load_in_4bit")) is True:
         return 4
-    if block.get("load_in_8bit") is True:
+    if block.get("load_in_8bit", block.get("_load_in_8bit")) is True:
         return 8
     for key in ("quant_type", "weights"):
         named = _named(block.get(key))
@@ -91,10 +118,12 @@ def _block_bits(block: Mapping[str, Any]) -> int | None:
 def _named(value: object, depth: int = 0) -> int | None:
     """Return the bits in a type's name, looked for in the texts of a small tree (torchao's quant_type)."""
     if isinstance(value, str):
-        found = _NAMED_BITS.search(value[:200])
+        found = _WEIGHT_BITS.search(value[:200]) or _NAMED_BITS.search(value[:200])
         return int(found[1]) if found else None
     if isinstance(value, Mapping) and depth < 4:
-        texts = [value.get("_type"), *list(value.values())[:20]]
+        data = value.get("_data")
+        stated = data.get("weight_dtype") if isinstance(data, Mapping) else None
+        texts = [stated, value.get("_type"), *list(value.values())[:_TREE_WIDTH]]
         return next((n for item in texts if (n := _named(item, depth + 1)) is not None), None)
     return None
 

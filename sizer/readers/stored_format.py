@@ -6,17 +6,24 @@ size that no format here has is still named, so that an estimate in another form
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sizer.errors import shown
 from sizer.families.config_keys import Config
 from sizer.families.nested import text_part
-from sizer.readers.quantization_keys import KEYS, QuantizationKeys
+from sizer.readers.quantization_keys import KEYS, QuantizationKeys, type_names
 from sizer.runtimes import runtime
 
 _MLX_MODES = ("mxfp4", "nvfp4", "mxfp8")
-_LETTERS = 40
+_LETTERS = 60
+_MAX_LISTED = 10_000
+# Lists of modules that a tool does not pack, and in them what no tool packs or no text decoder has.
+_KEPT_MODULES = ("modules_to_not_convert", "llm_int8_skip_modules", "ignore", "ignored_layers")
+_NEVER_PACKED = re.compile(
+    r"lm_head|embed|norm|mlp\.gate\b|router|conv|vis|audio|multi_?modal|proj(ector|ection)$"
+)
 _MAX_GROUPS = 64
 
 
@@ -77,7 +84,19 @@ def stored_format(config: Config) -> StoredFormat | None:
     facts = _QuantizationBlock(block, _method(config, block), read.bits(), read.group_size())
     found = _METHODS.get(facts.method, _unknown)(facts)
     is_known = found.runtime is None or found.format in runtime(found.runtime).formats
-    return found if is_known else _unknown(facts)
+    return _with_other_modules(found, block) if is_known else _unknown(facts)
+
+
+def _with_other_modules(found: StoredFormat, block: Config) -> StoredFormat:
+    """Return a format with the number of rules for modules that are stored otherwise."""
+    lists = [value for key in _KEPT_MODULES if isinstance(value := block.get(key), list)]
+    kept = [str(name)[:_LETTERS] for names in lists for name in names[:_MAX_LISTED] if isinstance(name, str)]
+    rules = [value for key in ("dynamic", "extra_config") if isinstance(value := block.get(key), Mapping)]
+    count = sum(not _NEVER_PACKED.search(name) for name in kept) + sum(map(len, rules))
+    if not count or found.format is None:
+        return found
+    one = "1 rule keeps modules" if count == 1 else f"{count} rules keep modules"
+    return found._replace(description=f"{found.description} ({one} in other types)", is_exact=False)
 
 
 def _block(config: Config) -> Config | None:
@@ -154,8 +173,10 @@ def _awq(facts: _QuantizationBlock) -> StoredFormat:
 
 def _bitsandbytes(facts: _QuantizationBlock) -> StoredFormat:
     """Read bitsandbytes' block: 8 bits, or 4 as nf4 or (by default) fp4; scales may be quantized too."""
-    if facts.keys.get("load_in_4bit") is not True:
+    if facts.bits == 8:
         return StoredFormat("bitsandbytes, 8 bits", "transformers", "llm.int8")
+    if facts.bits != 4:
+        return _unknown(facts)
     kind = str(facts.keys.get("bnb_4bit_quant_type", "fp4"))
     twice = facts.keys.get("bnb_4bit_use_double_quant") is True
     name = "nf4-dq" if kind == "nf4" and twice else kind
@@ -227,11 +248,20 @@ def _hqq(facts: _QuantizationBlock) -> StoredFormat:
 
 
 def _torchao(facts: _QuantizationBlock) -> StoredFormat:
+    """Read torchao's block: integers or FP8, by the names of its types; groups of 128 unless said."""
+    names = [name.lower().replace("_", "") for name in type_names(facts.keys.get("quant_type"))]
+    if facts.bits is None:
+        if not any("float8" in name for name in names):
+            return _unknown(facts)
+        return StoredFormat("torchao, FP8", "transformers", "fp8-channel" if "perrow" in names else "fp8")
     if facts.bits == 8:
-        return StoredFormat("torchao, 8 bits", "transformers", "torchao-int8")
-    group = facts.group_size or 128
+        exact = facts.group_size is None
+        return StoredFormat(_described("torchao", facts), "transformers", "torchao-int8", exact)
+    # groups that are not stated: 32 with 8-bit activations, else 128 (torchao's own defaults)
+    usual = 32 if any("int8dynamicactivation" in name for name in names) else 128
+    group = facts.group_size or usual
     return StoredFormat(
-        f"torchao, {facts.bits} bits{_groups(group)}", "transformers", f"torchao-int4-g{group}"
+        f"torchao, {facts.bits} bits{_groups(group)}", "transformers", f"torchao-int{facts.bits}-g{group}"
     )
 
 

@@ -153,6 +153,10 @@ def test_models_of_unpublished_shape_are_answered_with_that(
 
 
 UNREAD = {
+    "rwkv7-g1-0.4b": "RWKV's layers have no reader here",
+    "LLaDA-8B-Instruct": "a diffusion model",
+    "Ouro-1.4B": "whose blocks run several times for each token",
+    "Kimi-Linear-48B-A3B-Instruct": "Kimi delta attention, have no reader here",
     "Hymba-1.5B-Instruct": "side by side, have no reader here",
     "RWKV7-Goose-World3-1.5B": "RWKV's layers have no reader here",
     "Ling-mini-2.0": "model_type bailing_moe",

@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.search.guided import BASE, keep, page, pair, tokens
+from benchmarks.search.guided import BASE, keep, page, pair, resized, tokens
 from benchmarks.search.guided_figure import guided_figure
 from search.analysis.reliability import control_hypervolumes
+from search.config.config import SearchConfig
 from search.store.study import list_studies, load_result
 
 ROOT = Path(__file__).parents[3]
@@ -43,9 +44,26 @@ def test_a_small_pair(tmp_path: Path) -> None:
     marks = [e for e in figure.iter() if e.tag.endswith("title")]
     assert len(marks) == len(found.guided.finalists) + len(found.control.finalists)
     # going on with what is there trains nothing
-    assert pair(small, 0, storage) == found
+    again = pair(small, 0, storage)
+    assert (again.guided, again.control.records) == (found.guided, found.control.records)
     keep(storage, ("guided-0",), tmp_path / "kept.db")
     assert load_result("guided-0", f"sqlite:///{tmp_path}/kept.db").records == found.guided.records
+
+
+def test_less_time_is_fewer_models_of_as_many_steps(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/none.db"
+    assert resized(BASE, None, 0.1, storage) == BASE  # the product's defaults
+    # with audit pairs and the models' own overhead 20 models at 0.1 s a step take 37 to 60 minutes
+    fewer = resized(BASE, 25.0, 0.1, storage).training
+    assert (8 <= fewer.trials < BASE.training.trials, fewer.steps) == (True, 1000)
+    with pytest.raises(SystemExit, match=r"^minutes: 8 models of 1,000 steps take 1\d minutes here, got 3;"):
+        resized(BASE, 3.0, 0.1, storage)
+
+
+def test_nothing_is_ranked_below_the_products_own_limit() -> None:
+    training = SearchConfig.build(device="raspberry-pi-5").training
+    assert BASE.training == training
+    assert BASE.training.lowest_rung_steps >= 1000
 
 
 def test_the_committed_page_says_what_the_kept_studies_hold() -> None:

@@ -230,7 +230,7 @@ LAYOUTS: dict[str, tuple[Stored, dict[str, Any], int | None, int | None]] = {
             }
         },
         4,
-        None,
+        128,
     ),
     "torchao float8": (
         {"l.weight:qdata": ("F8_E4M3", [OUT, IN]), "l.weight:scale": ("F32", [OUT, 1])},

@@ -207,7 +207,8 @@ def _write(
 
 
 def test_every_family_has_a_case() -> None:
-    assert {family for family, _ in CASES.values()} == FAMILIES.keys() - {"minicpm"}
+    # gguf-py has no names of granite_swa yet: tests/search/export/test_windows.py has its files
+    assert {family for family, _ in CASES.values()} == FAMILIES.keys() - {"minicpm", "granite_swa"}
 
 
 def test_the_keys_are_those_of_the_gguf_package() -> None:

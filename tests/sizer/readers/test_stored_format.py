@@ -43,6 +43,11 @@ COMPRESSED = {
 }
 
 
+def torchao(name: str, **data: Any) -> dict[str, Any]:
+    """Return a block as transformers writes one of torchao's configs."""
+    return {"quant_method": "torchao", "quant_type": {"default": {"_type": name, "_data": data}}}
+
+
 def compressed(**weights: Any) -> dict[str, Any]:
     """Return a block of compressed-tensors (llm-compressor) with one group of weights."""
     return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
@@ -61,6 +66,48 @@ def compressed(**weights: Any) -> dict[str, Any]:
         (COMPRESSED, "transformers", "gptq-4bit-g128"),
         ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, "transformers", "torchao-int4-g128"),
         ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "transformers", "torchao-int8"),
+        (torchao("Int4WeightOnlyConfig", group_size=64), "transformers", "torchao-int4-g64"),
+        (torchao("Int8WeightOnlyConfig"), "transformers", "torchao-int8"),
+        (torchao("Int8DynamicActivationInt4WeightConfig"), "transformers", "torchao-int4-g32"),
+        (
+            torchao(
+                "Int8DynamicActivationIntxWeightConfig",
+                weight_dtype={"_type": "torch.dtype", "_data": "int4"},
+                weight_granularity={"_type": "PerGroup", "_data": {"group_size": 64}},
+            ),
+            "transformers",
+            "torchao-int4-g64",
+        ),
+        (
+            torchao(
+                "Float8DynamicActivationFloat8WeightConfig",
+                granularity=[{"_type": "PerRow", "_data": {}}, {"_type": "PerRow", "_data": {}}],
+            ),
+            "transformers",
+            "fp8-channel",
+        ),
+        (torchao("Float8WeightOnlyConfig"), "transformers", "fp8"),
+        (torchao("AutoQuantConfig"), None, None),
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": "int4_weight_only",
+                "quant_type_kwargs": {"group_size": 32},
+            },
+            "transformers",
+            "torchao-int4-g32",
+        ),
+        (
+            {"quant_method": "torchao", "quant_type": "int8_dynamic_activation_int4_weight"},
+            "transformers",
+            "torchao-int4-g32",
+        ),
+        (
+            {"quant_method": "bitsandbytes", "_load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+            "transformers",
+            "nf4",
+        ),
+        ({"quant_method": "bitsandbytes"}, None, None),
         ({"bits": 4, "group_size": 64}, "mlx", "4bit"),
         ({"bits": 6, "group_size": 32}, "mlx", "6bit-g32"),
         ({"bits": 4, "group_size": 32, "mode": "mxfp4"}, "mlx", "mxfp4"),
@@ -99,6 +146,30 @@ def test_a_block_is_one_of_our_formats_or_named(
     assert (found.runtime, found.format) == (name, form)
     assert len(found.note) < 300
     assert found.note.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("block", "rules"),
+    [
+        ({**GPTQ, "dynamic": {"+:.*down.*": {"bits": 8}, "-:.*q_proj": {}}}, "2 rules keep"),
+        ({**NF4, "llm_int8_skip_modules": ["lm_head", "model.layers.0.mlp"]}, "1 rule keeps"),
+        ({**AWQ, "modules_to_not_convert": ["visual", "lm_head"]}, None),
+        (
+            {**COMPRESSED, "ignore": ["re:.*vision.*", "lm_head", "re:.*mlp.gate$", "re:.*self_attn"]},
+            "1 rule keeps",
+        ),
+    ],
+    ids=str,
+)
+def test_modules_in_other_types_make_a_format_the_nearest(block: dict[str, Any], rules: str | None) -> None:
+    found = stored_format({**LLAMA_1B, "quantization_config": block})
+    plain = stored_format({**LLAMA_1B, "quantization_config": {**block, "modules_to_not_convert": None}})
+    assert found is not None
+    assert plain is not None
+    assert (found.runtime, found.format) == (plain.runtime, plain.format)
+    assert found.description.endswith(f" ({rules} modules in other types)" if rules else plain.description)
+    if rules:
+        assert not found.is_exact
 
 
 def test_every_mapped_format_is_one_of_its_runtime() -> None:
