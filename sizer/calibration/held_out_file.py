@@ -50,15 +50,6 @@ class PrintedRow(NamedTuple):
 HeldOut = tuple[tuple[PredictedSpeed[PrintedSpeed], ...], tuple[PredictedSpeed[PrintedSpeed], ...]]
 
 
-def held_out_speeds() -> HeldOut:
-    """Return the held-out predictions of decode and prefill speeds: from the file, or made in seconds."""
-    if (kept := kept_held_out()) is not None:
-        return kept
-    from sizer.calibration.held_out import held_out_measurements  # scipy takes half a second
-
-    return held_out_measurements()
-
-
 @cache
 def kept_held_out(path: Path = HELD_OUT) -> HeldOut | None:
     """Return the held-out predictions of the file; None if it was made from other data, or is missing."""

@@ -11,7 +11,6 @@ from sizer.calibration.held_out_file import (
     HELD_OUT,
     PrintedRow,
     data_digest,
-    held_out_speeds,
     held_out_text,
     kept_held_out,
 )
@@ -46,6 +45,5 @@ def test_a_file_of_other_data_counts_for_nothing(tmp_path: Path) -> None:
     assert kept_held_out(path) is None
     kept = kept_held_out()
     assert kept is not None
-    assert held_out_speeds() is kept
     assert text.startswith(held_out_text([]))
     assert len(text.splitlines()) == len(held_out_text([]).splitlines()) + sum(map(len, kept))
