@@ -63,11 +63,19 @@ def settle_command(
     if not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
     from commands.progress import progress
-    from reports.text.decisions import decisions_document, decisions_table
+    from reports.text.decisions import change_lines, decisions_document, decisions_table
     from search.analysis.decisions.decisions import decide
     from search.run.settle import settle
+    from search.store.study import load_result
+    from sizer.units import format_seconds
 
     url = default_storage(storage)
+    before = decide(load_result(name, url))
+    notice(
+        f"{len(before.settled)} of {len(before.decisions)} decisions settled by {before.runs} runs; "
+        f"training for up to {format_seconds(60 * minutes)}: more seeds of trained models and pairs of new "
+        "ones, each chosen when the one before it has ended"
+    )
     with progress("weighing decisions") as report:
         result, stopped = settle(
             name, storage=url, seconds=60 * minutes, report=lambda p: report(p.text, p.done_s, p.total_s)
@@ -76,6 +84,8 @@ def settle_command(
         notice(f"stopped; continue with: sizer search settle {name} --minutes {minutes:g}")
         raise typer.Exit(130)
     found = decide(result)
+    for line in change_lines(before, found):
+        notice(line)
     if json_output:
         out_json(decisions_document(found))
         return

@@ -69,28 +69,34 @@ class Run:
 
 
 @cache
-def _corpus(vocab_size: int) -> Corpus:
+def corpus_of(vocab_size: int) -> Corpus:
+    """Return the text, in bytes or in tokens of a byte-level BPE."""
     if vocab_size == BYTE_VOCABULARY:
         return load_corpus("builtin")
     return load_corpus("builtin", tokenizer=Tokenizer.BPE, vocab_size=vocab_size)
 
 
+def shape_of(vocabulary: Vocabulary, layers: int, width: int) -> Architecture:
+    """Return a decoder with heads of 32 and a feed-forward width of 2.5 times its own."""
+    return Architecture(
+        vocab_size=vocabulary.size,
+        num_layers=layers,
+        hidden_size=width,
+        intermediate_size=5 * width // 2,
+        num_heads=width // 32,
+        num_kv_heads=width // 32,
+        head_dim=32,
+        tie_embeddings=vocabulary.tied,
+    )
+
+
 def score(run: Run) -> float:
     """Validation bits per byte after the run's last step, with the cool-down of a run that ends."""
     torch.set_num_threads(1)
-    shape = Architecture(
-        vocab_size=run.vocabulary.size,
-        num_layers=run.layers,
-        hidden_size=run.width,
-        intermediate_size=5 * run.width // 2,
-        num_heads=run.width // 32,
-        num_kv_heads=run.width // 32,
-        head_dim=32,
-        tie_embeddings=run.vocabulary.tied,
-    )
+    shape = shape_of(run.vocabulary, run.layers, run.width)
     base = TrainConfig(steps=1).learning_rate
     scaling.TABLE_RATE = run.table_rate
-    corpus = _corpus(run.vocabulary.size)
+    corpus = corpus_of(run.vocabulary.size)
     config = TrainConfig(steps=run.steps, learning_rate=base * run.base_rate, seed=run.seed)
     training = TrainingRun(shape, corpus, config)
     training.advance(lambda report: None, lambda: False)

@@ -19,6 +19,8 @@ COLUMNS = ("decision", "files", "probability", "law alone", "runs alone", "basis
 LEAST_MODELS = 4
 # Decisions of each kind that the first lines of a frontier, a report or a page name.
 _FIRST = 4
+# Smaller changes of a probability are not named.
+_LEAST_MOVED = 0.02
 
 
 def decisions_document(found: Decisions) -> dict[str, Any]:
@@ -55,6 +57,31 @@ def decision_lines(found: Decisions) -> tuple[str, ...]:
     lines += [f"  {_text(d)}" for d in _varied(settled)]
     by_cost = sorted(open_ones, key=lambda d: (d.cost_to_settle_s is None, d.cost_to_settle_s or 0.0))
     return (*lines, *(f"  {_text(d)}" for d in _varied(by_cost)))
+
+
+def change_lines(before: Decisions, after: Decisions) -> tuple[str, ...]:
+    """Return what more runs changed: a line with the counts, then the probabilities that moved most."""
+    known = {_key(d): d for d in before.decisions}
+    moved = []
+    for d in after.decisions:
+        earlier = known.get(_key(d))
+        if earlier is not None:
+            was = earlier.probability if earlier.choice == d.choice else 1 - earlier.probability
+            moved.append((abs(d.probability - was), was, d))
+    moved = sorted((m for m in moved if m[0] >= _LEAST_MOVED), key=lambda m: -m[0])
+    return (
+        f"{after.runs - before.runs} more runs; decisions settled: {len(before.settled)} before, "
+        f"{len(after.settled)} now",
+        *(
+            f"  {d.label}: {d.choice} over {d.other}, {_files(d)}: {_chance(was)} before, "
+            f"{_chance(d.probability)} now"
+            for _, was, d in moved[:_FIRST]
+        ),
+    )
+
+
+def _key(d: Decision) -> tuple[object, ...]:
+    return (d.axis, frozenset((d.choice, d.other)), d.smallest_bytes, d.largest_bytes)
 
 
 def decisions_of(result: SearchResult) -> Decisions | None:

@@ -14,6 +14,8 @@ STORAGE_VARIABLE = "SIZER_STORAGE"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Folders and files next to those of the studies.
 _TAKEN = ("corpora", "logs", "sizer.db")
+# Names of devices on Windows, whatever follows a dot; a dot at the end is dropped there.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", re.IGNORECASE)
 
 
 def runs_folder(storage: str) -> Path:
@@ -50,10 +52,17 @@ def kept_weights(study: str, storage: str) -> dict[int, dict[int, Path]]:
     return {number: dict(sorted(seeds.items())) for number, seeds in sorted(found.items())}
 
 
-def check_new_name(name: str) -> None:
-    """Raise StudyError for a name that could not be that of a file on every system."""
-    if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
+def check_new_name(name: str, storage: str | None = None) -> None:
+    """Raise StudyError for a name that no folder next to the storage could have, on any system."""
+    if not _NAME.fullmatch(name) or name.lower() in _TAKEN or _DEVICE.fullmatch(name):
         raise StudyError(
             f"study: {name[:80]!r} cannot be a name; accepted: up to 64 letters, digits, dots, dashes and "
-            f"underscores, beginning with a letter or digit, and not {' or '.join(_TAKEN)}"
+            f"underscores, beginning with a letter or digit, not ending with a dot, and not "
+            f"{', '.join(_TAKEN)} or a device of Windows (con, nul, com1)"
+        )
+    database = None if storage is None else sqlite_path(storage)
+    if database is not None and f"{name}-".startswith(f"{database.name}-"):
+        raise StudyError(
+            f"study: {name!r} cannot be a name: files of the storage {database.name!r} are called so; "
+            "accepted: a name that does not begin like them"
         )

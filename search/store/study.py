@@ -323,7 +323,7 @@ def create_study(
 def check_new_study(name: str | None, storage: str) -> None:
     """Raise StudyError for a storage that cannot be used, a name that is taken or that no file may have."""
     if name is not None:
-        check_new_name(name)
+        check_new_name(name, storage)
     opened = open_storage(storage, create=True, write=True)
     with storage_errors(storage):
         if name is not None and name in study_names(opened, storage):

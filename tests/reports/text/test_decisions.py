@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reports.text.decisions import decision_lines, decisions_document
+from dataclasses import replace
+
+from reports.text.decisions import change_lines, decision_lines, decisions_document
 from search.analysis.decisions.decisions import Decision, DecisionBasis, Decisions
 
 
@@ -42,6 +44,16 @@ def test_lines_begin_with_what_is_settled_and_end_with_what_it_would_cost() -> N
         "about 38m 00s of more seeds would settle it",
         "  format: Q8_0 or F16, files of 200 KB to 400 KB: not settled (Q8_0 0.60, published models 0.80); "
         "runs of this length do not settle it",
+    )
+
+
+def test_changes_are_the_counts_and_what_moved_most() -> None:
+    q4, q5, q8 = FOUND.decisions
+    turned = replace(q8, choice="F16", other="Q8_0", probability=0.97)
+    after = replace(FOUND, decisions=(q4, turned, replace(q5, probability=0.71)), runs=15)
+    assert change_lines(FOUND, after) == (
+        "3 more runs; decisions settled: 1 before, 2 now",
+        "  format: F16 over Q8_0, files of 200 KB to 400 KB: 0.40 before, 0.97 now",
     )
 
 

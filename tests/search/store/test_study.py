@@ -6,6 +6,7 @@ import json
 import math
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -225,7 +226,21 @@ def test_a_damaged_study_is_one_line(storage: str, attribute: str, text: str) ->
         load_result("s", storage)
 
 
-@pytest.mark.parametrize("name", ["logs", "sizer.db", "a/b", "a" * 300, "a\n", "", " ", "con*"])
+@pytest.mark.parametrize(
+    "name", ["logs", "sizer.db", "a/b", "a" * 300, "a\n", "", " ", "con*", "con", "NUL.txt", "a."]
+)
 def test_names_that_no_file_may_have_are_refused(storage: str, name: str) -> None:
     with pytest.raises(StudyError, match="cannot be a name"):
         check_new_study(name, storage)
+
+
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal"])
+def test_a_name_of_the_storages_own_files_is_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(StudyError, match="files of the storage 'mine.sqlite' are called so"):
+        check_new_study(f"mine.sqlite{suffix}", f"sqlite:///{tmp_path}/mine.sqlite")
+    check_new_study("mine.sqlite2", f"sqlite:///{tmp_path}/mine.sqlite")
+
+
+@pytest.mark.parametrize("name", ["console", "aux-1", "com10", "lpt", "a.b"])
+def test_names_that_only_begin_like_a_device_are_accepted(storage: str, name: str) -> None:
+    check_new_study(name, storage)
