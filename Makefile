@@ -59,6 +59,7 @@ golden: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/reports tests/test_cli.py --overwrite-golden
 
 accuracy: $(VENV)/.installed-test
+	$(BIN)/python -m sizer.calibration.held_out
 	$(BIN)/python benchmarks/accuracy/accuracy.py
 
 replay: $(VENV)/.installed-test

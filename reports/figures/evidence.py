@@ -16,7 +16,7 @@ from reports.tables.evidence import BASIS_LABELS, HELD_OUT, device_title
 from reports.text.wording import rate_text
 
 if TYPE_CHECKING:
-    from sizer.calibration.held_out import HeldOutPrediction
+    from sizer.calibration.predicted_speed import PredictedSpeed, PrintedSpeed
 
 _COLOURS = {"fitted": BLUE, "fitted, few rows": VERMILION, "specification": GREY}
 _SYMBOLS = {"fitted": "circle", "fitted, few rows": "diamond", "specification": "square"}
@@ -43,7 +43,7 @@ class EvidenceInfo(NamedTuple):
     what: str  # "decode" or "prompt"
 
 
-def evidence_info(judged: Sequence[HeldOutPrediction]) -> EvidenceInfo:
+def evidence_info(judged: Sequence[PredictedSpeed[PrintedSpeed]]) -> EvidenceInfo:
     """Decide what the figure shows: one span for both axes, so exact predictions lie on the diagonal."""
     points = tuple(_point(j) for j in judged)
     values = [v for p in points for v in (p.measured, p.low, p.high)]
@@ -58,7 +58,7 @@ def evidence_info(judged: Sequence[HeldOutPrediction]) -> EvidenceInfo:
     )
 
 
-def _point(j: HeldOutPrediction) -> JudgedPoint:
+def _point(j: PredictedSpeed[PrintedSpeed]) -> JudgedPoint:
     row = j.row
     lines = (
         f"<b>{escape(row.model)} {escape(row.format)}</b>",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import exp
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_bytes, format_bytes_binary
 
 if TYPE_CHECKING:
-    from sizer.calibration.held_out import HeldOutPrediction
+    from sizer.calibration.predicted_speed import PredictedSpeed, PrintedSpeed
     from sizer.devices.device import Device, Fact
 
 # Bases as the held-out predictions name them: in the words of estimates.
@@ -38,7 +39,7 @@ def device_title(name: str) -> str:
     return known.title if known else name
 
 
-def judged_frame(judged: Sequence[HeldOutPrediction]) -> pd.DataFrame:
+def judged_frame(judged: Sequence[PredictedSpeed[PrintedSpeed]]) -> pd.DataFrame:
     """Return a row for each measured speed, with the speed predicted without it, and the source."""
     rows = [
         {
@@ -108,8 +109,9 @@ def _readable(name: str, fact: Fact) -> str:
     return f"{fact.value:.0%}" if name.endswith("_share") else f"{fact.value:g}"
 
 
+@cache
 def counts_frame() -> pd.DataFrame:
-    """Return models with a published exact count, and the calculator's count of each."""
+    """Return models with a published exact count, and the calculator's count of each; one frame for all."""
     rows = []
     for name, row in models().items():
         if row.params_published is not None:

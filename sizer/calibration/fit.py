@@ -25,7 +25,8 @@ from sizer.calibration.choice import (
     whole_profile,
 )
 from sizer.calibration.format_costs import FORMAT_OF_BITS, format_costs, unformatted
-from sizer.calibration.measurement_file import MEASUREMENTS, read_rows
+from sizer.calibration.measurement_cells import MEASUREMENTS
+from sizer.calibration.measurement_file import read_rows
 from sizer.calibration.pools import Pool, fit_kind, fit_pool, row_family
 from sizer.calibration.regression import (
     Groups,

@@ -1,11 +1,13 @@
-"""Held-out predictions: every measured speed, predicted without the rows of its model or its device."""
+"""python -m sizer.calibration.held_out: every measured speed, predicted without its model or its device.
+
+Writes data/held_out.csv, which the page Evidence shows (sizer/calibration/held_out_file.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from math import exp, log
-from typing import NamedTuple
+from math import log
 
 from sizer.calibration.choice import (
     LEAST_OF_CLASS,
@@ -21,8 +23,10 @@ from sizer.calibration.choice import (
     pool_without,
 )
 from sizer.calibration.format_costs import taught_without
+from sizer.calibration.held_out_file import HELD_OUT, held_out_text
 from sizer.calibration.measurement_file import read_rows
 from sizer.calibration.pools import row_family
+from sizer.calibration.predicted_speed import PredictedSpeed
 from sizer.calibration.regression import (
     Groups,
     Key,
@@ -50,41 +54,8 @@ from sizer.devices.profile import BACKEND_KINDS
 FITTED, FEW, SHEET = "fitted", "fitted, few rows", "specification"
 
 
-class HeldOutPrediction(NamedTuple):
-    """A measured speed, its prediction without the rows of its model, and the range."""
-
-    row: MeasurementRow
-    basis: str
-    error: float  # log(predicted / measured)
-    limit: float  # log of the range's factor: low and high are that far from the prediction
-    of_prompt: bool = False  # of reading a prompt, else of decoding
-
-    @property
-    def inside(self) -> bool:
-        """True if the measured speed lies in the range."""
-        return abs(self.error) <= self.limit + 1e-12
-
-    @property
-    def measured(self) -> float:
-        """Return the published tokens per second."""
-        rate = self.row.prefill_tokens_per_s if self.of_prompt else self.row.decode_tokens_per_s
-        assert rate is not None
-        return rate
-
-    @property
-    def predicted(self) -> float:
-        """Return the predicted tokens per second."""
-        return self.measured * exp(self.error)
-
-    @property
-    def low(self) -> float:
-        """Return the lower end of the range in tokens per second."""
-        return self.predicted / exp(self.limit)
-
-    @property
-    def high(self) -> float:
-        """Return the upper end of the range in tokens per second."""
-        return self.predicted * exp(self.limit)
+# A measured speed, its prediction without the rows of its model, and the range.
+HeldOutPrediction = PredictedSpeed[MeasurementRow]
 
 
 @cache
@@ -210,3 +181,15 @@ def predict_prefill(rows: Sequence[MeasurementRow]) -> tuple[list[HeldOutPredict
             limit = log(conformal(rest) if basis == FITTED and rest else factor)
             found.append(HeldOutPrediction(row, basis, e, limit, of_prompt=True))
     return found, without
+
+
+def main() -> None:
+    """Write data/held_out.csv."""
+    rows = read_rows()
+    places = {id(row): n for n, row in enumerate(rows)}
+    found = (*predict_decode(rows)[0], *predict_prefill(rows)[0])
+    HELD_OUT.write_text(held_out_text([(places[id(j.row)], j) for j in found]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

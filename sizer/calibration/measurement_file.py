@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,13 @@ from statistics import median_low
 
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.calibration.format_costs import format_costs, with_format_costs
+from sizer.calibration.measurement_cells import (
+    MEASUREMENTS,
+    backend_cell,
+    format_cell,
+    measurement_cells,
+    number,
+)
 from sizer.calibration.regression import MeasurementRow
 from sizer.devices.catalogue import load_devices
 from sizer.devices.family import instruction_set
@@ -22,8 +28,6 @@ from sizer.runtimes import RUNTIME_NAMES, runtime
 from sizer.tensors import TensorSpec, tensor_specs
 from sizer.workload import Workload
 
-MEASUREMENTS = Path(__file__).parent.parent / "data" / "measurements.csv"
-
 # LiteRT-LM was called that before; engines without a runtime here keep their cache in 16 bits.
 _FORMER_NAMES = {"litert": "litert-lm"}
 _OTHER_CACHE_TYPE = "F16"
@@ -32,14 +36,13 @@ _NORM_BYTES = 4
 
 def read_rows(path: Path = MEASUREMENTS) -> list[MeasurementRow]:
     """Read the rows of the measurements file; lines that start with # are comments."""
-    lines = [s for s in path.read_text(encoding="utf-8").splitlines() if not s.startswith("#")]
     rows = []
-    for number, cells in enumerate(csv.DictReader(lines), start=1):
+    for place, cells in enumerate(measurement_cells(path), start=1):
         try:
             rows.append(_row(cells))
         except (KeyError, ValueError) as error:
             raise InvalidFile(
-                f"{path.name}: measurement {number} ({cells.get('model')}): {error!r}"
+                f"{path.name}: measurement {place} ({cells.get('model')}): {error!r}"
             ) from error
     rows = _with_layers(rows)
     return with_format_costs(rows, format_costs(rows))
@@ -64,13 +67,9 @@ def cache_type_of(runtime_name: str) -> str:
     return runtime(name).cache_types[0] if name in RUNTIME_NAMES else _OTHER_CACHE_TYPE
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
 def _row(cells: dict[str, str]) -> MeasurementRow:
     costs, kv_bytes, weights = None, 0.0, 0
-    backend = cells["backend"] or "cpu"
+    backend = backend_cell(cells)
     if cells["format"] or cells["block_bits"]:
         repeat = int(cells["repeat"] or 1)
         architecture = Architecture(
@@ -91,7 +90,7 @@ def _row(cells: dict[str, str]) -> MeasurementRow:
         costs = model_costs(architecture, _sized(architecture, specs, cells))
         per_position = kv_bytes_per_token(architecture, cache_type_of(cells["runtime"]))
         share = cache_read_share(cells["runtime"], backend)
-        kv_bytes = share * per_position * (_number(cells["depth_tokens"]) or 0)
+        kv_bytes = share * per_position * (number(cells["depth_tokens"]) or 0)
         weights = sum(spec.num_elements for spec in specs)
     return MeasurementRow(
         device=cells["device"],
@@ -101,14 +100,14 @@ def _row(cells: dict[str, str]) -> MeasurementRow:
         costs=costs,
         kv_bytes=kv_bytes,
         prompt_tokens=int(cells["prompt_tokens"] or Workload().prompt_tokens),
-        decode_tokens_per_s=_number(cells["decode_tokens_per_s"]),
-        prefill_tokens_per_s=_number(cells["prefill_tokens_per_s"]),
-        joules_per_token=_number(cells["joules_per_token"]),
+        decode_tokens_per_s=number(cells["decode_tokens_per_s"]),
+        prefill_tokens_per_s=number(cells["prefill_tokens_per_s"]),
+        joules_per_token=number(cells["joules_per_token"]),
         load_s=float(cells["load_s"]) + float(cells["init_s"]) if cells["load_s"] else None,
-        storage_read_bytes_per_s=_number(cells["storage_read_bytes_per_s"]),
+        storage_read_bytes_per_s=number(cells["storage_read_bytes_per_s"]),
         source=cells["source"],
-        layer_s=_number(cells["layer_s"]) or 0.0,
-        format=cells["format"] or f"{cells['block_bits']} bits",
+        layer_s=number(cells["layer_s"]) or 0.0,
+        format=format_cell(cells),
         weights=weights,
         hot=cells["hot"] == "1",
         instructions=instruction_set(device, backend)

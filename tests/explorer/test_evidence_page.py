@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from sizer.calibration.held_out import held_out_measurements
+from sizer.calibration.held_out_file import HeldOut, kept_held_out
 from sizer.devices.catalogue import load_devices
 from sizer.registry import models
 from tests.explorer.app_pages import figures
@@ -16,11 +16,34 @@ from tests.explorer.app_pages import figures
 
 @pytest.fixture(scope="module")
 def page() -> AppTest:
-    """The page as it opens; judging every measurement takes seconds, once."""
+    """The page with both its tables unfolded."""
+    page = folded()
+    for key in ("evidence_rows", "evidence_counts"):
+        page.session_state[key] = True
+    return page.run()
+
+
+def folded() -> AppTest:
+    """The page as it opens."""
     root = Path(__file__).parents[2]
-    return AppTest.from_file(
-        str(root / "explorer" / "pages" / "evidence" / "page.py"), default_timeout=600
-    ).run()
+    file = root / "explorer" / "pages" / "evidence" / "page.py"
+    return AppTest.from_file(str(file), default_timeout=600).run()
+
+
+def test_the_page_opens_with_its_answer_and_tables_are_drawn_on_demand() -> None:
+    page = folded()
+    assert not page.dataframe
+    assert len(page.get("plotly_chart")) == 1
+    assert set(figures(page)) == {"Measurements", "Median error", "90 % within", "Inside the range"}
+    page.session_state["evidence_counts"] = True
+    assert len(page.run().dataframe) == 1
+
+
+def kept() -> HeldOut:
+    """The predictions that come with the data."""
+    found = kept_held_out()
+    assert found is not None
+    return found
 
 
 def reset(page: AppTest) -> AppTest:
@@ -57,7 +80,7 @@ def test_the_figures_are_those_of_the_accuracy_page(
 def test_a_device_shows_its_rows_and_its_sources(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_device").set_value("raspberry-pi-5").run()
-    judged, _ = held_out_measurements()
+    judged, _ = kept()
     own = [j for j in judged if j.row.device == "raspberry-pi-5"]
     assert figures(page)["Measurements"] == str(len(own))
     table = page.dataframe[0].value
@@ -74,7 +97,7 @@ def test_engine_and_basis_filter(page: AppTest) -> None:
     reset(page)
     page.selectbox(key="evidence_engine").set_value("executorch")
     page.selectbox(key="evidence_basis").set_value("fitted").run()
-    judged, _ = held_out_measurements()
+    judged, _ = kept()
     wanted = [j for j in judged if (j.row.runtime, j.basis) == ("executorch", "fitted")]
     assert figures(page)["Measurements"] == str(len(wanted))
     assert len(wanted) > 5
@@ -82,7 +105,7 @@ def test_engine_and_basis_filter(page: AppTest) -> None:
 
 def test_a_device_without_measurements_says_so(page: AppTest) -> None:
     reset(page)
-    measured = {j.row.device for phase in held_out_measurements() for j in phase}
+    measured = {j.row.device for phase in kept() for j in phase}
     without = next(name for name in load_devices() if name not in measured)
     page.selectbox(key="evidence_device").set_value(without).run()
     assert not figures(page)
@@ -91,6 +114,7 @@ def test_a_device_without_measurements_says_so(page: AppTest) -> None:
 
 
 def test_everything_can_be_taken_along(page: AppTest) -> None:
+    page.session_state["evidence_rows"] = True  # folded again where there was nothing to show
     reset(page)
     assert [b.label for b in page.download_button] == ["These rows (CSV)", "Counts (CSV)"]
     counts = page.dataframe[1].value

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
+from benchmarks.explorer.pages import size_page_bytes
 from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from sizer.registry import models
 from sizer.tensors import count_parameters, tensor_specs
@@ -21,7 +22,7 @@ from tests.explorer.in_browser import choose, metric, wait_for_metric
 from tests.sizer.readers.handmade import write_gguf
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
@@ -131,3 +132,10 @@ def test_the_size_page_gives_the_shapes_config(page: Page, address: str, tmp_pat
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert (config["num_hidden_layers"], config["hidden_size"]) == (30, 576)  # SmolLM2-135M
     assert page.get_by_role("button", name="Training plan (zip)", exact=True).is_visible()
+
+
+def test_a_new_visitor_downloads_little(browser: Browser, address: str) -> None:
+    """Streamlit's scripts alone are 2.4 MB as they lie on the disk."""
+    num_bytes, requests = size_page_bytes(browser, address)
+    assert requests > 50
+    assert num_bytes <= 1.5e6

@@ -14,17 +14,20 @@ from explorer.widgets.onward import Way, show_ways
 from reports.figures.evidence import evidence_figure, evidence_info
 from reports.html.tiles import Tile
 from reports.tables.evidence import BASIS_LABELS, counts_frame, facts_frame, judged_frame, summary
-from sizer.calibration.held_out import held_out_measurements
+from sizer.calibration.held_out_file import kept_held_out
 from sizer.devices.catalogue import load_devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sizer.calibration.held_out import HeldOutPrediction
+    from sizer.calibration.held_out_file import HeldOut
+    from sizer.calibration.predicted_speed import PredictedSpeed, PrintedSpeed
 
 ALL = "all"
 DECODING, PROMPTS = "decoding", "reading prompts"
 KEYS = "evidence_"
+# keys of the tables that are folded at first
+ROWS, COUNTS = f"{KEYS}rows", f"{KEYS}counts"
 PHASE = Choice(f"{KEYS}phase", "Speed of", DECODING, (DECODING, PROMPTS))
 BASIS = Choice(
     f"{KEYS}basis",
@@ -51,8 +54,7 @@ def page() -> None:
     """Draw the page."""
     st.header("Evidence")
     st.markdown(_HOW)
-    with st.spinner("Predicting every measurement without itself: a few seconds, once..."):
-        decode, prompts = held_out_measurements()
+    decode, prompts = _predictions()
     rows = (*decode, *prompts)
     devices = sorted({j.row.device for j in rows} | set(load_devices()), key=_title)
     controls = (
@@ -87,12 +89,22 @@ def page() -> None:
     )
 
 
+def _predictions() -> HeldOut:
+    """Return all predictions, of decode and of prefill speeds."""
+    if (kept := kept_held_out()) is not None:
+        return kept
+    with st.spinner("The data have changed. Predicting every measurement without itself: seconds, once..."):
+        from sizer.calibration.held_out import held_out_measurements  # scipy takes half a second
+
+        return held_out_measurements()
+
+
 def _title(name: str) -> str:
     known = load_devices().get(name)
     return known.title if known else BASIS_LABELS.get(name, name)
 
 
-def _show_judged(chosen: Sequence[HeldOutPrediction]) -> None:
+def _show_judged(chosen: Sequence[PredictedSpeed[PrintedSpeed]]) -> None:
     if not chosen:
         st.info("There is no such published measurement. Choose another device, runtime or basis.")
         return
@@ -108,7 +120,10 @@ def _show_judged(chosen: Sequence[HeldOutPrediction]) -> None:
     )
     info = evidence_info(chosen)
     show_figure(evidence_figure(info), key="evidence", alt=f"{info.title}. {info.subtitle}")
-    st.dataframe(frame.drop(columns="device_title"), hide_index=True, key="judged")
+    # drawn when opened: tables are a third of what this page takes to open
+    with st.expander("Every measurement and its prediction", key=ROWS, on_change="rerun") as rows:
+        if rows.open:
+            st.dataframe(frame.drop(columns="device_title"), hide_index=True, key="judged")
     st.download_button("These rows (CSV)", frame.to_csv(index=False), "sizer-evidence.csv", "text/csv")
 
 
@@ -130,9 +145,11 @@ def _show_counts() -> None:
     counts = counts_frame()
     exact = int((counts["difference"] == 0).sum())
     st.caption(f"{exact} of {len(counts)} published exact counts are equal to the last digit.")
-    whole = st.column_config.NumberColumn(format="localized")
-    numbers = {name: whole for name in ("published", "calculated", "difference")}
-    st.dataframe(counts, hide_index=True, key="counts", column_config=numbers)
+    with st.expander("Every count", key=COUNTS, on_change="rerun") as table:
+        if table.open:
+            whole = st.column_config.NumberColumn(format="localized")
+            numbers = {name: whole for name in ("published", "calculated", "difference")}
+            st.dataframe(counts, hide_index=True, key="counts", column_config=numbers)
     st.download_button("Counts (CSV)", counts.to_csv(index=False), "sizer-counts.csv", "text/csv")
 
 

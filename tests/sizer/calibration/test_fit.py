@@ -23,7 +23,8 @@ from sizer.calibration.choice import (
 from sizer.calibration.decode_terms import decode_constants
 from sizer.calibration.format_costs import format_costs, taught_without
 from sizer.calibration.held_out import unseen_measurements
-from sizer.calibration.measurement_file import MEASUREMENTS, read_rows
+from sizer.calibration.measurement_cells import MEASUREMENTS
+from sizer.calibration.measurement_file import read_rows
 from sizer.calibration.pools import call_seconds, drawn_layers, fit_pool, own_share, row_family
 from sizer.calibration.regression import (
     Groups,
