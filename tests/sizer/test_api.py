@@ -48,7 +48,7 @@ def test_a_model_is_a_name_a_path_keys_or_an_architecture(tmp_path: Path) -> Non
     [
         ({"contxt": 4096}, "unknown argument 'contxt'; did you mean context"),
         ({"bits": "4"}, "bits: must be a number, got '4'"),
-        ({"context": "4k"}, "context_tokens must be a whole number"),
+        ({"context": "4q"}, "context: cannot read .4q.; accepted: whole tokens, such as 4096 or 128k"),
         ({"device": "galaxy-s42"}, "unknown device 'galaxy-s42'; did you mean"),
         ({"tokens": "1T"}, "tokens: its answer is no part of an Estimate"),
     ],
