@@ -28,7 +28,7 @@ def _bytes(value: float) -> str:
 _WORDINGS = {
     "file_bytes": _Wording("file", _bytes),
     "tensor_bytes": _Wording("weights", _bytes),
-    "val_bits_per_byte": _Wording("bits per byte", "{:.5f}".format),  # may differ by 0.00001 in F32
+    "val_bits_per_byte": _Wording("bits per byte", "{:.5f}".format),  # may differ by 0.00002 in F32
     "memory_bytes": _Wording("memory", format_bytes_binary),
     "load_s": _Wording("load", format_seconds),
     "prefill_tokens_per_s": _Wording("prefill, tokens/s", rate_text),
