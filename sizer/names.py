@@ -40,16 +40,9 @@ _NEAREST_RUNTIMES: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("vllm", "sglang", "tensorrt-llm", "tensorrt", "trt-llm", "tgi", "text-generation-inference"),
-            *(
-                "lmdeploy",
-                "deepspeed",
-                "deepspeed-mii",
-                "aphrodite",
-                "aphrodite-engine",
-                "lightllm",
-                "unsloth",
-            ),
-            *("exllamav2", "exllama", "exllamav3", "tabbyapi", "ctranslate2", "openvino"),
+            *("lmdeploy", "deepspeed", "deepspeed-mii", "aphrodite", "aphrodite-engine"),
+            *("lightllm", "unsloth", "exllama", "exllamav2", "exllamav3", "tabbyapi"),
+            *("ctranslate2", "openvino"),
             *("openvino-genai", "optimum", "torchtune", "gpt-fast", "candle"),
             *("airllm", "petals", "nexa-sdk", "torchchat", "jax", "tinygrad", "mistral.rs", "mistralrs"),
         ),

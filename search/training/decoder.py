@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from search.training.straight_through import int8_rows, straight_through
-from search.training.windowed_attention import attend_window, attend_window_fused
+from search.training.windowed_attention import attend_window, attend_window_fused, stack_groups
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import count_parameters, tensor_specs
@@ -167,10 +167,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     batch, seq, heads, dim = q.shape
     kv = k.shape[2]
     groups = heads // kv
-    # The query heads of a group are stacked along the sequence, so keys and values need no copies.
-    q = q.view(batch, seq, kv, groups, dim).permute(0, 2, 3, 1, 4).reshape(batch * kv, groups * seq, dim)
-    k = k.permute(0, 2, 3, 1).reshape(batch * kv, dim, seq)
-    v = v.permute(0, 2, 1, 3).reshape(batch * kv, seq, dim)
+    q, k, v = stack_groups(q, k, v)
     # Plain products, not scaled_dot_product_attention: forward and backward of 8 x 5 heads x 128 x 32
     # take 2.6 ms against 12.0 in bfloat16 (5.0 against 4.4 in float32) on 2 cores.
     mask = _causal_mask(seq, groups, q.dtype, q.device)

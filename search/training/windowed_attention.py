@@ -28,6 +28,20 @@ def window_mask(
         return hidden.repeat(groups, 1).unsqueeze(0)
 
 
+def stack_groups(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values of `[batch, seq, heads, dim]` for products of matrices.
+
+    The query heads of a group are stacked along the sequence, so keys and values need no copies:
+    `[batch x kv, groups x seq, dim]`, `[batch x kv, dim, seq]`, `[batch x kv, seq, dim]`.
+    """
+    batch, seq, heads, dim = q.shape
+    kv = k.shape[2]
+    groups = heads // kv
+    q = q.view(batch, seq, kv, groups, dim).permute(0, 2, 3, 1, 4).reshape(batch * kv, groups * seq, dim)
+    k = k.permute(0, 2, 3, 1).reshape(batch * kv, dim, seq)
+    return q, k, v.permute(0, 2, 1, 3).reshape(batch * kv, seq, dim)
+
+
 def attend_window(q: Tensor, k: Tensor, v: Tensor, window: int | None, sinks: Tensor | None) -> Tensor:
     """Return causal attention of `[batch, seq, heads, dim]` as `[batch, seq, heads x dim]`.
 
@@ -36,10 +50,7 @@ def attend_window(q: Tensor, k: Tensor, v: Tensor, window: int | None, sinks: Te
     batch, seq, heads, dim = q.shape
     kv = k.shape[2]
     groups = heads // kv
-    # as in the decoder's attention without windows: query heads of a group are stacked along the sequence
-    q = q.view(batch, seq, kv, groups, dim).permute(0, 2, 3, 1, 4).reshape(batch * kv, groups * seq, dim)
-    k = k.permute(0, 2, 3, 1).reshape(batch * kv, dim, seq)
-    v = v.permute(0, 2, 1, 3).reshape(batch * kv, seq, dim)
+    q, k, v = stack_groups(q, k, v)
     scores = torch.baddbmm(window_mask(seq, groups, window, q.dtype, q.device), q, k, alpha=dim**-0.5)
     if sinks is not None:
         sink = sinks.to(q.dtype).view(1, kv, groups, 1).expand(batch, kv, groups, seq)
