@@ -48,10 +48,11 @@ def _kills(lines: Sequence[Line]) -> str:
     same = sum(line["same"] and line["exit"] == 0 for line in workers)
     text = f"a worker of two killed at a random moment: {same} of {len(workers)} searches ended "
     text += "with the local runs"
-    for line in lines:
-        if line["victim"] == "scheduler":
-            text += f"; the scheduler killed: one line, exit {line['exit']}, resumed on another: "
-            text += "same runs" if line["same"] else "OTHER RUNS"
+    heads = [line for line in lines if line["victim"] == "scheduler"]
+    if heads:
+        codes = " and ".join(sorted({str(line["exit"]) for line in heads}))
+        text += f"; the scheduler killed, {len(heads)} times: one line, exit {codes}, resumed on another: "
+        text += "same runs" if all(line["same"] for line in heads) else "OTHER RUNS"
     return text
 
 

@@ -46,8 +46,8 @@ def _status(owner: Mapping[str, Any], written_at_s: float) -> LiveStatus:
 def test_a_status_is_its_owners_whatever_the_clock_says(
     monkeypatch: pytest.MonkeyPatch, owner: Mapping[str, Any], written_at_s: float, state: State
 ) -> None:
-    begun = Launch(study="s", owner=OURS, arguments=(), began_at_s=BEGAN_S, log_begins_bytes=0)
-    monkeypatch.setattr(launching, "read_launch", lambda study, storage: begun)
+    started = Launch(study="s", owner=OURS, arguments=(), began_at_s=BEGAN_S, log_begins_bytes=0)
+    monkeypatch.setattr(launching, "read_launch", lambda study, storage: started)
     monkeypatch.setattr(launching, "read_live", lambda study, storage: _status(owner, written_at_s))
     monkeypatch.setattr(launching, "log_tail", lambda study, storage: "")
     assert activity("s", "sqlite:///runs/none.db").state is state
