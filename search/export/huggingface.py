@@ -13,11 +13,21 @@ from torch import Tensor
 from search.export.finalist import TrainedFinalist
 from search.export.layout import check_layout, trained_name
 from search.training.decoder import NORM_EPSILON, ROPE_THETA
-from search.training.safetensors_file import WEIGHTS, write_safetensors
+from search.training.experts import BALANCE_WEIGHT
+from search.training.safetensors_file import MULTIPLE, WEIGHTS, write_safetensors
 from sizer.architecture import Architecture
 from sizer.atomic_write import write_text
 from sizer.families.hf_config import config_from_architecture
-from sizer.tensors import tensor_specs
+from sizer.formats.groups import StoredPart
+from sizer.formats.safetensors import header
+from sizer.tensors import TensorSpec, tensor_specs
+
+# Names of an expert's matrices in files of Mixtral, by those that they have here
+_MIXTRAL_MATRICES = {
+    "gate_proj.weight": "w1.weight",
+    "down_proj.weight": "w2.weight",
+    "up_proj.weight": "w3.weight",
+}
 
 
 def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[str, Any]:
@@ -26,9 +36,10 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
     Tokens that begin, end or pad a text are null: LlamaConfig's defaults, 1 and 2, are bytes of the text.
     """
     unrolled = replace(architecture.unrolled(), max_position_embeddings=context_tokens)
-    granite = architecture.attention_sinks
+    granite, experts = architecture.attention_sinks, architecture.num_experts > 0
+    of = "GraniteSWA" if granite else "Mixtral" if experts else "Llama"
     return {
-        "architectures": ["GraniteSWAForCausalLM" if granite else "LlamaForCausalLM"],
+        "architectures": [f"{of}ForCausalLM"],
         **config_from_architecture(unrolled),
         "rms_norm_eps": NORM_EPSILON,
         "rope_theta": ROPE_THETA,
@@ -41,18 +52,45 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
         "dtype": "float32",
         # Granite's factor is not Llama's unless it is stated
         **({"attention_multiplier": architecture.head_dim**-0.5} if granite else {}),
+        **({"router_aux_loss_coef": BALANCE_WEIGHT} if experts else {}),
     }
 
 
 def unrolled_weights(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights by Hugging Face name, a shared block once for each run."""
-    specs = tensor_specs(architecture.unrolled())
-    return {spec.name: weights[trained_name(architecture, spec)] for spec in specs}
+    """Return the weights by Hugging Face name, a shared block once for each run and each expert's alone."""
+    found: dict[str, Tensor] = {}
+    for spec in tensor_specs(architecture.unrolled()):
+        tensor = weights[trained_name(architecture, spec)]
+        parts = (tensor,) if spec.used_experts is None else tensor.unbind(0)
+        found |= dict(zip(_names(architecture, spec), parts, strict=True))
+    return found
+
+
+def stored_bytes(architecture: Architecture) -> int:
+    """Return the exact bytes of the file of weights that `write_huggingface` writes."""
+    parts = [
+        StoredPart(name, "F32", spec.shape if spec.used_experts is None else spec.shape[1:])
+        for spec in tensor_specs(architecture.unrolled())
+        for name in _names(architecture, spec)
+    ]
+    return len(header(parts, "pt", multiple=MULTIPLE)) + sum(part.num_bytes for part in parts)
+
+
+def _names(architecture: Architecture, spec: TensorSpec) -> tuple[str, ...]:
+    """Return the names under which a file holds a tensor: one for each expert, as Mixtral's files do."""
+    if not architecture.num_experts:
+        return (spec.name,)
+    name = spec.name.replace(".mlp.", ".block_sparse_moe.")
+    if spec.used_experts is None:
+        return (name,)
+    before, matrix = name.rsplit(".experts.", 1)
+    of_mixtral = _MIXTRAL_MATRICES[matrix]
+    return tuple(f"{before}.experts.{number}.{of_mixtral}" for number in range(architecture.num_experts))
 
 
 def write_huggingface(folder: Path, finalist: TrainedFinalist, *, context_tokens: int) -> None:
     """Write config, weights, tokenizer and generation settings into a folder. OSError if it cannot."""
-    check_layout(finalist.architecture)
+    check_layout(finalist.architecture, experts=True)
     write_safetensors(folder / WEIGHTS, unrolled_weights(finalist.architecture, finalist.weights))
     documents = {
         "config.json": huggingface_config(finalist.architecture, context_tokens),

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from search.training.experts import EXPERT_FIELDS
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import TensorSpec
 
 
-def check_layout(architecture: Architecture, *, ffn_by_layer: bool = False, windows: bool = True) -> None:
+def check_layout(
+    architecture: Architecture, *, ffn_by_layer: bool = False, windows: bool = True, experts: bool = False
+) -> None:
     """Raise InvalidArchitecture unless the shape has Llama's blocks.
 
-    FFN sizes by layer are refused unless asked for, and windows (with sinks, as Granite's) if not wanted.
+    FFN sizes by layer and experts (as Mixtral's) are refused unless asked for, and windows (with sinks, as
+    Granite's) if not wanted.
     """
     a = architecture
     if a.layer_intermediate_sizes and not ffn_by_layer:
         raise InvalidArchitecture(
             f"model: {a.name} has FFN sizes by layer, which this target's Llama has not; accepted: --to gguf"
+        )
+    if a.num_experts and not experts:
+        raise InvalidArchitecture(
+            f"model: {a.name} has {a.num_experts} experts, which this target's Llama has not; accepted: "
+            "--to gguf or hf"
         )
     granite = a.attention_sinks and bool(a.sliding_layers)
     if granite and not windows:
@@ -23,7 +32,8 @@ def check_layout(architecture: Architecture, *, ffn_by_layer: bool = False, wind
             f"model: {a.name} has sliding windows, which this target's Llama has not; accepted: --to gguf, "
             "hf or recipe"
         )
-    known = ("layer_intermediate_sizes", *(("attention_sinks",) if granite else ()))
+    known = ("attention_sinks", "layer_intermediate_sizes") if granite else ("layer_intermediate_sizes",)
+    known = EXPERT_FIELDS if a.num_experts else known
     other = [
         *(name for name in a.beyond_llama if name not in known),
         *(("sliding_layers",) if a.sliding_layers and not granite else ()),

@@ -117,7 +117,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     acts = {MlpKind.SWIGLU: "silu", MlpKind.GEGLU: "gelu"}
     windows = a.attention_sinks and bool(a.sliding_layers)  # Granite's with windows
     sinks = ("attention_sinks",) if windows and not (a.qk_norm or a.qkv_bias) else ()
-    if other := [name for name in a.beyond_llama if name not in (FFN_SIZES, *sinks)]:
+    experts = _of_mixtral(a)
+    if other := [name for name in a.beyond_llama if name not in (FFN_SIZES, *sinks, *experts)]:
         raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
     if a.sliding_layers and not windows:
         raise InvalidArchitecture("config: sliding_layers cannot be expressed; accepted: full attention")
@@ -127,7 +128,7 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
             f"{a.position.value} together"
         )
     model_type = "qwen3" if a.qk_norm else "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
-    model_type = "granite_swa" if windows else model_type
+    model_type = "granite_swa" if windows else "mixtral" if experts else model_type
     config: dict[str, Any] = {
         "model_type": model_type,
         "vocab_size": a.vocab_size,
@@ -143,6 +144,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     }
     if model_type in ("llama", "granite_swa"):
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
+    if experts:
+        config |= {"num_local_experts": a.num_experts, "num_experts_per_tok": a.num_experts_per_tok}
     if windows:
         slides = frozenset(a.sliding_layers)
         kinds = ("full_attention", "sliding_attention")
@@ -154,6 +157,12 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     if a.sharing.repeat > 1:
         config["sharing"] = a.sharing.to_dict()
     return config
+
+
+def _of_mixtral(a: Architecture) -> tuple[str, ...]:
+    """Return the fields of experts that Mixtral's config has, for a model that is otherwise as Mixtral's."""
+    other = a.qk_norm or a.qkv_bias or a.attention_output_bias or a.mlp_bias or a.layer_intermediate_sizes
+    return ("num_experts", "num_experts_per_tok") if a.num_experts and not other else ()
 
 
 def _loaded(kind: str) -> Reader:
