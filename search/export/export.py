@@ -16,7 +16,7 @@ from search.export.gguf_file import (
     write_gguf,
 )
 from search.export.huggingface import write_huggingface
-from search.export.layout import check_layout
+from search.export.layout import check_layout, huggingface_name
 from search.export.outcome import (
     Exported,
     Target,
@@ -113,7 +113,11 @@ def export_gguf(finalist: TrainedFinalist, path: Path, *, context_tokens: int | 
 def _safetensors_bytes(f: TrainedFinalist) -> int:
     engine = runtime("transformers")
     unrolled = f.architecture.unrolled()
-    return engine.file_bytes(unrolled, engine.store(unrolled, engine.format_name("fp32"))).total
+    stored = [
+        tensor._replace(spec=tensor.spec._replace(name=huggingface_name(unrolled, tensor.spec.name)))
+        for tensor in engine.store(unrolled, engine.format_name("fp32"))
+    ]
+    return engine.file_bytes(unrolled, stored).total
 
 
 def _provenance(f: TrainedFinalist, identity: dict[str, str | int], file_bytes: int) -> Sequence[Entry]:

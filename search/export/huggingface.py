@@ -11,13 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from search.export.finalist import TrainedFinalist
-from search.export.layout import check_layout, trained_name
+from search.export.layout import check_layout, huggingface_name, trained_name
 from search.training.decoder import NORM_EPSILON, ROPE_THETA
 from search.training.safetensors_file import WEIGHTS, write_safetensors
 from sizer.architecture import Architecture
 from sizer.atomic_write import write_text
 from sizer.families.hf_config import config_from_architecture
 from sizer.tensors import tensor_specs
+
+_CLASSES = {"granite_swa": "GraniteSWAForCausalLM", "lfm2": "Lfm2ForCausalLM"}
 
 
 def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[str, Any]:
@@ -26,15 +28,16 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
     Tokens that begin, end or pad a text are null: LlamaConfig's defaults, 1 and 2, are bytes of the text.
     """
     unrolled = replace(architecture.unrolled(), max_position_embeddings=context_tokens)
-    granite = architecture.attention_sinks
+    config = config_from_architecture(unrolled)
+    kind = config["model_type"]
+    lfm2, granite = kind == "lfm2", kind == "granite_swa"
     return {
-        "architectures": ["GraniteSWAForCausalLM" if granite else "LlamaForCausalLM"],
-        **config_from_architecture(unrolled),
-        "rms_norm_eps": NORM_EPSILON,
+        "architectures": [_CLASSES.get(kind, "LlamaForCausalLM")],
+        **config,
+        "norm_eps" if lfm2 else "rms_norm_eps": NORM_EPSILON,
         "rope_theta": ROPE_THETA,
         "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
-        "attention_bias": False,
-        "mlp_bias": False,
+        **({} if lfm2 else {"attention_bias": False, "mlp_bias": False}),
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
@@ -46,8 +49,9 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
 
 def unrolled_weights(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights by Hugging Face name, a shared block once for each run."""
-    specs = tensor_specs(architecture.unrolled())
-    return {spec.name: weights[trained_name(architecture, spec)] for spec in specs}
+    a = architecture
+    specs = tensor_specs(a.unrolled())
+    return {huggingface_name(a, spec.name): weights[trained_name(a, spec)] for spec in specs}
 
 
 def write_huggingface(folder: Path, finalist: TrainedFinalist, *, context_tokens: int) -> None:

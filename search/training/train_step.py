@@ -19,10 +19,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from search.training.decoder import Decoder, Linear
+from search.training.decoder import Decoder
 from search.training.fused.kernels import NoKernels, kernels, missing_speed
 from search.training.fused.step import FusedStep, UpdateRule, unsupported_fields
 from search.training.learning_rates import initialize, learning_rate_factor
+from search.training.linear import Linear
 from search.training.low_bit import LowBit
 from search.training.memory import is_out_of_memory
 from search.training.teacher import Teacher
