@@ -30,7 +30,7 @@ from search.analysis.verdict import (
     MOST_WRONGLY,
     PROMISED,
     WELL,
-    Claim,
+    VerdictClaim,
     ClaimCoverage,
     Support,
     stated_at,
@@ -75,7 +75,7 @@ class Population:
         """By how much that is above the tau of counting parameters."""
         return self.tau - (tau_of_one_size(self.counting, self.longest, self.sizes) or 0.0)
 
-    def is_true(self, claim: Claim) -> bool:
+    def is_true(self, claim: VerdictClaim) -> bool:
         """Return whether a claim holds for all of its models."""
         return bool(claim.holds(np.array([self.tau]), np.array([self.gain]))[0])
 
@@ -175,7 +175,7 @@ def replayed(population: Population, studies: int) -> tuple[ReplayedStudy, ...]:
 def coverage(studies: Sequence[ReplayedStudy]) -> tuple[ClaimCoverage, ...]:
     """Return how often each claim is right and how often it is given where it is false, by support."""
     found = []
-    for claim in Claim:
+    for claim in VerdictClaim:
         true = [study.population.is_true(claim) for study in studies]
         for least in SUPPORTS:
             given = [study.supports[claim] >= least for study in studies]
@@ -263,9 +263,9 @@ drawn at random.
 def page(every: Sequence[Population], studies: Sequence[ReplayedStudy]) -> str:
     """Return docs/verdicts.md."""
     found = coverage(studies)
-    stated = [(claim.value, *_stated(claim, found)) for claim in Claim]
+    stated = [(claim.value, *_stated(claim, found)) for claim in VerdictClaim]
     levels = [(level.claim.value, f"{level.support:g}", *_cells(level)) for level in found]
-    by_point = [s.population.is_true(Claim.WELL) for s in studies if s.tau >= WELL]
+    by_point = [s.population.is_true(VerdictClaim.WELL) for s in studies if s.tau >= WELL]
     about = [
         (
             one.name,
@@ -302,7 +302,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _stated(claim: Claim, found: Sequence[ClaimCoverage]) -> tuple[str, ...]:
+def _stated(claim: VerdictClaim, found: Sequence[ClaimCoverage]) -> tuple[str, ...]:
     for least in SUPPORTS:
         level = stated_at(claim, least, found)
         if level is not None:

@@ -34,7 +34,7 @@ LEAST_STUDIES = 30
 
 
 @unique
-class Claim(StrEnum):
+class VerdictClaim(StrEnum):
     """What a verdict can claim of short runs, for models of one size."""
 
     ORDERS = "agree with longer runs"  # tau above 0
@@ -46,21 +46,21 @@ class Claim(StrEnum):
     def holds(self, tau: Floats, gain: Floats) -> Floats:
         """Return for each tau with longer runs, or gain over counting's, whether the claim is true."""
         found = {
-            Claim.ORDERS: tau > 0,
-            Claim.AGAINST: tau <= 0,
-            Claim.BETTER: gain > 0,
-            Claim.NO_BETTER: gain <= 0,
-            Claim.WELL: tau >= WELL,
+            VerdictClaim.ORDERS: tau > 0,
+            VerdictClaim.AGAINST: tau <= 0,
+            VerdictClaim.BETTER: gain > 0,
+            VerdictClaim.NO_BETTER: gain <= 0,
+            VerdictClaim.WELL: tau >= WELL,
         }[self]
         return np.asarray(found, np.float64)
 
 
-Support = Mapping[Claim, float]
+Support = Mapping[VerdictClaim, float]
 
 
 def support(tau: Floats, gain: Floats) -> Support:
     """Return the share of a study's resamples in which each claim holds; 0 where there is no resample."""
-    shares = {claim: claim.holds(tau, gain) for claim in Claim}
+    shares = {claim: claim.holds(tau, gain) for claim in VerdictClaim}
     return {claim: float(holds.mean()) if len(holds) else 0.0 for claim, holds in shares.items()}
 
 
@@ -68,7 +68,7 @@ def support(tau: Floats, gain: Floats) -> Support:
 class ClaimCoverage:
     """How often a claim was right in replayed studies that support it by a share of resamples or more."""
 
-    claim: Claim
+    claim: VerdictClaim
     support: float
     right: float  # share of the studies with that support in whose table the claim is true
     studies: int  # with that support
@@ -90,11 +90,11 @@ class ClaimCoverage:
 def measured_claims() -> tuple[ClaimCoverage, ...]:
     """Return what was measured, claim by claim, by rising support."""
     levels = tomllib.loads(_FILE.read_text(encoding="utf-8"))["levels"]
-    return tuple(ClaimCoverage(**{**level, "claim": Claim(level["claim"])}) for level in levels)
+    return tuple(ClaimCoverage(**{**level, "claim": VerdictClaim(level["claim"])}) for level in levels)
 
 
 def stated_at(
-    claim: Claim, share: float, measured: Sequence[ClaimCoverage] | None = None
+    claim: VerdictClaim, share: float, measured: Sequence[ClaimCoverage] | None = None
 ) -> ClaimCoverage | None:
     """Return the coverage that lets a claim be stated at a share of resamples; None where nothing does.
 
@@ -126,27 +126,27 @@ def verdict(pairs: int, found: Support, measured: Sequence[ClaimCoverage] | None
             text=f"too few pairs to tell: {pairs} pairs of models differ by less than 10 % in size, "
             f"{MIN_PAIRS} are needed"
         )
-    if Claim.AGAINST in stated:
+    if VerdictClaim.AGAINST in stated:
         return Verdict(
             text="not to be trusted: among models of one size short runs rank against longer ones",
-            rests_on=stated[Claim.AGAINST],
+            rests_on=stated[VerdictClaim.AGAINST],
         )
-    if Claim.ORDERS not in stated:
+    if VerdictClaim.ORDERS not in stated:
         return Verdict(text="cannot tell whether short runs rank models of one size as longer ones do")
-    if Claim.NO_BETTER in stated:
+    if VerdictClaim.NO_BETTER in stated:
         return Verdict(
             text="no better than counting parameters: short runs add nothing to the order of models of one "
             "size",
-            rests_on=stated[Claim.NO_BETTER],
+            rests_on=stated[VerdictClaim.NO_BETTER],
         )
-    if Claim.BETTER in stated:
-        how = "well" if Claim.WELL in stated else "mostly"
+    if VerdictClaim.BETTER in stated:
+        how = "well" if VerdictClaim.WELL in stated else "mostly"
         return Verdict(
             text=f"better than counting parameters: short runs rank models of one size {how} as longer ones "
             "do",
-            rests_on=stated[Claim.WELL if Claim.WELL in stated else Claim.BETTER],
+            rests_on=stated[VerdictClaim.WELL if VerdictClaim.WELL in stated else VerdictClaim.BETTER],
         )
     return Verdict(
         text="better than chance: cannot tell whether also better than counting parameters",
-        rests_on=stated[Claim.ORDERS],
+        rests_on=stated[VerdictClaim.ORDERS],
     )

@@ -6,7 +6,7 @@ import tomllib
 
 from benchmarks.replay import verdicts
 from benchmarks.replay.verdicts import Population, coverage, data, page, populations, replayed
-from search.analysis.verdict import Claim
+from search.analysis.verdict import VerdictClaim
 
 
 def test_the_products_file_and_the_page_are_what_the_script_makes() -> None:
@@ -37,7 +37,11 @@ def test_a_claim_is_right_where_it_is_true_of_the_whole_population() -> None:
     """Worked by hand: short runs that agree fully, and ones that agree in the study's eyes alone."""
     good = _population(tuple(float(n) for n in range(9)))
     assert (good.tau, good.gain) == (1.0, 2.0)
-    assert [claim for claim in Claim if good.is_true(claim)] == [Claim.ORDERS, Claim.BETTER, Claim.WELL]
+    assert [claim for claim in VerdictClaim if good.is_true(claim)] == [
+        VerdictClaim.ORDERS,
+        VerdictClaim.BETTER,
+        VerdictClaim.WELL,
+    ]
     bad = Population(
         name="by hand",
         early=good.early,
@@ -46,10 +50,10 @@ def test_a_claim_is_right_where_it_is_true_of_the_whole_population() -> None:
         counting=good.counting,
         sizes=good.sizes,
     )
-    assert (bad.tau, bad.is_true(Claim.AGAINST)) == (-1.0, True)
+    assert (bad.tau, bad.is_true(VerdictClaim.AGAINST)) == (-1.0, True)
     studies = [*replayed(good, 6), *replayed(bad, 2)]
     assert len(studies) == 8
     found = {level.claim: level for level in coverage(studies) if level.support == 0.9}
-    assert (found[Claim.BETTER].right, found[Claim.BETTER].studies) == (0.75, 8)
-    assert (found[Claim.BETTER].wrongly, found[Claim.BETTER].false_studies) == (1.0, 2)
-    assert (found[Claim.AGAINST].studies, found[Claim.AGAINST].false_studies) == (0, 6)
+    assert (found[VerdictClaim.BETTER].right, found[VerdictClaim.BETTER].studies) == (0.75, 8)
+    assert (found[VerdictClaim.BETTER].wrongly, found[VerdictClaim.BETTER].false_studies) == (1.0, 2)
+    assert (found[VerdictClaim.AGAINST].studies, found[VerdictClaim.AGAINST].false_studies) == (0, 6)
