@@ -30,9 +30,9 @@ from search.analysis.verdict import (
     MOST_WRONGLY,
     PROMISED,
     WELL,
-    VerdictClaim,
     ClaimCoverage,
     Support,
+    VerdictClaim,
     stated_at,
     support,
 )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from search.analysis.verdict import (
-    VerdictClaim,
     ClaimCoverage,
+    VerdictClaim,
     measured_claims,
     stated_at,
     support,
