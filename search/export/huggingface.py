@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from search.export.finalist import TrainedFinalist
-from search.export.layout import check_layout, trained_name
+from search.export.layout import check_layout, huggingface_names, trained_name
 from search.training.decoder import NORM_EPSILON, ROPE_THETA
 from search.training.experts import BALANCE_WEIGHT
 from search.training.safetensors_file import MULTIPLE, WEIGHTS, write_safetensors
@@ -20,13 +20,12 @@ from sizer.atomic_write import write_text
 from sizer.families.hf_config import config_from_architecture
 from sizer.formats.groups import StoredPart
 from sizer.formats.safetensors import header
-from sizer.tensors import TensorSpec, tensor_specs
+from sizer.tensors import tensor_specs
 
-# Names of an expert's matrices in files of Mixtral, by those that they have here
-_MIXTRAL_MATRICES = {
-    "gate_proj.weight": "w1.weight",
-    "down_proj.weight": "w2.weight",
-    "up_proj.weight": "w3.weight",
+_CLASSES = {
+    "granite_swa": "GraniteSWAForCausalLM",
+    "lfm2": "Lfm2ForCausalLM",
+    "mixtral": "MixtralForCausalLM",
 }
 
 
@@ -36,33 +35,33 @@ def huggingface_config(architecture: Architecture, context_tokens: int) -> dict[
     Tokens that begin, end or pad a text are null: LlamaConfig's defaults, 1 and 2, are bytes of the text.
     """
     unrolled = replace(architecture.unrolled(), max_position_embeddings=context_tokens)
-    granite, experts = architecture.attention_sinks, architecture.num_experts > 0
-    of = "GraniteSWA" if granite else "Mixtral" if experts else "Llama"
+    config = config_from_architecture(unrolled)
+    kind = config["model_type"]
+    lfm2, granite = kind == "lfm2", kind == "granite_swa"
     return {
-        "architectures": [f"{of}ForCausalLM"],
-        **config_from_architecture(unrolled),
-        "rms_norm_eps": NORM_EPSILON,
+        "architectures": [_CLASSES.get(kind, "LlamaForCausalLM")],
+        **config,
+        "norm_eps" if lfm2 else "rms_norm_eps": NORM_EPSILON,
         "rope_theta": ROPE_THETA,
         "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
-        "attention_bias": False,
-        "mlp_bias": False,
+        **({} if lfm2 else {"attention_bias": False, "mlp_bias": False}),
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
         "dtype": "float32",
         # Granite's factor is not Llama's unless it is stated
         **({"attention_multiplier": architecture.head_dim**-0.5} if granite else {}),
-        **({"router_aux_loss_coef": BALANCE_WEIGHT} if experts else {}),
+        **({"router_aux_loss_coef": BALANCE_WEIGHT} if kind == "mixtral" else {}),
     }
 
 
 def unrolled_weights(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights by Hugging Face name, a shared block once for each run and each expert's alone."""
-    found: dict[str, Tensor] = {}
-    for spec in tensor_specs(architecture.unrolled()):
-        tensor = weights[trained_name(architecture, spec)]
+    a, found = architecture, dict[str, Tensor]()
+    for spec in tensor_specs(a.unrolled()):
+        tensor = weights[trained_name(a, spec)]
         parts = (tensor,) if spec.used_experts is None else tensor.unbind(0)
-        found |= dict(zip(_names(architecture, spec), parts, strict=True))
+        found |= zip(huggingface_names(a, spec), parts, strict=True)
     return found
 
 
@@ -71,21 +70,9 @@ def stored_bytes(architecture: Architecture) -> int:
     parts = [
         StoredPart(name, "F32", spec.shape if spec.used_experts is None else spec.shape[1:])
         for spec in tensor_specs(architecture.unrolled())
-        for name in _names(architecture, spec)
+        for name in huggingface_names(architecture, spec)
     ]
     return len(header(parts, "pt", multiple=MULTIPLE)) + sum(part.num_bytes for part in parts)
-
-
-def _names(architecture: Architecture, spec: TensorSpec) -> tuple[str, ...]:
-    """Return the names under which a file holds a tensor: one for each expert, as Mixtral's files do."""
-    if not architecture.num_experts:
-        return (spec.name,)
-    name = spec.name.replace(".mlp.", ".block_sparse_moe.")
-    if spec.used_experts is None:
-        return (name,)
-    before, matrix = name.rsplit(".experts.", 1)
-    of_mixtral = _MIXTRAL_MATRICES[matrix]
-    return tuple(f"{before}.experts.{number}.{of_mixtral}" for number in range(architecture.num_experts))
 
 
 def write_huggingface(folder: Path, finalist: TrainedFinalist, *, context_tokens: int) -> None:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from search.training.experts import EXPERT_FIELDS, ExpertMlp
-from search.training.linear import Linear, fused_products
+from search.training.linear import Linear, product
+from search.training.short_convolution import ShortConvolution
 from search.training.windowed_attention import attend_window, attend_window_fused, stack_groups
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture
@@ -27,7 +28,7 @@ _LOGIT_BYTES = 256 * 2**20  # of float32 logits at a time on a card; a batch of 
 
 
 # Fields beyond Llama's that the decoder has
-TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks", *EXPERT_FIELDS)
+TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks", "conv_layers", *EXPERT_FIELDS)
 
 
 class ParameterMismatch(AssertionError):
@@ -184,7 +185,7 @@ class _Attention(nn.Module):
         """Map `[batch, seq, hidden]` to the same."""
         batch, seq, _ = x.shape
         heads, kv, dim = self.num_heads, self.num_kv_heads, self.head_dim
-        qkv = fused_products(x, self.q_proj, self.k_proj, self.v_proj).view(batch, seq, heads + 2 * kv, dim)
+        qkv = product(x, self.q_proj, self.k_proj, self.v_proj).view(batch, seq, heads + 2 * kv, dim)
         qk, v = torch.split(qkv, [heads + kv, kv], dim=2)
         if self.qk_norm:
             q, k = torch.split(qk, [heads, kv], dim=2)
@@ -222,7 +223,7 @@ class _Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `[batch, seq, hidden]` to the same."""
         if self.kind.gated:
-            gate, up = fused_products(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
+            gate, up = product(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
             y = self._activate(gate) * up
         else:
             y = self._activate(self.up_proj(x))
@@ -238,19 +239,24 @@ class _Mlp(nn.Module):
 
 
 class _DecoderBlock(nn.Module):
-    """Attention and feed-forward, each after a norm and added to the residual stream."""
+    """Attention or a short convolution, and feed-forward, each after a norm and added to its input."""
 
     def __init__(self, a: Architecture, mlp: _Mlp | ExpertMlp | None, layer: int) -> None:
         super().__init__()
         self.input_layernorm = _NORMS[a.norm](a.hidden_size)
-        self.self_attn = _Attention(a, layer)
+        self.mixes_by_convolution = layer in a.conv_layers
+        if self.mixes_by_convolution:
+            self.conv = ShortConvolution(a)
+        else:
+            self.self_attn = _Attention(a, layer)
         self.post_attention_layernorm = _NORMS[a.norm](a.hidden_size)
         if mlp is None:
             self.mlp = ExpertMlp(a) if a.num_experts else _Mlp(a, layer)
 
     def forward(self, x: Tensor, mlp: nn.Module) -> Tensor:
         """Map `[batch, seq, hidden]` to the same; `mlp` is this block's own or the shared one."""
-        x = x + self.self_attn(self.input_layernorm(x))
+        mixer = self.conv if self.mixes_by_convolution else self.self_attn
+        x = x + mixer(self.input_layernorm(x))
         out: Tensor = x + mlp(self.post_attention_layernorm(x))
         return out
 

@@ -11,7 +11,8 @@ are those of muP (arXiv 2203.03466) for width and CompleteP (arXiv 2505.01618, a
 - the embedding, which tied models also use as head, is between them: deviation and rate ~ width^-1/2, and at
   the base width it learns TABLE_RATE times as fast as hidden matrices, whose rows all move at every token.
 
-Norms and biases learn at the base rate. Everything is relative to a decoder of 2 layers of width 160.
+Norms, biases and the filters of convolutions, a few weights for each channel whatever the width, learn at the
+base rate. Everything is relative to a decoder of 2 layers of width 160.
 
 Rates of the tables and of everything, measured: docs/learning_rates.md. The branch factor, in validation bits
 per byte at base rate 2e-3 and TABLE_RATE 1, batch 8 x 128, 500 steps, one seed, with the factor at 2, 1, 1/2,
@@ -40,7 +41,7 @@ _HIDDEN_GAIN = 0.5
 _BRANCH_GAIN = 0.25  # of the last matrix of a branch, at the base depth
 _EMBEDDING_GAIN = 0.32  # 0.02, Hugging Face's default deviation, at width 256
 _DOWN = (Role.DOWN, Role.DOWN_EXPERTS)
-_LAST_IN_BRANCH = (Role.ATTENTION_OUTPUT, *_DOWN)
+_LAST_IN_BRANCH = (Role.ATTENTION_OUTPUT, Role.CONV_OUT, *_DOWN)
 
 
 def _depth_factor(architecture: Architecture) -> float:
@@ -49,7 +50,7 @@ def _depth_factor(architecture: Architecture) -> float:
 
 def learning_rate_factor(spec: TensorSpec, architecture: Architecture) -> float:
     """Return the learning rate of a tensor over the base learning rate."""
-    if len(spec.shape) == 1:
+    if len(spec.shape) == 1 or spec.role is Role.CONV:
         return 1.0
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
         return TABLE_RATE * sqrt(BASE_WIDTH / architecture.hidden_size)
@@ -62,6 +63,8 @@ def initial_deviation(spec: TensorSpec, architecture: Architecture) -> float:
     """Return the deviation of a matrix's initial weights; vectors start at 1 (norms) or 0 (biases, sinks)."""
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
         return float(_EMBEDDING_GAIN / sqrt(architecture.hidden_size))
+    if spec.role is Role.CONV:  # as torch draws them: even from -1 to 1, over the root of the kernel
+        return float(1 / sqrt(3 * spec.row_length))
     deviation = float(_HIDDEN_GAIN / sqrt(spec.row_length))
     if spec.role in _LAST_IN_BRANCH:
         deviation *= _BRANCH_GAIN * _depth_factor(architecture)

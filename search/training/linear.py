@@ -1,4 +1,4 @@
-"""Matrices of the decoder: what products multiply with, exact or rounded."""
+"""A projection of the decoder, of all tokens or by experts, and several of one input as a single product."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply in the activations' type."""
-        return fused_products(x, self)
+        return product(x, self)
 
 
 class ExpertMatrices(Linear):
@@ -43,12 +43,12 @@ class ExpertMatrices(Linear):
         self.weight = nn.Parameter(torch.zeros(experts, rows, columns))
 
 
-def fused_products(x: Tensor, *matrices: Linear) -> Tensor:
+def product(x: Tensor, *matrices: Linear) -> Tensor:
     """Compute several projections of one input as a single product: thin models are bound by the calls."""
     weights = [m.multiplied for m in matrices]
+    x = _rounded_input(x, matrices[0])
     weight = torch.cat(weights) if len(weights) > 1 else weights[0]
     biases: list[Tensor] = [m.bias for m in matrices if m.bias is not None]
-    x = _rounded_input(x, matrices[0])
     return F.linear(x, weight.to(x.dtype), torch.cat(biases).to(x.dtype) if biases else None)
 
 
@@ -59,10 +59,9 @@ def expert_products(x: Tensor, counts: list[int], *matrices: ExpertMatrices) -> 
     """
     weights = [m.multiplied for m in matrices]
     weight = torch.cat(weights, dim=1) if len(weights) > 1 else weights[0]
-    x = _rounded_input(x, matrices[0])
     # unbound, so that the gradients of all experts are put together once
     experts = weight.to(x.dtype).unbind(0)
-    rows = torch.split(x, counts)
+    rows = torch.split(_rounded_input(x, matrices[0]), counts)
     return torch.cat([F.linear(some, one) for some, one in zip(rows, experts, strict=True)])
 
 

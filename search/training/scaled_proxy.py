@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 # Fields beyond Llama's that stay as they are or shrink with the width
 _SCALED_BEYOND_LLAMA = (
-    *("layer_intermediate_sizes", "attention_sinks", "num_experts", "num_experts_per_tok"),
+    *("layer_intermediate_sizes", "attention_sinks", "conv_layers"),
+    *("num_experts", "num_experts_per_tok"),
 )
 
 # Ratios that differ by less are the same to the digits that `deviations` prints.
