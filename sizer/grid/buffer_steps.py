@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from sizer.runtimes.ggml_allocator import Step
+from sizer.runtimes.ggml_allocator import PlanStep
 from sizer.runtimes.llamacpp_buffer import planned
 from sizer.runtimes.llamacpp_graph import GraphKind, Widths
 from sizer.workload import Workload
@@ -90,7 +90,7 @@ class _Walk:
         self.inputs = {node: number for number, node in enumerate(inputs)}
         self.held: dict[int, None] = {}
 
-    def part(self, planned: Sequence[Step]) -> Part:
+    def part(self, planned: Sequence[PlanStep]) -> Part:
         """Return the steps of some of the graph's nodes."""
         before, takes = self._tensors(), []
         for tensor, size, is_taken in planned:

@@ -84,7 +84,7 @@ class Node(NamedTuple):
     is_output: bool = False  # stays to the end
 
 
-class Step(NamedTuple):
+class PlanStep(NamedTuple):
     """A tensor is given its bytes, or they are freed."""
 
     tensor: int
@@ -92,7 +92,7 @@ class Step(NamedTuple):
     takes: bool
 
 
-Part = tuple[Step, ...]  # of a graph, between marks
+Part = tuple[PlanStep, ...]  # of a graph, between marks
 
 
 def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> list[Part]:
@@ -110,7 +110,7 @@ def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> list[Part]:
         if node.view_of is not None:
             views[node.view_of] += 1
     held = {i: i for i, node in enumerate(nodes) if node.is_input}  # nodes and whose bytes they hold
-    parts = [[Step(i, nodes[i].num_bytes, takes=True) for i in held]]
+    parts = [[PlanStep(i, nodes[i].num_bytes, takes=True) for i in held]]
     for i, node in enumerate(nodes):
         if i in marks:
             parts.append([])
@@ -120,7 +120,7 @@ def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> list[Part]:
             may_overwrite = (s for s in last_used if s in held and not nodes[s].is_output)
             overwritten = next((s for s in may_overwrite if nodes[s].num_bytes == node.num_bytes), None)
             if overwritten is None:
-                parts[-1].append(Step(i, node.num_bytes, takes=True))
+                parts[-1].append(PlanStep(i, node.num_bytes, takes=True))
             held[i] = i if overwritten is None else held.pop(overwritten)
         for source in node.sources:
             children[source] -= 1
@@ -133,7 +133,7 @@ def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> list[Part]:
                 shown = viewed
             if shown in held and not (children[shown] or views[shown] or nodes[shown].is_output):
                 tensor = held.pop(shown)
-                parts[-1].append(Step(tensor, nodes[tensor].num_bytes, takes=False))
+                parts[-1].append(PlanStep(tensor, nodes[tensor].num_bytes, takes=False))
     return list(map(tuple, parts))
 
 
