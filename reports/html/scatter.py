@@ -25,7 +25,7 @@ _MARKS = {
 }
 
 
-class _Point(NamedTuple):
+class _Mark(NamedTuple):
     """A point's place as shares of the frame, its range on the screen, its text and its class."""
 
     x: float
@@ -42,7 +42,7 @@ class _Group(NamedTuple):
     label: str
     symbol: str
     colour: str
-    points: list[_Point]
+    points: list[_Mark]
 
 
 def evidence_html(info: EvidenceInfo, name: str, *, alt: str, level: int = 3) -> Markup:
@@ -58,7 +58,7 @@ def evidence_html(info: EvidenceInfo, name: str, *, alt: str, level: int = 3) ->
     groups = []
     for basis, (symbol, colour) in _MARKS.items():
         points = [
-            _Point(x, share(p.predicted), share(p.low), share(p.high), p.text, "right" if x > 0.5 else "")
+            _Mark(x, share(p.predicted), share(p.low), share(p.high), p.text, "right" if x > 0.5 else "")
             for p in info.points
             if p.basis == basis
             for x in (share(p.measured),)
