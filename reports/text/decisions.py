@@ -117,9 +117,9 @@ def _text(d: Decision) -> str:
         if d.cost_to_settle_s is None
         else f"about {format_seconds(d.cost_to_settle_s)} of more seeds would settle it"
     )
-    published = (
-        f"published models {_chance(d.prior_probability)}" if d.known_to_law else "no published models"
-    )
+    published = f"published models {_chance(d.prior_probability)}"
+    if not d.known_to_law:
+        published = "no published models"
     return (
         f"{d.label}: {d.choice} or {d.other}, {_files(d)}: not settled "
         f"({d.choice} {_chance(d.probability)}, {published}); {would}"
