@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from search.training.experts import EXPERT_FIELDS, ExpertMlp
 from search.training.linear import Linear, product
 from search.training.short_convolution import ShortConvolution
 from search.training.windowed_attention import attend_window, attend_window_fused, stack_groups
@@ -27,7 +28,7 @@ _LOGIT_BYTES = 256 * 2**20  # of float32 logits at a time on a card; a batch of 
 
 
 # Fields beyond Llama's that the decoder has
-TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks", "conv_layers")
+TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks", "conv_layers", *EXPERT_FIELDS)
 
 
 class ParameterMismatch(AssertionError):
@@ -240,7 +241,7 @@ class _Mlp(nn.Module):
 class _DecoderBlock(nn.Module):
     """Attention or a short convolution, and feed-forward, each after a norm and added to its input."""
 
-    def __init__(self, a: Architecture, mlp: _Mlp | None, layer: int) -> None:
+    def __init__(self, a: Architecture, mlp: _Mlp | ExpertMlp | None, layer: int) -> None:
         super().__init__()
         self.input_layernorm = _NORMS[a.norm](a.hidden_size)
         self.mixes_by_convolution = layer in a.conv_layers
@@ -250,7 +251,7 @@ class _DecoderBlock(nn.Module):
             self.self_attn = _Attention(a, layer)
         self.post_attention_layernorm = _NORMS[a.norm](a.hidden_size)
         if mlp is None:
-            self.mlp = _Mlp(a, layer)
+            self.mlp = ExpertMlp(a) if a.num_experts else _Mlp(a, layer)
 
     def forward(self, x: Tensor, mlp: nn.Module) -> Tensor:
         """Map `[batch, seq, hidden]` to the same; `mlp` is this block's own or the shared one."""

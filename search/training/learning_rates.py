@@ -3,7 +3,8 @@
 A learning rate wrong by a factor of 2 costs as much as the differences of shape a search looks for. The rules
 are those of muP (arXiv 2203.03466) for width and CompleteP (arXiv 2505.01618, alpha = 1) for depth:
 
-- a hidden matrix starts with deviation ~ fan_in^-1/2 and learns at a rate ~ 1 / fan_in;
+- a hidden matrix starts with deviation ~ fan_in^-1/2 and learns at a rate ~ 1 / fan_in, each expert's and the
+  router's as well;
 - what a block adds to the residual stream is scaled by 1 / executed layers. CompleteP multiplies the branch's
   output; here the factor sits in the initial deviation and the rate of the branch's last matrix, which under
   Adam is the same update, so the trained model stays a plain decoder that any runtime loads;
@@ -39,7 +40,8 @@ _BASE_MLP_RATIO = 8 / 3
 _HIDDEN_GAIN = 0.5
 _BRANCH_GAIN = 0.25  # of the last matrix of a branch, at the base depth
 _EMBEDDING_GAIN = 0.32  # 0.02, Hugging Face's default deviation, at width 256
-_LAST_IN_BRANCH = (Role.ATTENTION_OUTPUT, Role.CONV_OUT, Role.DOWN)
+_DOWN = (Role.DOWN, Role.DOWN_EXPERTS)
+_LAST_IN_BRANCH = (Role.ATTENTION_OUTPUT, Role.CONV_OUT, *_DOWN)
 
 
 def _depth_factor(architecture: Architecture) -> float:
@@ -52,7 +54,7 @@ def learning_rate_factor(spec: TensorSpec, architecture: Architecture) -> float:
         return 1.0
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
         return TABLE_RATE * sqrt(BASE_WIDTH / architecture.hidden_size)
-    base_fan_in = BASE_WIDTH * (_BASE_MLP_RATIO if spec.role is Role.DOWN else 1)
+    base_fan_in = BASE_WIDTH * (_BASE_MLP_RATIO if spec.role in _DOWN else 1)
     factor = base_fan_in / spec.row_length
     return factor * _depth_factor(architecture) if spec.role in _LAST_IN_BRANCH else factor
 

@@ -30,6 +30,9 @@ __all__ = [
     "sharing_from_config",
 ]
 
+# Fields of a shape with experts that a config of Mixtral states
+_MIXTRAL_FIELDS = ["num_experts", "num_experts_per_tok"]
+
 # Keys that add tensors: a family that does not ask for them does not have them.
 _OF_OTHER_LAYERS = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank")
 
@@ -118,7 +121,7 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     windows = a.attention_sinks and bool(a.sliding_layers)  # Granite's with windows
     known = [FFN_SIZES]
     known += ["attention_sinks"] if windows and not (a.qk_norm or a.qkv_bias) else []
-    known = ["conv_layers"] if _is_lfm2(a) else known
+    known = ["conv_layers"] if _is_lfm2(a) else _MIXTRAL_FIELDS if _is_mixtral(a) else known
     if other := [name for name in a.beyond_llama if name not in known]:
         raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
     if a.sliding_layers and not windows:
@@ -130,6 +133,7 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
         )
     model_type = "qwen3" if a.qk_norm else "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
     model_type = "granite_swa" if windows else "lfm2" if a.conv_layers else model_type
+    model_type = "mixtral" if a.num_experts else model_type
     config: dict[str, Any] = {
         "model_type": model_type,
         "vocab_size": a.vocab_size,
@@ -145,6 +149,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     }
     if model_type in ("llama", "granite_swa"):
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
+    if a.num_experts:
+        config |= {"num_local_experts": a.num_experts, "num_experts_per_tok": a.num_experts_per_tok}
     if windows:
         config["sliding_window"] = a.sliding_window
         config["layer_types"] = _layer_types(a, a.sliding_layers, "sliding_attention")
@@ -157,6 +163,12 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     if a.sharing.repeat > 1:
         config["sharing"] = a.sharing.to_dict()
     return config
+
+
+def _is_mixtral(a: Architecture) -> bool:
+    """Return whether every layer has experts, and nothing that a config of Mixtral cannot state."""
+    biases = (a.qkv_bias, a.attention_output_bias, a.mlp_bias)
+    return a.num_experts > 0 and not (a.qk_norm or a.sliding_layers or any(biases))
 
 
 def _is_lfm2(a: Architecture) -> bool:

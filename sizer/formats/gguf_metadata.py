@@ -76,7 +76,18 @@ def llama_entries(
         Entry(f"{kind}.rope.dimension_count", "UINT32", a.head_dim),
         Entry(f"{kind}.rope.freq_base", "FLOAT32", rope_base),
         Entry(f"{kind}.vocab_size", "UINT32", a.vocab_size),
+        *_expert_entries(a, kind),
         *_window_entries(a, kind),
+    )
+
+
+def _expert_entries(a: Architecture, kind: str) -> tuple[Entry, ...]:
+    """Return how many experts there are and how many of them a token uses."""
+    if not a.num_experts:
+        return ()
+    return (
+        Entry(f"{kind}.expert_count", "UINT32", a.num_experts),
+        Entry(f"{kind}.expert_used_count", "UINT32", a.num_experts_per_tok),
     )
 
 
