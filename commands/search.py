@@ -271,22 +271,18 @@ def resume_command(
     def go(hook: Any) -> tuple[SearchResult, LoopEnding]:
         return runner.resume(name, storage=url, trials=trials, hook=hook, cluster=_cluster(cluster))
 
-    _finish(go, url, json_output=json_output, trials=trials)
+    _finish(go, url, json_output=json_output)
 
 
-def _finish(go: Any, storage: str, *, json_output: bool, trials: int | None = None) -> None:
-    """Run a search with a progress bar, then write its report and print its frontier.
-
-    `trials` is the --trials of `resume`, which the study does not store.
-    """
+def _finish(go: Any, storage: str, *, json_output: bool) -> None:
+    """Run a search with a progress bar, then write its report and print its frontier."""
     from commands.progress import progress
     from search.run.loop import LoopEnding
 
     with progress("measuring this machine") as report:
         result, ending = go(lambda p: report(f"{p.study} {_stage(p)}", p.done_steps, p.total_steps, _note(p)))
     if ending is LoopEnding.STOPPED:
-        more = "" if trials is None else f" --trials {trials}"
-        notice(f"stopped; continue with: sizer search resume {result.study}{more}")
+        notice(f"stopped; continue with: sizer search resume {result.study}")
         raise typer.Exit(130)
     if ending is LoopEnding.EXHAUSTED:
         notice("no more new models in the space fit the budget; ended early")
