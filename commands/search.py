@@ -163,13 +163,18 @@ def _cluster(where: str | None, threads: int | None = None) -> ClusterRequest | 
 
 def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
     """Print a forecast on stderr; with a time limit, return the search that fits into it."""
+    from commands.progress import progress
     from reports.text.wording import scales_text
     from search.run.forecast import checkpoint_bytes, forecast, step_seconds, within
+    from search.run.launch import TIMING
     from sizer.units import format_bytes
 
     if minutes is not None and not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
-    step_s = step_seconds(settings)
+    with progress("timing models") as report:
+        step_s = step_seconds(
+            settings, lambda done, of: report(f"{TIMING}{done + 1} of {of}", done, of, "models of the space")
+        )
     if minutes is not None:
         settings = within(settings, 60 * minutes, step_s, keep_trials=keep_trials)
     expected = forecast(settings, step_s)
