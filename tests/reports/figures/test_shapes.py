@@ -16,6 +16,7 @@ from reports.figures.rungs import losses_info, rungs_info, training_figure
 from reports.figures.study import compared_cohort, study_figures
 from search.analysis.cohorts import cohorts, longest_cohort
 from search.analysis.importance import Importance, Importances
+from search.config.config import SearchConfig
 from search.run.learning_curves import CurvePoint, LearningCurve
 from search.store.results import SearchResult
 from sizer.model_estimate import estimate
@@ -144,6 +145,17 @@ def test_ladder_by_hand(in_rungs: SearchResult) -> None:
     assert list(format_score_figure(info).data[0].y) == [3.0, 2.0, 4.0, 2.5, 2.6]
     assert list(rounding_figure(info).data[0].y) == [0.25] * 5
     assert list(format_bytes_figure(info).data[0].y) == [bar.file_bytes for bar in info.bars]
+
+
+def test_bytes_by_format_are_those_of_the_study(result: SearchResult) -> None:
+    """With the study's tokenizer: a trial's bar in its own format is its file, to the byte."""
+    config = SearchConfig()
+    own = replace(result, config=replace(config, budget=replace(config.budget, tokenizer_bytes=5_437)))
+    info = ladder_info(own, compared_cohort(own))
+    best = next(r for r in own.trained if info.shape == f"trial {r.number}")
+    sizes = {bar.format: bar.file_bytes for bar in info.bars}
+    assert sizes[best.candidate.format] == own.deployment(best).file.total
+    assert own.deployment(best).file.total < result.deployment(best).file.total
 
 
 def test_models_trained_rounded_have_no_cost_of_rounding(in_rungs: SearchResult) -> None:

@@ -20,6 +20,7 @@ from reports.export.documents import frontier_document
 from reports.figures.study import study_figures
 from reports.html.page import PLOTLY_BASIC
 from reports.html.study_page import report_html, write_report
+from reports.html.study_sections import trials_table
 from reports.text.decisions import decision_cells, decision_lines, decisions_of
 from reports.text.rerun import search_toml
 from reports.text.rungs import reasons
@@ -299,8 +300,15 @@ def test_decisions_come_before_the_frontier(in_rungs: SearchResult, result_of: R
     assert found is not None
     count, first, *_ = decision_lines(found)
     text = _text(page)
-    assert text.index(count) < text.index(first.strip()) < text.index("Accuracy against file size")
+    assert text.index(count) < text.index(first.strip()) < text.index("Bits per byte against file size")
     rows = [row for table in HtmlReader(page).tables for row in table]
     assert all(tuple(row) in {tuple(r) for r in rows} for row in decision_cells(found))
     # two models say nothing that the published law does not say
     assert "decisions settled" not in _text(report_html(result_of("raspberry-pi-5", (5,))))
+
+
+def test_a_table_without_remarks_has_no_column_for_them(result: SearchResult) -> None:
+    """On paper an empty one would take half of the page from the others."""
+    assert ">remark</th>" in trials_table(result)
+    plain = tuple(record for record in result.trained if record.repeats is None)
+    assert ">remark</th>" not in trials_table(replace(result, records=plain))
