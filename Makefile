@@ -11,7 +11,7 @@ help:
 	@echo "make test   install what tests need, then lint, types and all tests"
 	@echo "make quick  the fast tests only"
 	@echo "make accuracy  write docs/accuracy.md anew: predicted against published"
-	@echo "make replay  write docs/replay.md and docs/proxies.md anew: the search on tables of trained models"
+	@echo "make replay  write docs/replay.md, docs/verdicts.md and docs/proxies.md anew: the search on tables of trained models"
 	@echo "make site   build the documentation site into build/site"
 	@echo "make screenshots  take the README's pictures anew from the example study"
 	@echo "make lint | type | golden | clean"
@@ -64,6 +64,7 @@ accuracy: $(VENV)/.installed-test
 
 replay: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/replay/replay.py
+	$(BIN)/python benchmarks/replay/verdicts.py
 	$(BIN)/python benchmarks/replay/scaled.py
 
 # mkdocs 1.6 and a plugin print notices about its future, which these variables switch off

@@ -14,8 +14,8 @@ _MAX_LISTED = 8
 
 # Ends of names that do not change the shape: how a model was tuned, stored or packed.
 _ENDS = re.compile(
-    r"[-_. ](?:instruct|it|chat|sft|dpo|rl|base|pt|hf|text|gguf|ggml|mlx|dwq|onnx|awq|gptq|exl[23]|bnb|qat|"
-    r"unsloth|imat|imatrix|i1|quantized|dynamic|latest|preview|safetensors|deduped|litert-lm|litertlm|"
+    r"[-_. ](?:instruct|it|chat|sft|dpo|rl|base|pt|hf|text|think|thinking|"
+    r"gguf|ggml|mlx|dwq|onnx|awq|gptq|exl[23]|bnb|qat|unsloth|imat|imatrix|i1|quantized|dynamic|latest|preview|safetensors|deduped|litert-lm|litertlm|"
     r"(?:ud-)?i?q[1-8](?:_[a-z0-9]+)*|t?q[12]_0|f(?:p)?(?:8|16|32)|bf16|mxfp4|nvfp4|"
     r"mlc|q[0-8]f(?:16|32)(?:_[01])?|u?int[48]|[2-8]-?bits?|w[48]a(?:4|8|16)|g(?:32|64|128))$"
 )

@@ -35,6 +35,18 @@ def trust_line(result: SearchResult) -> str:
     )
 
 
+def measured_line(reports: Sequence[RungTrust]) -> tuple[str, ...]:
+    """Return how often the verdict's words were right in replayed studies; nothing if it claims nothing."""
+    best = chosen(reports)
+    known = None if best is None else best.report.judged.rests_on
+    if known is None:
+        return ()
+    return (
+        f"right in {known.right:.0%} of {known.studies} replayed studies that got these words; of "
+        f"{known.false_studies} for which they are false, {known.wrongly:.0%} got them",
+    )
+
+
 def trust_columns(reports: Sequence[RungTrust]) -> tuple[str, ...]:
     """Return headings of the table of trust: the measure, then a column for each later rung."""
     return ("measure", *(f"{r.early_steps:,} to {r.late_steps:,} steps" for r in reports))
@@ -63,7 +75,7 @@ def trust_table(
         table.add_column(heading.replace(" to ", " to\n"), justify="right")
     for row in trust_rows(reports):
         table.add_row(*row, style="bold" if row[0] == TAU_ROW else None)
-    lines = [f"verdict: {trust_line(result)}"]
+    lines = [f"verdict: {trust_line(result)}", *measured_line(reports)]
     if control is not None:
         lines.append(control_line(result, control))
     return Group(table, *lines) if reports else Group(*lines)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+from search.analysis.verdict import MIN_PAIRS, Verdict, support, verdict
 from search.config.objectives import Objective
 from search.quality.baselines import by_attention_parameters, by_parameters, by_quality_law, by_size_law
 from search.quality.features import LawRow, trial_features
@@ -18,7 +19,9 @@ from search.stats.rank_correlation import (
     pairs_of_one_size,
     spearman,
     tau_gain_interval,
+    tau_gain_resamples,
     tau_interval,
+    tau_resamples,
     top_recall,
 )
 from search.store.results import ProxyResult, SearchResult, TrialRecord, TrialStatus, bits_per_byte
@@ -27,12 +30,8 @@ from sizer.quality.posterior import Prior
 
 SCHEMA = "sizer.trust/1"
 
-# Fewer pairs of one size decide nothing: with 10 independent pairs a coin reaches tau 0.4 one time in six.
-MIN_PAIRS = 10
 # The best fifth of the models: what a search would keep.
 _TOP_SHARE = 0.2
-# From this tau on 17 pairs in 20 are in the right order.
-_WELL = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,12 @@ class TrustReport:
     top_recall: float
     baselines: Mapping[str, Interval]  # 10 %-pairs tau of each, against the same later losses
     gain: Interval  # of tau_10pct over that of counting parameters
-    verdict: str
+    judged: Verdict
+
+    @property
+    def verdict(self) -> str:
+        """The numbers in one sentence, whose words were right often enough in replayed studies."""
+        return self.judged.text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of `sizer search trust --json`."""
@@ -62,6 +66,7 @@ class TrustReport:
             "baselines": {name: {"tau_10pct": tau.to_dict()} for name, tau in self.baselines.items()},
             "gain_over_parameters": self.gain.to_dict(),
             "verdict": self.verdict,
+            "verdict_was_right": None if self.judged.rests_on is None else self.judged.rests_on.right,
         }
 
 
@@ -88,38 +93,22 @@ def trust(
         counters["size_law"] = by_size_law(late)
         counters["quality_law"] = by_quality_law(late, prior=prior)
     pairs = pairs_of_one_size(sizes)
-    tau = tau_interval(early, losses, sizes, seed=seed)
-    gain = tau_gain_interval(early, counters["parameters"], losses, sizes, seed=seed)
+    counting = counters["parameters"]
+    supported = support(
+        tau_resamples(early, losses, sizes, seed=seed),
+        tau_gain_resamples(early, counting, losses, sizes, seed=seed),
+    )
     return TrustReport(
         pairs=pairs,
         models=len(late),
         kendall=kendall(early, losses),
         spearman=spearman(early, losses),
-        tau_10pct=tau,
+        tau_10pct=tau_interval(early, losses, sizes, seed=seed),
         top_recall=top_recall(early, losses, max(1, round(_TOP_SHARE * len(late)))),
         baselines={name: tau_interval(values, losses, sizes, seed=seed) for name, values in counters.items()},
-        gain=gain,
-        verdict=verdict(pairs, tau, gain),
+        gain=tau_gain_interval(early, counting, losses, sizes, seed=seed),
+        judged=verdict(pairs, supported),
     )
-
-
-def verdict(pairs: int, tau: Interval, gain: Interval) -> str:
-    """Summarize the numbers in one sentence."""
-    if tau.value is None or tau.low is None or pairs < MIN_PAIRS:
-        return (
-            f"too few pairs to tell: {pairs} pairs of models differ by less than 10 % in size, "
-            f"{MIN_PAIRS} are needed"
-        )
-    if tau.high is not None and tau.high <= 0:
-        return "not to be trusted: among models of one size short runs rank against longer ones"
-    if tau.low <= 0:
-        return "not to be trusted: among models of one size the order of short runs may be chance"
-    if gain.low is None or gain.value is None or gain.value <= 0:
-        return "no better than counting parameters: short runs add nothing to the order of models of one size"
-    if gain.low <= 0:
-        return "better than chance, but not clearly better than counting parameters"
-    strength = "well" if tau.value >= _WELL else "mostly"
-    return f"better than counting parameters: short runs rank models of one size {strength} as longer ones do"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

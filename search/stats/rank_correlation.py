@@ -97,8 +97,13 @@ def tau_interval(
     a: Sequence[float], b: Sequence[float], sizes: Sequence[float], *, seed: int = 0
 ) -> Interval:
     """Return tau of pairs of one size with its bootstrap range over architectures."""
-    agreement = _signs(a) * _signs(b) * _same_size(sizes)
-    return _bootstrap(lambda weight: _tau(agreement, weight), len(a), seed)
+    return _range(tau_of_one_size(a, b, sizes), tau_resamples(a, b, sizes, seed=seed))
+
+
+def tau_resamples(a: Sequence[float], b: Sequence[float], sizes: Sequence[float], *, seed: int = 0) -> Floats:
+    """Return the tau of pairs of one size over resampled architectures, without those that decide no pair."""
+    found = _resampled_taus(_signs(a) * _signs(b) * _same_size(sizes), seed)
+    return np.asarray(found[np.isfinite(found)])
 
 
 def tau_gain_interval(
@@ -110,24 +115,39 @@ def tau_gain_interval(
     seed: int = 0,
 ) -> Interval:
     """Return how much a's tau with b exceeds the baseline's, over the same resampled architectures."""
+    one, other = tau_of_one_size(a, b, sizes), tau_of_one_size(baseline, b, sizes)
+    gain = None if one is None or other is None else one - other
+    return _range(gain, tau_gain_resamples(a, baseline, b, sizes, seed=seed))
+
+
+def tau_gain_resamples(
+    a: Sequence[float],
+    baseline: Sequence[float],
+    b: Sequence[float],
+    sizes: Sequence[float],
+    *,
+    seed: int = 0,
+) -> Floats:
+    """Return how much a's tau with b exceeds the baseline's in each resample that decides pairs of both."""
     truth = _signs(b) * _same_size(sizes)
-    ours, theirs = _signs(a) * truth, _signs(baseline) * truth
-
-    def gain(weight: Floats) -> float | None:
-        one, other = _tau(ours, weight), _tau(theirs, weight)
-        return None if one is None or other is None else one - other
-
-    return _bootstrap(gain, len(a), seed)
+    ours = _resampled_taus(_signs(a) * truth, seed)
+    gain = ours - _resampled_taus(_signs(baseline) * truth, seed)
+    return np.asarray(gain[np.isfinite(gain)])
 
 
-def _bootstrap(statistic: Callable[[Floats], float | None], count: int, seed: int) -> Interval:
-    """Return a statistic of weights per architecture and its bootstrap range."""
-    whole = statistic(np.ones(count))
-    if whole is None:
-        return Interval(value=None, low=None, high=None)
+def _resampled_taus(agreement: Floats, seed: int) -> Floats:
+    """Return tau by weights of resampled architectures; NaN where no pair is decided."""
+    count = len(agreement)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
-    found = [value for value in map(statistic, drawn.astype(np.float64)) if value is not None]
-    if not found:
+    weight = drawn.astype(np.float64)
+    decided = (weight @ np.abs(agreement) * weight).sum(1)
+    right = (weight @ agreement * weight).sum(1)
+    return np.asarray(np.divide(right, decided, out=np.full(len(weight), np.nan), where=decided > 0))
+
+
+def _range(whole: float | None, found: Floats) -> Interval:
+    """Return a statistic with the range of its resamples."""
+    if whole is None or not len(found):
         return Interval(value=whole, low=None, high=None)
     low, high = np.quantile(found, (_LOW_QUANTILE, _HIGH_QUANTILE))
     return Interval(value=whole, low=float(low), high=float(high))

@@ -64,6 +64,18 @@ MEANT = {
     "Qwen/Qwen3-Reranker-0.6B": "Qwen3-Embedding-0.6B",
     "LiquidAI/LFM2-VL-450M": "LFM2-VL-450M-text",
     "mistralai/Mistral-Small-3.2-24B-Instruct-2506": "Mistral-Small-24B-2501",
+    # retrainings of a known shape, and what a maker calls it
+    "Qwen/Qwen3-VL-2B-Thinking": "Qwen3-VL-2B-text",
+    "allenai/Olmo-3.1-32B-Think": "Olmo-3-32B",
+    "aisingapore/Qwen-SEA-LION-v4-4B-VL": "Qwen3-VL-4B-text",
+    "SakanaAI/TinySwallow-1.5B-Instruct": "Qwen2.5-1.5B",
+    "scb10x/llama3.2-typhoon2-1b-instruct": "Llama-3.2-1B",
+    "granite-4.0-h-nano-350m": "granite-4.0-h-350m",
+    "speakleash/Bielik-1.5B-v3.0-Instruct": "Bielik-1.5B-v3.0",
+    "zai-org/GLM-4.6V-Flash": "GLM-4.6V-Flash-text",
+    "openbmb/MiniCPM-V-4_5": "MiniCPM-V-4_5-text",
+    "deepseek-ai/DeepSeek-OCR": "DeepSeek-OCR-text",
+    "kakaocorp/kanana-1.5-2.1b-instruct-2505": "kanana-nano-2.1b",
     # ollama's tags
     "granite4:350m": "granite-4.0-350m",
     "tinyllama:1.1b-chat-v1-q4_0": "TinyLlama-1.1B",
@@ -156,7 +168,10 @@ UNREAD = {
     "rwkv7-g1-0.4b": "RWKV's layers have no reader here",
     "LLaDA-8B-Instruct": "a diffusion model",
     "Ouro-1.4B": "whose blocks run several times for each token",
-    "Kimi-Linear-48B-A3B-Instruct": "Kimi delta attention, have no reader here",
+    "SmallThinker-4BA0.6B-Instruct": "model_type smallthinker",
+    "t5gemma-s-s": "an encoder and a decoder",
+    "PleIAs/Baguettotron": "no public copy of its config.json was found",
+    "moondream3-preview": "its code comes with the model",
     "Hymba-1.5B-Instruct": "side by side, have no reader here",
     "RWKV7-Goose-World3-1.5B": "RWKV's layers have no reader here",
     "Ling-mini-2.0": "model_type bailing_moe",
@@ -175,6 +190,11 @@ def test_models_that_only_transformers_counts_are_named_with_their_count() -> No
     for typed in ("bert-base-uncased", "google-bert/bert-base-uncased"):
         with pytest.raises(UnknownName, match=r"an encoder: .*type bert\).*109,482,240 parameters;"):
             model(typed)
+
+
+def test_an_unread_family_is_counted_by_transformers_as_published() -> None:
+    with pytest.raises(UnknownName, match=r"model_type minimax_m2\).*228,689,748,992 parameters;"):
+        model("MiniMaxAI/MiniMax-M2")
 
 
 def test_unread_models_are_in_no_other_list() -> None:
