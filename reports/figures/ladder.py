@@ -22,7 +22,7 @@ from sizer.errors import SizerError
 from sizer.runtimes import runtime
 from sizer.units import format_bytes
 
-# Of columns in a third of a page: with more, texts beside each other lie on one another and are turned.
+# Columns of a small figure whose names and values are level; of more they would overlap and are turned.
 _MOST_LEVEL = 5
 
 
