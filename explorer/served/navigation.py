@@ -24,6 +24,10 @@ st.html(
     " padding: .35rem .8rem; }"
     # plotly's buttons would lie over a figure's title, grey on grey
     ".js-plotly-plot .modebar { display: none !important; }"
+    # what was chosen is red by default, as errors are
+    "[data-testid=stMultiSelect] [data-tag], [data-testid=stMultiSelect] [data-tag] button {"
+    " background-color: rgba(138, 145, 156, .22); color: inherit; }"
+    "[data-testid=stMultiSelect] [data-tag] button { background-color: transparent; }"
     ".sizer-narrow { display: none; opacity: .8; font-size: .875rem; margin: 0; }"
     "@media (max-width: 767px) { .sizer-narrow { display: block; } }"
     "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem; } }</style>"

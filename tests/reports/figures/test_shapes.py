@@ -184,7 +184,7 @@ def test_importance_says_what_can_be_told_from_nothing() -> None:
         error_of_mean=0.15,
     )
     info = importance_info(found)
-    assert [(bar.label, bar.matters) for bar in info.bars] == [("width", True), ("head dimension", False)]
+    assert [(bar.label, bar.matters) for bar in info.bars] == [("hidden size", True), ("head size", False)]
     assert info.bars[1].hover.endswith("not distinguishable from 0")
     assert "12 models after 300 steps" in info.subtitle
     assert "0.0400" in info.subtitle

@@ -186,7 +186,7 @@ def test_ties_are_counted_in_standard_errors(result: SearchResult) -> None:
     # neighbours on the frontier, smallest first, differ by 0.0920, 0.1830, 0.0375, 0.0207, 0.0426 and 0.0012;
     # two standard errors of a difference are about 0.016 to 0.019
     (note,) = (note for note in trust_notes(result) if "pairs of neighbours" in note)
-    assert note.startswith("1 of the 6 pairs of neighbours")
+    assert note.startswith("1 of 6 pairs of neighbours")
     assert "(taken as independent)" in note
 
 
