@@ -120,10 +120,17 @@ def _text(d: Decision) -> str:
         if d.cost_to_settle_s is None
         else f"about {format_seconds(d.cost_to_settle_s)} of more seeds would settle it"
     )
+    published = f"published models {_chance(d.prior_probability)}"
+    if not d.known_to_law:
+        published = "no published models"
     return (
         f"{d.label}: {d.choice} or {d.other}, {_files(d)}: not settled "
+<<<<<<< HEAD
         f"({d.choice}: {_chance(d.probability)}, by published models alone "
         f"{_chance(d.prior_probability)}); {would}"
+=======
+        f"({d.choice} {_chance(d.probability)}, {published}); {would}"
+>>>>>>> main
     )
 
 
@@ -145,7 +152,7 @@ def decision_cells(found: Decisions) -> tuple[tuple[str, ...], ...]:
             f"{d.label}: {d.choice} over {d.other}",
             _files(d).removeprefix("files of "),
             _chance(d.probability) + (" settled" if d.settled else ""),
-            _chance(d.prior_probability),
+            _chance(d.prior_probability) if d.known_to_law else "-",
             _chance(d.runs_probability),
             d.basis.value,
             "-" if d.cost_to_settle_s is None else format_seconds(d.cost_to_settle_s),
