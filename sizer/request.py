@@ -126,7 +126,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     tokens: int | str | None = None
     corpus: str | None = None
     anchor: str | None = None
-    hypothetical: bool = False  # an architecture that was made for this request, without positions of its own
+    hypothetical: bool = False  # an architecture made for this request: its context has no limit but memory
 
     @classmethod
     def from_json(cls, line: object) -> "EstimateRequest":

@@ -120,17 +120,12 @@ def _text(d: Decision) -> str:
         if d.cost_to_settle_s is None
         else f"about {format_seconds(d.cost_to_settle_s)} of more seeds would settle it"
     )
-    published = f"published models {_chance(d.prior_probability)}"
+    published = f"by published models alone {_chance(d.prior_probability)}"
     if not d.known_to_law:
         published = "no published models"
     return (
         f"{d.label}: {d.choice} or {d.other}, {_files(d)}: not settled "
-<<<<<<< HEAD
-        f"({d.choice}: {_chance(d.probability)}, by published models alone "
-        f"{_chance(d.prior_probability)}); {would}"
-=======
-        f"({d.choice} {_chance(d.probability)}, {published}); {would}"
->>>>>>> main
+        f"({d.choice}: {_chance(d.probability)}, {published}); {would}"
     )
 
 
