@@ -48,7 +48,7 @@ def measured_line(reports: Sequence[RungTrust]) -> tuple[str, ...]:
 
 
 def trust_sentence(line: str) -> str:
-    """Return the verdict as the sentence that stands beside a study's best score."""
+    """Return the verdict as the sentence that stands near a study's best score."""
     return f"How far to trust the order of these models: {line}."
 
 

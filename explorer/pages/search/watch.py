@@ -145,7 +145,7 @@ def time_left_text(eta_s: float | None) -> str:
 
 
 def _show_rungs(config: SearchConfig, result: SearchResult) -> DeltaGenerator:
-    """Draw counts and the best score; return the place beside them for how far to trust it."""
+    """Draw counts and the best score; return the place next to them for how far to trust it."""
     counts = rung_counts(config, result.records)
     over = sum(bool(record.violations) for record in result.records)
     trained = counts[0]
