@@ -133,15 +133,8 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         """Read the object of a batch line; raise SizerError with the key that is wrong."""
         from sizer.requests.batch_line import request_keys
 
-        accepted = set(cls._fields) - {
-            "params",
-            "wide",
-            "any_width",
-            "architecture",
-            "hypothetical",
-            *_SHAPE,
-        } | {"sharing"}
-        return cls(**request_keys(line, accepted))
+        others = {"params", "wide", "any_width", "architecture", "hypothetical", *_SHAPE}
+        return cls(**request_keys(line, set(cls._fields) - others | {"sharing"}))
 
     def to_arguments(self) -> list[str]:
         """Return the words after `sizer estimate` that ask for this; a config or architecture as its code."""
@@ -234,8 +227,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
 
     @property
     def _is_hypothetical(self) -> bool:
-        made = self.architecture is None or self.hypothetical
-        return self.model is None and self.config is None and made
+        return self.model is None and self.config is None and (self.architecture is None or self.hypothetical)
 
     @property
     def _asks_for_no_runtime(self) -> bool:
