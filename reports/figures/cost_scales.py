@@ -57,5 +57,7 @@ SCALES = {
 def cost_ticks(cost: Objective, low: float, high: float) -> dict[str, Any]:
     """Return the ticks of a cost's axis with these ends."""
     if cost in (Objective.BYTES, Objective.DOWNLOAD, Objective.MEMORY):
-        return byte_ticks(low, high, is_binary=cost is Objective.MEMORY)
+        # few and level: more would lie on one another on a phone
+        ticks = byte_ticks(low, high, is_binary=cost is Objective.MEMORY, intervals=3)
+        return {**ticks, "tickangle": 0}
     return dict(SCALES[cost].ticks)

@@ -183,11 +183,10 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
         dragmode="pan",
         hovermode="closest",
     )
-    # more would lie on one another on a phone
     figure.update_xaxes(
         title=scale.axis_title,
         range=list(info.cost_range),
-        nticks=4,
+        nticks=4,  # more would lie on one another on a phone
         **cost_ticks(info.cost, *info.cost_range),
     )
     figure.update_yaxes(title=info.score_axis, tickformat=".3~f", range=list(info.score_range))

@@ -99,7 +99,7 @@ def space_text(config: SearchConfig) -> str:
         (
             f"{_range(s.min_executed_layers, s.max_executed_layers)} layers",
             f"hidden size {_range(s.min_hidden_size, s.max_hidden_size)}",
-            f"vocabulary {', '.join(f'{size:,}' for size in s.vocab_size)}",
+            f"vocabulary {' or '.join(f'{size:,}' for size in s.vocab_size)}",
             s.formats[0] if len(s.formats) == 1 else f"{len(s.formats)} formats",
             f"{'with and without' if shared and 'none' in s.sharing else 'with' if shared else 'without'} "
             "block sharing",

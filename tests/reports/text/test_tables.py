@@ -111,3 +111,4 @@ def test_short_texts(worked_out: Estimate) -> None:
     assert shape_text(worked_out.architecture) == "6 x 192, 6 query / 2 KV heads, immediate x2"
     assert (energy_text(0.0089), energy_text(2.5)) == ("8.9 mJ", "2.5 J")
     assert fit_text(100 * 2**20, 350 * 2**20) == "fits in 350 MiB, 250 MiB to spare"
+    assert fit_text(310_000_000, 300_000_000) == "10 MB too much for 300 MB"  # one unit in a sentence
