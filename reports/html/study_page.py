@@ -135,8 +135,7 @@ def _tiles(result: SearchResult) -> Markup:
     counts = {status: own.count(status) for status in TrialStatus}
     document = frontier_document(result)
     figures = {
-        "trials requested": f"{result.trials_requested:,}",
-        "trained to a score": f"{len(result.trained):,}",
+        "trained": f"{len(result.trained):,} of {result.trials_requested:,}",
         "on the frontier": f"{len(document['points']):,}",
         "over the budget, not trained": f"{counts[TrialStatus.INFEASIBLE]:,}",
         "diverged": f"{counts[TrialStatus.DIVERGED]:,}",
