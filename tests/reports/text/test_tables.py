@@ -87,7 +87,7 @@ def test_a_model_over_the_budget_says_by_how_much(worked_out: Estimate) -> None:
     # 2,909,984 + 6,291,456 + 3,014,656 + 4,000 + 5,338,880 = 17,558,976; less 16,000,000 is 1,558,976
     rows = {row.label: row for section in estimate_sections(worked_out) for row in section.rows}
     assert rows["fits"].value == "no"
-    assert rows["fits"].remark == "1.487 MiB too much for 16 MB"
+    assert rows["fits"].remark == "1.559 MB too much for 16 MB"
 
 
 def test_frontier_cells_are_the_records_figures(result: SearchResult) -> None:
