@@ -8,6 +8,7 @@ from enum import StrEnum, unique
 from typing import Any
 
 from search.config.engine_checks import check_engine
+from search.config.experts import FEWEST_USED, MOST_EXPERTS, Experts, check_experts, experts_of
 from search.config.fields import FieldLimits, check_fields, holds_several, setting, whole
 from search.config.format_bits import usual_formats
 from search.config.objectives import MOST_OBJECTIVES, Objective
@@ -172,6 +173,14 @@ class Space:
         FieldLimits(low=0.125, high=8),
         option="ffn-growth",
     )
+    experts: tuple[int, ...] = setting(
+        (1,),
+        "experts that each feed-forward block is divided into; 1 is one block for all tokens",
+        whole(1, MOST_EXPERTS),
+    )
+    experts_used: tuple[int, ...] = setting(
+        (2,), "with several experts, how many of them a token uses", whole(FEWEST_USED, MOST_EXPERTS)
+    )
     windows: tuple[int, ...] = setting(
         (0,),
         "positions that sliding layers look back on; 0 is none, every layer sees the whole context",
@@ -223,6 +232,11 @@ class Space:
             for ends in (self.sharing_ends if strategy is SharingStrategy.MIDDLE else (0,))
         )
         return tuple(s for s in every if s.executed(s.fewest_layers) <= self.max_executed_layers)
+
+    @property
+    def expert_mixes(self) -> tuple[Experts, ...]:
+        """Experts with those that a token uses, as listed."""
+        return experts_of(self.experts, self.experts_used)
 
     @property
     def window_patterns(self) -> tuple[Windows, ...]:
@@ -312,8 +326,10 @@ class SearchConfig:
             cache_types=space.cache_types,
             head_dims=space.head_dims,
             ffn_growths=space.ffn_growths,
+            experts=space.experts,
             windows=space.windows,
         )
+        check_experts(space.experts, space.experts_used)
         check_windows(space.windows, self.training.seq_len)
         scale, rows = self.training.proxy_width_scale, self.training.proxy_vocab_size
         check_proxies(scale, rows, space.head_dims, space.vocab_size)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
+from search.config.experts import Experts
 from search.config.format_bits import format_bits
+from search.space.experts import experts_in, with_experts
 from search.space.ffn_growth import with_growth, with_step
 from search.space.formats import file_bytes
 from search.space.windowed import windows_in, with_windows
@@ -40,6 +42,9 @@ _SAME_CHANGE = 0.05
 # Depths tried where any will do: each one where they are few, else in steps of about a tenth.
 _MOST_DEPTHS = 48
 
+# Types that mixes give to experts are known of a shape alone: found in so many rounds, or not at all.
+_TRIES = 4
+
 _Ints = NDArray[np.int64]
 
 
@@ -67,7 +72,7 @@ def resolve(suggestion: Suggestion, config: SearchConfig) -> Resolution:
     solved, and if that is not enough the depth, then the head dimension changes. If a format whose blocks are
     long (256 weights in the k-quants) has no such shape, the listed format with shorter blocks and the
     nearest bits replaces it; with `allow_fallback` rows of any length are allowed instead. After that any
-    depth is tried, then any format, and last a model without sharing.
+    depth is tried, then any format, then a model without sharing, and last all of that without experts.
     """
     nearest: tuple[Candidate, _Found] | None = None
     for attempt, any_depth in _attempts(suggestion, config):
@@ -136,6 +141,8 @@ def _attempts(suggestion: Suggestion, config: SearchConfig) -> Iterator[tuple[Su
     if suggestion.sharing != LayerSharing() and LayerSharing() in config.space.sharings:
         for name in every:
             yield replace(suggestion, format=name, sharing=LayerSharing()), True
+    if suggestion.experts != Experts() and Experts() in config.space.expert_mixes:
+        yield from _attempts(replace(suggestion, experts=Experts()), config)
 
 
 def _by_distance(values: Sequence[int], wanted: int) -> list[int]:
@@ -159,7 +166,30 @@ def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool
         return None
     if runtime_by_name(config.budget.runtime).why_no_grid is not None:
         rows = _around(rows, suggestion, config, limit)
-    wanted = suggestion.ffn_ratio * rows.width
+    error = 0
+    for _ in range(_TRIES):
+        found = _best_row(rows, suggestion, multiple, (least - error, limit - error), config)
+        if not found.architecture.num_experts:
+            return _reshaped(found, suggestion, config, multiple, (least, limit))
+        size = file_bytes(
+            found.architecture, suggestion.format, config.budget.runtime, config.budget.tokenizer_bytes
+        )
+        exact = _named(found.architecture, size, max(least - size, 0) + max(size - limit, 0))
+        error = size - found.size_bytes
+        if not exact.off_bytes:
+            break
+    return exact
+
+
+def _best_row(
+    rows: _Rows, suggestion: Suggestion, multiple: int, limits: tuple[int, int], config: SearchConfig
+) -> _Found:
+    """Return the row and FFN size within the limits with the least change, by the bytes that rows count."""
+    least, limit = limits
+    experts = suggestion.experts
+    multiple *= experts.count
+    # the ratio is that of what a token uses
+    wanted = suggestion.ffn_ratio * rows.width * experts.count / experts.used
     low = np.maximum(multiple, np.ceil(wanted / _RATIO_CHANGE / multiple) * multiple).astype(np.int64)
     high = np.maximum(low, np.floor(wanted * _RATIO_CHANGE / multiple) * multiple).astype(np.int64)
     # Bytes grow linearly with the feed-forward width, so two sizes give all of them.
@@ -177,8 +207,7 @@ def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool
     off = np.maximum(least - size, 0) + np.maximum(size - limit, 0)
     change = np.abs(np.log2(ffn / wanted)) + _DEPTH_WEIGHT * np.abs(np.log2(rows.blocks / rows.wanted_blocks))
     row = int(np.lexsort((-size, np.floor(change / _SAME_CHANGE), off))[0])
-    found = rows.found(row, int(ffn[row]), int(size[row]), int(off[row]))
-    return _reshaped(found, suggestion, config, multiple, (least, limit))
+    return rows.found(row, int(ffn[row]), int(size[row]), int(off[row]))
 
 
 def _reshaped(
@@ -221,6 +250,7 @@ class _Rows:
     blocks: _Ints  # stored, each counted once
     width: _Ints
     kv_heads: _Ints
+    experts: Experts
 
     @classmethod
     def build(cls, suggestion: Suggestion, config: SearchConfig, multiple: int, *, any_depth: bool) -> _Rows:
@@ -261,15 +291,16 @@ class _Rows:
             blocks=pairs[:, 0],
             width=pairs[:, 1] * suggestion.head_dim,
             kv_heads=pairs[:, 2],
+            experts=suggestion.experts,
         )
 
     def shape(self, row: int, intermediate_size: int) -> Architecture:
-        """Return the architecture of one row."""
+        """Return the architecture of one row; the FFN size is that of all its experts together."""
         width, blocks, sharing = int(self.width[row]), int(self.blocks[row]), self.like.sharing
         if blocks == 1 and sharing.repeat > 1:
             # one block run n times is the same model in whichever order
             sharing = replace(sharing, strategy=SharingStrategy.IMMEDIATE)
-        return replace(
+        whole = replace(
             self.like,
             num_layers=blocks,
             sharing=sharing,
@@ -278,13 +309,14 @@ class _Rows:
             num_heads=width // self.like.head_dim,
             num_kv_heads=int(self.kv_heads[row]),
         )
+        return with_experts(whole, self.experts)
 
     def found(self, row: int, intermediate_size: int, size_bytes: int, off_bytes: int) -> _Found:
         """Return one row as an outcome."""
         return _named(self.shape(row, intermediate_size), size_bytes, off_bytes)
 
     def file_bytes(self, intermediate_size: _Ints, config: SearchConfig) -> _Ints:
-        """Return the file bytes of every row."""
+        """Return the file bytes of every row; with experts those of one block as wide as all of them."""
         if runtime_by_name(config.budget.runtime).why_no_grid is None:
             grid = Grid.build(
                 self.like,
@@ -361,7 +393,7 @@ def _groups_as(query_heads_per_kv_head: int, heads: int, kv_heads: int) -> bool:
 
 
 def shape_name(architecture: Architecture) -> str:
-    """Return a short label of a shape: layers x width, query/KV heads, FFN size, window, sharing."""
+    """Return a short label of a shape: layers x width, query/KV heads, experts, FFN size, window, sharing."""
     a = architecture
     shared = f" {a.sharing.strategy.value}x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
     shared += f"e{a.sharing.ends}" if a.sharing.ends else ""
@@ -369,6 +401,8 @@ def shape_name(architecture: Architecture) -> str:
     heads = f"{a.num_heads}/{a.num_kv_heads}h"
     sizes = a.layer_intermediate_sizes
     ffn = f"{sizes[0]}-{sizes[-1]}" if sizes else str(a.intermediate_size)
+    experts = experts_in(a)
+    of_experts = f"{experts.used}of{experts.count}x" if experts.count > 1 else "ff"
     windows = windows_in(a)
     window = f" w{windows.positions}/{windows.full_every}" if windows.positions else ""
-    return f"{a.num_layers}x{a.hidden_size} {heads} ff{ffn}{window}{shared}{tied}"
+    return f"{a.num_layers}x{a.hidden_size} {heads} {of_experts}{ffn}{window}{shared}{tied}"

@@ -24,9 +24,12 @@ def sliding_layers(layers: int, full_every: int) -> tuple[int, ...]:
 
 
 def with_windows(architecture: Architecture, windows: Windows) -> Architecture:
-    """Return the model with windows and sinks; as it is where none is asked for, or no layer would slide."""
+    """Return the model with windows and sinks; as it is where none is asked for, or no layer would slide.
+
+    Models with experts have no windows: llama.cpp's model for these is a dense one.
+    """
     layers = sliding_layers(architecture.num_layers, windows.full_every) if windows.positions else ()
-    if not layers:
+    if not layers or architecture.num_experts:
         return architecture
     return replace(
         architecture, sliding_window=windows.positions, sliding_layers=layers, attention_sinks=True

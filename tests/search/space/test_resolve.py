@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
+from search.config.experts import Experts
 from search.config.windows import Windows
 from search.space.formats import file_bytes, smallest_file_bytes
 from search.space.resolve import resolve, shape_name
@@ -40,6 +41,7 @@ PLAIN = Suggestion(
     vocab_size=256,
     cache_type="F16",
     ffn_growth=1.0,
+    experts=Experts(),
     windows=Windows(),
 )
 
