@@ -21,6 +21,7 @@ def check_engine(
     ffn_growths: Sequence[float],
     experts: Sequence[int],
     windows: Sequence[int],
+    convolutions: Sequence[int],
 ) -> None:
     """Raise a SizerError for a format, cache type or kind of layer that the runtime has not."""
     engine = runtime_by_name(runtime)
@@ -45,6 +46,11 @@ def check_engine(
         raise InvalidQuantity(
             f"windows: {engine.name} runs no sliding windows in some layers of a search's models "
             f"({engine.why_no_windows}), got {list(windows)}; accepted: 0, or llama.cpp"
+        )
+    if engine.why_no_convolutions is not None and any(convolutions):
+        raise InvalidQuantity(
+            f"convolutions: {engine.name} runs no short convolutions in some layers of a search's models "
+            f"({engine.why_no_convolutions}), got {list(convolutions)}; accepted: 0, or llama.cpp"
         )
     quantized = [name for name in cache_types if name in QUANTIZED_CACHE_TYPES]
     for value in head_dims if quantized else ():

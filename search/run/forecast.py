@@ -144,7 +144,8 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
         size = round(mean_ffn_size(architecture))
         architecture = replace(architecture, intermediate_size=size, layer_intermediate_sizes=())
     total = count_parameters(tensor_specs(architecture)).total
-    if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
+    cannot_be_cut = architecture.layers_differ and not architecture.conv_layers
+    if total <= _MOST_TIMED_PARAMETERS or cannot_be_cut:
         return architecture, 1.0
     fewest, runs = architecture.sharing.fewest_layers, architecture.sharing.runs_per_block
     alone = count_parameters(tensor_specs(_first_layers(architecture, fewest))).total
@@ -156,8 +157,11 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
 
 
 def _first_layers(architecture: Architecture, layers: int) -> Architecture:
-    sliding = tuple(layer for layer in architecture.sliding_layers if layer < layers)
-    return replace(architecture, num_layers=layers, sliding_layers=sliding)
+    a = architecture
+    sliding, convolved = (
+        tuple(layer for layer in some if layer < layers) for some in (a.sliding_layers, a.conv_layers)
+    )
+    return replace(a, num_layers=layers, sliding_layers=sliding, conv_layers=convolved)
 
 
 def threads_of(workers: int) -> int:

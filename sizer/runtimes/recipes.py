@@ -39,6 +39,7 @@ class RecipeRuntime(Searchable):
     why_one_ffn_size: str | None = "its Llama has one size for all layers"
     why_no_experts: str | None = "its Llama has none, and no search checks how its other models round them"
     why_no_windows: str | None = "its Llama has neither windows nor attention sinks"
+    why_no_convolutions: str | None = "its Llama has attention in every layer"
     why_no_grid: str | None = "sizer.grid knows the block types of llama.cpp only"
 
     def fixed_cache_type(self, format_name: str) -> str | None:
