@@ -147,7 +147,7 @@ def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool
         return None
     if runtime_by_name(config.budget.runtime).why_no_grid is not None:
         rows = around_limit(rows, suggestion, config, limit)
-    if not suggestion.experts.used > 1:
+    if suggestion.experts.count == 1:
         found, fits = _best_row(rows, suggestion, config, multiple, (least, limit))
         # bytes of convolutions are only estimated so far
         return (
