@@ -44,6 +44,6 @@ def check_experts(counts: Sequence[int], used: Sequence[int]) -> None:
     """Raise InvalidQuantity for numbers of experts of which a token can use none of the numbers listed."""
     if few := [count for count in counts if 1 < count < min(used)]:
         raise InvalidQuantity(
-            f"experts_used: of {few[0]} experts a token cannot use {min(used)}; accepted: {few[0]} or fewer, "
-            f"from {FEWEST_USED} on"
+            f"experts_used: of {few[0]} experts a token cannot use {min(used)}; accepted: {FEWEST_USED} to "
+            f"{few[0]}"
         )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reports.text.wording import shape_text
 from search.analysis.decisions.belief import UNKNOWN_TO_LAW
+from search.analysis.decisions.decisions import DecisionBasis, decide
 from search.analysis.decisions.questions import questions
 from search.config.axes import AXES, Options
 from search.config.config import SearchConfig
@@ -22,6 +23,7 @@ from search.space.ffn_growth import with_growth
 from search.space.formats import file_bytes
 from search.space.resolve import resolve
 from search.space.windowed import with_windows
+from search.store.results import SearchResult
 from sizer.architecture import LayerSharing, SharingStrategy
 from sizer.devices.catalogue import device
 from sizer.errors import SizerError
@@ -106,9 +108,7 @@ def test_the_axis_is_every_number_with_every_use_and_none_once() -> None:
 
 
 def test_what_cannot_be_searched_is_refused_by_field() -> None:
-    with pytest.raises(
-        SizerError, match="experts_used: of 2 experts a token cannot use 3; accepted: 2 or fewer"
-    ):
+    with pytest.raises(SizerError, match="experts_used: of 2 experts a token cannot use 3; accepted: 2 to 2"):
         SearchConfig.build(experts=(1, 2), experts_used=(3,))
     with pytest.raises(SizerError, match="experts: must be a whole number from 1 to 8, got 9"):
         SearchConfig.build(experts=(9,))
@@ -130,6 +130,20 @@ def test_a_decision_compares_experts_with_none_and_the_law_does_not_know_them() 
             assert experts_in(plain.architecture) == Experts()
             assert experts_in(mixed.architecture) == TWO_OF_FOUR
     assert "experts" in UNKNOWN_TO_LAW
+    nothing = SearchResult(
+        study="s",
+        device=None,
+        runtime="llama.cpp",
+        budget={},
+        corpus="builtin",
+        corpus_digest="",
+        trials_requested=4,
+        settings={},
+        records=(),
+        config=config,
+    )
+    asked = [decision for decision in decide(nothing).decisions if decision.axis == "experts"]
+    assert {(d.prior_probability, d.basis) for d in asked} == {(0.5, DecisionBasis.RUNS)}
 
 
 def test_the_law_counts_all_weights_stored() -> None:
