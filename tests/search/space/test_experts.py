@@ -21,7 +21,7 @@ from search.quality.features import features_of, law_columns
 from search.space.experts import experts_in, with_experts
 from search.space.ffn_growth import with_growth
 from search.space.formats import file_bytes
-from search.space.resolve import resolve
+from search.space.resolve import resolve, solve
 from search.space.windowed import with_windows
 from search.store.results import SearchResult
 from sizer.architecture import LayerSharing, SharingStrategy
@@ -80,6 +80,27 @@ def test_a_model_of_experts_fills_its_share(
     assert 0.9 * limit <= file_bytes(model, chosen, "llama.cpp") <= limit
     ratio = model.active_mlp_width / model.hidden_size
     assert 0.4 * suggestion.ffn_ratio < ratio < 2.5 * suggestion.ffn_ratio
+
+
+def test_types_that_a_mix_gives_to_experts_are_met_in_some_rounds() -> None:
+    """A block as wide as all experts has other types: counted so, 13 layers would fit, and do not."""
+    config = CONFIG.changed(experts=(1, 8), max_size_bytes=20_000_000)
+    experts = Experts(count=8, used=2)
+    found = solve(
+        replace(
+            PLAIN,
+            format="Q4_K_M",
+            experts=experts,
+            executed_layers=16,
+            size_fraction=0.6959,
+            head_dim=64,
+            ffn_ratio=3.0,
+        ),
+        config,
+    )
+    assert found is not None
+    assert (found.architecture.num_layers, experts_in(found.architecture)) == (12, experts)
+    assert 0.9 * 13_918_000 <= file_bytes(found.architecture, "Q4_K_M", "llama.cpp") <= 13_918_000
 
 
 def test_where_no_model_of_experts_fits_there_is_one_without() -> None:
