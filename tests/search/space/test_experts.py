@@ -14,10 +14,12 @@ from search.analysis.decisions.decisions import DecisionBasis, decide
 from search.analysis.decisions.questions import questions
 from search.config.axes import AXES, Options
 from search.config.config import SearchConfig
+from search.config.convolutions import Convolutions
 from search.config.experts import Experts, experts_of
 from search.config.options import OPTIONS, values_of
 from search.config.windows import Windows
 from search.quality.features import features_of, law_columns
+from search.space.convolved import with_convolutions
 from search.space.experts import experts_in, with_experts
 from search.space.ffn_growth import with_growth
 from search.space.formats import file_bytes
@@ -46,11 +48,12 @@ def test_experts_are_found_in_the_model_again(count: int, used: int, size: int) 
     assert model.active_mlp_width == 32 * size * used
 
 
-def test_a_model_of_one_expert_is_plain_and_experts_have_no_windows() -> None:
+def test_one_expert_is_plain_and_experts_go_with_no_other_kind_of_layer() -> None:
     assert with_experts(TINY, Experts()) == TINY
     assert experts_in(TINY) == Experts()
     mixed = with_experts(replace(TINY, num_layers=8), TWO_OF_FOUR)
     assert with_windows(mixed, Windows(positions=64, full_every=4)) == mixed
+    assert with_convolutions(mixed, Convolutions(kernel=3, attention_every=4)) == mixed
     assert with_growth(mixed, 4.0, 32) == mixed
     assert shape_text(mixed) == "8 x 64, 2 query / 1 KV heads, 2 of 4 experts"
 
