@@ -121,8 +121,15 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
     return below
 
 
-def step_seconds(config: SearchConfig) -> float:
-    """Time a training step on this machine, in seconds: mean over the shapes that are tried first."""
+def _ignore(_timed: int, _of: int) -> None:
+    """Take the number of models timed and of all."""
+
+
+def step_seconds(config: SearchConfig, hook: Callable[[int, int], None] = _ignore) -> float:
+    """Time a training step on this machine, in seconds: mean over the shapes that are tried first.
+
+    `hook` is called before each model with the number of models timed so far, and of all.
+    """
     way = TrainConfig(
         steps=config.training.steps,
         batch_size=config.training.batch_size,
@@ -130,7 +137,8 @@ def step_seconds(config: SearchConfig) -> float:
         train_on=config.training.train_on,
     )
     small = [small_enough(architecture) for architecture in _architectures(config)]
-    times = timed_steps_s([few for few, _ in small], way, workers=config.training.workers)
+    shapes = [few for few, _ in small]
+    times = timed_steps_s(shapes, way, workers=config.training.workers, hook=hook)
     return sum(scale * time_s for (_, scale), time_s in zip(small, times, strict=True)) / len(times)
 
 
@@ -170,13 +178,21 @@ def threads_of(workers: int) -> int:
 
 
 def timed_steps_s(
-    architectures: Sequence[Architecture], way: TrainConfig, *, workers: int = 1
+    architectures: Sequence[Architecture],
+    way: TrainConfig,
+    *,
+    workers: int = 1,
+    hook: Callable[[int, int], None] = _ignore,
 ) -> list[float]:
     """Time a training step of each model, in seconds, on a worker's share of the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, len(available_cores()) // workers))
     try:
-        return [_timed(architecture, way) for architecture in architectures]
+        times = []
+        for number, architecture in enumerate(architectures):
+            hook(number, len(architectures))
+            times.append(_timed(architecture, way))
+        return times
     finally:
         torch.set_num_threads(before)
 
