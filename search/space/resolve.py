@@ -34,7 +34,7 @@ _DEPTH_WEIGHT = 2.0
 # Shapes whose changes differ by less than this are taken as equal: the largest file is chosen.
 _SAME_CHANGE = 0.05
 
-# Types that mixes give to experts are known of a shape alone: found in so many rounds, or not at all.
+# Rounds in which bytes of experts are met: which types a mix gives them is known of one shape at a time.
 _TRIES = 4
 
 
