@@ -254,7 +254,7 @@ class SearchConfig:
             windows=space.windows,
             convolutions=space.convolutions,
         )
-        check_convolutions(space.convolutions)
+        check_convolutions(space.convolutions, space.sharing)
         check_windows(space.windows, self.training.seq_len)
         scale, rows = self.training.proxy_width_scale, self.training.proxy_vocab_size
         check_proxies(scale, rows, space.head_dims, space.vocab_size)

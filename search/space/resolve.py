@@ -13,7 +13,7 @@ from search.config.axes import Suggestion
 from search.config.config import SearchConfig
 from search.config.convolutions import Convolutions
 from search.config.format_bits import format_bits
-from search.space.convolved import convolutions_in, more_bytes, with_convolutions
+from search.space.convolved import convolutions_in, more_bytes, with_convolutions, without_sharing
 from search.space.ffn_growth import with_growth, with_step
 from search.space.formats import file_bytes
 from search.space.windowed import windows_in, with_windows
@@ -71,6 +71,7 @@ def resolve(suggestion: Suggestion, config: SearchConfig) -> Resolution:
     nearest bits replaces it; with `allow_fallback` rows of any length are allowed instead. After that any
     depth is tried, then any format, and last a model without sharing.
     """
+    suggestion = without_sharing(suggestion)
     nearest: tuple[Candidate, _Found] | None = None
     for attempt, any_depth in _attempts(suggestion, config):
         for head_dim in _by_distance(config.space.head_dims, suggestion.head_dim):
@@ -102,6 +103,7 @@ def _candidate(found: _Found, attempt: Suggestion, config: SearchConfig) -> Cand
 
 def solve(suggestion: Suggestion, config: SearchConfig) -> Candidate | None:
     """Return the model of a suggestion's own format, heads and sharing; None if none fills its share."""
+    suggestion = without_sharing(suggestion)
     found = _best_shape(suggestion, config, any_depth=False)
     if found is None or found.off_bytes:
         return None
