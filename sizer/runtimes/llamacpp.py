@@ -112,7 +112,7 @@ class LlamaCpp(Searchable):
         layout = gguf_layout(architecture)
         if layout == "openelm":
             return replace(unrolled, fused_gate_up=False)
-        if layout is None or not architecture.beyond_llama:
+        if layout in (None, "llama") or not architecture.beyond_llama:
             return unrolled
         from sizer.formats.gguf_other_layers import as_in_file
 
