@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sizer.file_model import FileModel
     from sizer.quality.prediction import Quality
     from sizer.readers.gguf_model import GgufModel
+    from sizer.readers.stored_by_module import OwnWeights
     from sizer.readers.stored_format import StoredFormat
     from sizer.sparsity import Sparsity
     from sizer.training import TrainingMemory
@@ -164,8 +165,8 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
             return self._run_facts(counted)
         if stored is None or any(value is not None for value in (self.format, self.bits, self.lora_rank)):
             return self._run_with(architecture, notes, None)
-        changes, note = stored.changes(self.runtime, any_runtime=self._asks_for_no_runtime)
-        return self._replace(**changes)._run_with(architecture, (*notes, note), None)
+        changes, more, own = stored.of(architecture, self.runtime, any_runtime=self._asks_for_no_runtime)
+        return self._replace(**changes)._run_with(architecture, (*notes, *more), own)
 
     def _run_gguf(self, path: "Path") -> SizedModel:
         """Estimate a GGUF file: in its own types unless a format is asked for."""
@@ -215,7 +216,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         return asked_device(self.device, self.ram)
 
     def _run_with(
-        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | None"
+        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | OwnWeights | None"
     ) -> SizedModel:
         answer = self._sized(architecture, notes, own)
         if answer.estimate.weights is None and self._asks_for_no_runtime:
@@ -234,7 +235,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         return self.runtime is None and self.format is None and self.cache_type is None
 
     def _sized(
-        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | None"
+        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | OwnWeights | None"
     ) -> SizedModel:
         format_name, format_notes = self.chosen_format() if own is None else (own.format, ())
         workload = self.workload(format_name)
