@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sizer.architecture import Architecture
 from sizer.runtimes import runtime
-from sizer.runtimes.ggml_allocator import Buffer, FreeBlocks, plan
+from sizer.runtimes.ggml_allocator import FreeBlocks, lay_out, plan
 from sizer.runtimes.llamacpp import approximate_compute_buffer_bytes, compute_buffer_bytes
 from sizer.runtimes.llamacpp_graph import Graph, Widths, graph_kind
 from sizer.shapes.near_count import llama_shape
@@ -56,11 +56,9 @@ class LiveSum(FreeBlocks):
 
 def largest_live_bytes(a: Architecture, w: Workload) -> int:
     """Return the largest sum of tensors alive at once, of three layers, which are alike."""
-    buffer = Buffer()
-    buffer.free = sums = LiveSum()
+    sums = LiveSum()
     nodes = Graph(graph_kind(a, w, min(a.executed_layers, 3)), Widths.of(a), w).nodes
-    sizes = [node.num_bytes for node in nodes]
-    buffer.run(plan(nodes), sizes, sizes)
+    lay_out(plan(nodes), {node.num_bytes: node.num_bytes for node in nodes}, sums)
     return sums.peak_bytes
 
 

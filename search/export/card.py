@@ -16,6 +16,8 @@ def shape_text(a: Architecture) -> str:
     windows = ""
     if a.sliding_layers:
         windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
+    if a.conv_layers:
+        windows = f", a convolution of {a.conv_kernel} in {len(a.conv_layers)} of {a.num_layers} layers"
     return (
         f"{a.num_layers} layers x {a.hidden_size}, {heads}, FFN {a.intermediate_size:,}, "
         f"vocabulary {a.vocab_size:,}{windows}"

@@ -75,7 +75,7 @@ def export_executorch(
     model made is replaced; any other raises InvalidFile.
     """
     f, context = finalist, context_of(finalist, context_tokens)
-    check_layout(f.architecture, windows=False)
+    check_layout(f.architecture, windows=False, convolutions=False)
     require_executorch("export")
     if f.runtime != ENGINE:
         raise UnknownName(f"format: {f.format} is a format of {f.runtime}; accepted here: ExecuTorch's")

@@ -15,7 +15,7 @@ from search.export.gguf_file import (
     stored_tensors,
     write_gguf,
 )
-from search.export.huggingface import write_huggingface
+from search.export.huggingface import stored_bytes, write_huggingface
 from search.export.layout import check_layout
 from search.export.outcome import (
     Exported,
@@ -35,7 +35,6 @@ from sizer.atomic_write import atomic_folder, write_text
 from sizer.errors import InvalidFile, UnknownName
 from sizer.formats.gguf_metadata import Entry
 from sizer.readers.gguf_header import read_gguf
-from sizer.runtimes import runtime
 
 _OURS = "sizer.json"  # in a folder that an export made
 
@@ -48,7 +47,7 @@ def export_huggingface(
     A folder that an earlier export of the same model made is replaced; any other raises InvalidFile.
     """
     f, context = finalist, context_of(finalist, context_tokens)
-    check_layout(f.architecture)
+    check_layout(f.architecture, experts=True)
     identity = identity_of(f)
     if folder.exists() and not _is_empty(folder):
         check_ours(_folder_identity(folder), identity, folder)
@@ -72,7 +71,7 @@ def export_huggingface(
         folder,
         Target.HUGGING_FACE,
         file_bytes=size,
-        predicted_bytes=_safetensors_bytes(f),
+        predicted_bytes=stored_bytes(f.architecture),
         checks=(*notes, context_note(f, context)),
     )
 
@@ -83,7 +82,7 @@ def export_gguf(finalist: TrainedFinalist, path: Path, *, context_tokens: int | 
     A file that an earlier export of the same model made is replaced; any other raises InvalidFile.
     """
     f, context = finalist, context_of(finalist, context_tokens)
-    check_layout(f.architecture, ffn_by_layer=True)
+    check_layout(f.architecture, ffn_by_layer=True, experts=True)
     if f.runtime != "llama.cpp":
         raise UnknownName(f"format: {f.format} is a format of {f.runtime}; accepted for GGUF: llama.cpp's")
     identity = identity_of(f)
@@ -108,12 +107,6 @@ def export_gguf(finalist: TrainedFinalist, path: Path, *, context_tokens: int | 
         predicted_bytes=predicted,
         checks=(score_check(f), *_size_notes(f, predicted), context_note(f, context)),
     )
-
-
-def _safetensors_bytes(f: TrainedFinalist) -> int:
-    engine = runtime("transformers")
-    unrolled = f.architecture.unrolled()
-    return engine.file_bytes(unrolled, engine.store(unrolled, engine.format_name("fp32"))).total
 
 
 def _provenance(f: TrainedFinalist, identity: dict[str, str | int], file_bytes: int) -> Sequence[Entry]:

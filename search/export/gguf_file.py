@@ -1,8 +1,8 @@
 """A trained model as a GGUF file: metadata and tokenizer counted to the byte, weights by ggml's quantizer.
 
-Layout of llama.cpp's `llama` architecture: rows of query and key in pairs of rotated elements, a shared block
-once for each run. Byte 0xFF, which no UTF-8 text has, begins and ends texts: llama.cpp would otherwise end at
-token 11.
+Layout of llama.cpp's `llama` architecture: rows of query and key in pairs of rotated elements (of `lfm2` in
+halves, as trained), a shared block once for each run. Byte 0xFF, which no UTF-8 text has, begins and ends
+texts: llama.cpp would otherwise end at token 11.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from search.text.vocabulary import Vocabulary
 from search.training.decoder import NORM_EPSILON, ROPE_THETA
 from sizer.architecture import Architecture
 from sizer.atomic_write import atomic_write
-from sizer.formats.gguf import ALIGNMENT, exact_file_bytes, gguf_name
-from sizer.formats.gguf_metadata import Entry, encoded, llama_entries, llama_kind, padding_entry
+from sizer.formats.gguf import ALIGNMENT, exact_file_bytes, gguf_name, gguf_shape
+from sizer.formats.gguf_metadata import (
+    Entry,
+    encoded,
+    has_rotated_pairs,
+    llama_entries,
+    llama_kind,
+    padding_entry,
+)
 from sizer.formats.stored import StoredTensor
 from sizer.readers.gguf_types import FILE_TYPE_BY_ID, TYPE_BY_ID
 from sizer.runtimes import runtime
@@ -81,7 +88,7 @@ def _header(stored: Sequence[StoredTensor], entries: Sequence[Entry]) -> bytes:
     parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(stored), len(entries)), encoded(entries)]
     offset = 0
     for tensor in stored:
-        name, shape = gguf_name(tensor.spec).encode(), tensor.spec.shape[::-1]
+        name, shape = gguf_name(tensor.spec).encode(), gguf_shape(tensor.spec)[::-1]
         parts.append(struct.pack("<Q", len(name)) + name)
         parts.append(struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
         parts.append(struct.pack("<IQ", _TYPE_IDS[tensor.type.name], offset))
@@ -98,7 +105,7 @@ def _weights(weights: Mapping[str, Tensor], a: Architecture, tensor: StoredTenso
     spec = tensor.spec
     values: numpy.ndarray = weights[trained_name(a, spec)].float().numpy()
     heads = {Role.QUERY: a.num_heads, Role.KEY: a.num_kv_heads}.get(spec.role)
-    return values if heads is None else in_pairs(values, heads)
+    return values if heads is None or not has_rotated_pairs(a) else in_pairs(values, heads)
 
 
 def in_pairs(values: numpy.ndarray, heads: int) -> numpy.ndarray:

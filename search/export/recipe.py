@@ -11,7 +11,7 @@ from typing import Any
 
 from search.export.card import shape_text
 from search.export.huggingface import huggingface_config
-from search.export.layout import check_layout
+from search.export.layout import check_layout, huggingface_name
 from search.training.decoder import NORM_EPSILON, ROPE_THETA
 from search.training.learning_rates import initial_deviation, learning_rate_factor
 from search.training.train_step import update_rule
@@ -81,7 +81,8 @@ def write_recipe(
         "train.py": (files("search") / "export" / "assets" / "train.py").read_text(encoding="utf-8"),
         "plan.md": _page(architecture, recipe, plan, context),
     }
-    if architecture.sharing.repeat == 1 and not architecture.sliding_layers:  # litgpt's Llama has neither
+    a = architecture
+    if a.sharing.repeat == 1 and not (a.sliding_layers or a.conv_layers):  # litgpt's Llama has none of these
         texts["litgpt.yaml"] = _litgpt(architecture, plan, context)
     _write_folder(folder, texts)
     return recipe
@@ -133,11 +134,11 @@ def _first_runs(a: Architecture) -> list[int]:
 
 
 def _run_name(name: str, layer: int | None, a: Architecture) -> str:
-    """Return the name of a tensor in the unrolled model, by the first run of its block."""
-    if layer is None:
-        return name
-    run = a.sharing.order(a.num_layers).index(layer)
-    return name.replace(f"layers.{layer}.", f"layers.{run}.", 1)
+    """Return the name of a tensor in the unrolled model in transformers, by the first run of its block."""
+    if layer is not None:
+        run = a.sharing.order(a.num_layers).index(layer)
+        name = name.replace(f"layers.{layer}.", f"layers.{run}.", 1)
+    return huggingface_name(a, name)
 
 
 def _page(a: Architecture, recipe: TrainingRecipe, plan: dict[str, Any], context: int) -> str:

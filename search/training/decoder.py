@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from search.training.straight_through import int8_rows, straight_through
+from search.training.experts import EXPERT_FIELDS, ExpertMlp
+from search.training.linear import Linear, product
+from search.training.short_convolution import ShortConvolution
 from search.training.windowed_attention import attend_window, attend_window_fused, stack_groups
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
 from sizer.errors import InvalidArchitecture
@@ -26,7 +28,7 @@ _LOGIT_BYTES = 256 * 2**20  # of float32 logits at a time on a card; a batch of 
 
 
 # Fields beyond Llama's that the decoder has
-TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks")
+TRAINED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks", "conv_layers", *EXPERT_FIELDS)
 
 
 class ParameterMismatch(AssertionError):
@@ -70,42 +72,12 @@ def _causal_mask(seq: int, groups: int, dtype: torch.dtype, device: torch.device
         return mask.repeat(groups, 1).unsqueeze(0)
 
 
-class Linear(nn.Module):
-    """A projection's weight `[out, in]` and maybe bias; zeros until initialised or loaded."""
-
-    def __init__(self, columns: int, rows: int, *, bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(rows, columns))
-        self.quantized_weight: Tensor | None = None  # multiplied with instead of the weight
-        self.int8_input = False  # whether each row of the input is rounded to 8 bits
-        self.round_rows: Callable[[Tensor], Tensor] = int8_rows
-        self.bias: nn.Parameter | None
-        self.register_parameter("bias", nn.Parameter(torch.zeros(rows)) if bias else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply in the activations' type."""
-        return _fused(x, self)
-
-
 class _Table(nn.Module):
     """A row per token or position, `[rows, width]`; zeros until initialised or loaded."""
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(rows, width))
-
-
-def _fused(x: Tensor, *matrices: Linear) -> Tensor:
-    """Compute several projections of one input as a single product: thin models are bound by the calls."""
-    weights = [
-        m.weight if m.quantized_weight is None else straight_through(m.weight, m.quantized_weight)
-        for m in matrices
-    ]
-    if matrices[0].int8_input:
-        x = straight_through(x, matrices[0].round_rows(x.detach()))
-    weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-    biases: list[Tensor] = [m.bias for m in matrices if m.bias is not None]
-    return F.linear(x, weight.to(x.dtype), torch.cat(biases).to(x.dtype) if biases else None)
 
 
 class _RmsNorm(nn.Module):
@@ -213,7 +185,7 @@ class _Attention(nn.Module):
         """Map `[batch, seq, hidden]` to the same."""
         batch, seq, _ = x.shape
         heads, kv, dim = self.num_heads, self.num_kv_heads, self.head_dim
-        qkv = _fused(x, self.q_proj, self.k_proj, self.v_proj).view(batch, seq, heads + 2 * kv, dim)
+        qkv = product(x, self.q_proj, self.k_proj, self.v_proj).view(batch, seq, heads + 2 * kv, dim)
         qk, v = torch.split(qkv, [heads + kv, kv], dim=2)
         if self.qk_norm:
             q, k = torch.split(qk, [heads, kv], dim=2)
@@ -251,7 +223,7 @@ class _Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `[batch, seq, hidden]` to the same."""
         if self.kind.gated:
-            gate, up = _fused(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
+            gate, up = product(x, self.gate_proj, self.up_proj).chunk(2, dim=-1)
             y = self._activate(gate) * up
         else:
             y = self._activate(self.up_proj(x))
@@ -267,19 +239,24 @@ class _Mlp(nn.Module):
 
 
 class _DecoderBlock(nn.Module):
-    """Attention and feed-forward, each after a norm and added to the residual stream."""
+    """Attention or a short convolution, and feed-forward, each after a norm and added to its input."""
 
-    def __init__(self, a: Architecture, mlp: _Mlp | None, layer: int) -> None:
+    def __init__(self, a: Architecture, mlp: _Mlp | ExpertMlp | None, layer: int) -> None:
         super().__init__()
         self.input_layernorm = _NORMS[a.norm](a.hidden_size)
-        self.self_attn = _Attention(a, layer)
+        self.mixes_by_convolution = layer in a.conv_layers
+        if self.mixes_by_convolution:
+            self.conv = ShortConvolution(a)
+        else:
+            self.self_attn = _Attention(a, layer)
         self.post_attention_layernorm = _NORMS[a.norm](a.hidden_size)
         if mlp is None:
-            self.mlp = _Mlp(a, layer)
+            self.mlp = ExpertMlp(a) if a.num_experts else _Mlp(a, layer)
 
     def forward(self, x: Tensor, mlp: nn.Module) -> Tensor:
         """Map `[batch, seq, hidden]` to the same; `mlp` is this block's own or the shared one."""
-        x = x + self.self_attn(self.input_layernorm(x))
+        mixer = self.conv if self.mixes_by_convolution else self.self_attn
+        x = x + mixer(self.input_layernorm(x))
         out: Tensor = x + mlp(self.post_attention_layernorm(x))
         return out
 

@@ -3,14 +3,16 @@
 A learning rate wrong by a factor of 2 costs as much as the differences of shape a search looks for. The rules
 are those of muP (arXiv 2203.03466) for width and CompleteP (arXiv 2505.01618, alpha = 1) for depth:
 
-- a hidden matrix starts with deviation ~ fan_in^-1/2 and learns at a rate ~ 1 / fan_in;
+- a hidden matrix starts with deviation ~ fan_in^-1/2 and learns at a rate ~ 1 / fan_in, each expert's and the
+  router's as well;
 - what a block adds to the residual stream is scaled by 1 / executed layers. CompleteP multiplies the branch's
   output; here the factor sits in the initial deviation and the rate of the branch's last matrix, which under
   Adam is the same update, so the trained model stays a plain decoder that any runtime loads;
 - the embedding, which tied models also use as head, is between them: deviation and rate ~ width^-1/2, and at
   the base width it learns TABLE_RATE times as fast as hidden matrices, whose rows all move at every token.
 
-Norms and biases learn at the base rate. Everything is relative to a decoder of 2 layers of width 160.
+Norms, biases and the filters of convolutions, a few weights for each channel whatever the width, learn at the
+base rate. Everything is relative to a decoder of 2 layers of width 160.
 
 Rates of the tables and of everything, measured: docs/learning_rates.md. The branch factor, in validation bits
 per byte at base rate 2e-3 and TABLE_RATE 1, batch 8 x 128, 500 steps, one seed, with the factor at 2, 1, 1/2,
@@ -38,7 +40,8 @@ _BASE_MLP_RATIO = 8 / 3
 _HIDDEN_GAIN = 0.5
 _BRANCH_GAIN = 0.25  # of the last matrix of a branch, at the base depth
 _EMBEDDING_GAIN = 0.32  # 0.02, Hugging Face's default deviation, at width 256
-_LAST_IN_BRANCH = (Role.ATTENTION_OUTPUT, Role.DOWN)
+_DOWN = (Role.DOWN, Role.DOWN_EXPERTS)
+_LAST_IN_BRANCH = (Role.ATTENTION_OUTPUT, Role.CONV_OUT, *_DOWN)
 
 
 def _depth_factor(architecture: Architecture) -> float:
@@ -47,11 +50,11 @@ def _depth_factor(architecture: Architecture) -> float:
 
 def learning_rate_factor(spec: TensorSpec, architecture: Architecture) -> float:
     """Return the learning rate of a tensor over the base learning rate."""
-    if len(spec.shape) == 1:
+    if len(spec.shape) == 1 or spec.role is Role.CONV:
         return 1.0
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
         return TABLE_RATE * sqrt(BASE_WIDTH / architecture.hidden_size)
-    base_fan_in = BASE_WIDTH * (_BASE_MLP_RATIO if spec.role is Role.DOWN else 1)
+    base_fan_in = BASE_WIDTH * (_BASE_MLP_RATIO if spec.role in _DOWN else 1)
     factor = base_fan_in / spec.row_length
     return factor * _depth_factor(architecture) if spec.role in _LAST_IN_BRANCH else factor
 
@@ -60,6 +63,8 @@ def initial_deviation(spec: TensorSpec, architecture: Architecture) -> float:
     """Return the deviation of a matrix's initial weights; vectors start at 1 (norms) or 0 (biases, sinks)."""
     if spec.role.group in (Group.EMBEDDING, Group.HEAD):
         return float(_EMBEDDING_GAIN / sqrt(architecture.hidden_size))
+    if spec.role is Role.CONV:  # as torch draws them: even from -1 to 1, over the root of the kernel
+        return float(1 / sqrt(3 * spec.row_length))
     deviation = float(_HIDDEN_GAIN / sqrt(spec.row_length))
     if spec.role in _LAST_IN_BRANCH:
         deviation *= _BRANCH_GAIN * _depth_factor(architecture)

@@ -12,7 +12,7 @@ from sizer.formats.groups import StoredPart
 from sizer.formats.safetensors import header
 
 WEIGHTS = "model.safetensors"
-_MULTIPLE = 8  # the package safetensors pads its header with spaces
+MULTIPLE = 8  # the package safetensors pads its header with spaces
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -20,6 +20,6 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     values = {name: t.detach().cpu().float().contiguous().numpy() for name, t in tensors.items()}
     parts = [StoredPart(name, "F32", array.shape) for name, array in values.items()]
     with atomic_write(path, durable=True) as file:
-        file.write(header(parts, "pt", multiple=_MULTIPLE))
+        file.write(header(parts, "pt", multiple=MULTIPLE))
         for array in values.values():
             file.write(array.astype("<f4", copy=False).tobytes())

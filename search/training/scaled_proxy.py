@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from search.config.config import SearchConfig
 
 # Fields beyond Llama's that stay as they are or shrink with the width
-_SCALED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks")
+_SCALED_BEYOND_LLAMA = (
+    *("layer_intermediate_sizes", "attention_sinks", "conv_layers"),
+    *("num_experts", "num_experts_per_tok"),
+)
 
 # Ratios that differ by less are the same to the digits that `deviations` prints.
 _SAME = 0.005

@@ -19,10 +19,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from search.training.decoder import Decoder, Linear
+from search.training.decoder import Decoder
+from search.training.experts import BALANCE_WEIGHT, recorded_routing
 from search.training.fused.kernels import NoKernels, kernels, missing_speed
 from search.training.fused.step import FusedStep, UpdateRule, unsupported_fields
 from search.training.learning_rates import initialize, learning_rate_factor
+from search.training.linear import Linear
 from search.training.low_bit import LowBit
 from search.training.memory import is_out_of_memory
 from search.training.teacher import Teacher
@@ -188,10 +190,13 @@ class AutogradStep:
 
     def _backward(self, windows: Tensor, batch: int) -> Tensor:
         """Compute gradients of some windows' share of a batch's objective; return their share of the loss."""
-        if self._teacher is None:
-            loss = objective = self._cross_entropy(windows).mean()
-        else:
-            loss, objective = self._teacher.losses(self._model, windows)
+        with recorded_routing(self._model) as routing:
+            if self._teacher is None:
+                loss = objective = self._cross_entropy(windows).mean()
+            else:
+                loss, objective = self._teacher.losses(self._model, windows)
+        if (balance := routing.balance_loss) is not None:
+            objective = objective + BALANCE_WEIGHT * balance
         if len(windows) < batch:
             share = len(windows) / batch
             loss, objective = loss.detach() * share, objective * share
@@ -251,7 +256,8 @@ def make_train_step(
     """
     if fused and step_backend(dtype, model.architecture, has_teacher=teacher is not None).name == FUSED:
         return FusedStep(model, batch=batch, seq=seq, dtype=dtype, rule=rule, low_bit=low_bit)
-    compiled = compiled and low_bit is None and teacher is None  # these change the module at every step
+    # these change the module at every step; the rows of each expert are another number at every step
+    compiled = compiled and low_bit is None and teacher is None and not model.architecture.num_experts
     return AutogradStep(model, dtype=dtype, rule=rule, low_bit=low_bit, teacher=teacher, compiled=compiled)
 
 

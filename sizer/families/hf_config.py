@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,9 @@ __all__ = [
     "read_config",
     "sharing_from_config",
 ]
+
+# Fields of a shape with experts that a config of Mixtral states
+_MIXTRAL_FIELDS = ["num_experts", "num_experts_per_tok"]
 
 # Keys that add tensors: a family that does not ask for them does not have them.
 _OF_OTHER_LAYERS = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank")
@@ -116,8 +119,10 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     a = architecture
     acts = {MlpKind.SWIGLU: "silu", MlpKind.GEGLU: "gelu"}
     windows = a.attention_sinks and bool(a.sliding_layers)  # Granite's with windows
-    sinks = ("attention_sinks",) if windows and not (a.qk_norm or a.qkv_bias) else ()
-    if other := [name for name in a.beyond_llama if name not in (FFN_SIZES, *sinks)]:
+    known = [FFN_SIZES]
+    known += ["attention_sinks"] if windows and not (a.qk_norm or a.qkv_bias) else []
+    known = ["conv_layers"] if _is_lfm2(a) else _MIXTRAL_FIELDS if _is_mixtral(a) else known
+    if other := [name for name in a.beyond_llama if name not in known]:
         raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
     if a.sliding_layers and not windows:
         raise InvalidArchitecture("config: sliding_layers cannot be expressed; accepted: full attention")
@@ -127,7 +132,8 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
             f"{a.position.value} together"
         )
     model_type = "qwen3" if a.qk_norm else "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
-    model_type = "granite_swa" if windows else model_type
+    model_type = "granite_swa" if windows else "lfm2" if a.conv_layers else model_type
+    model_type = "mixtral" if a.num_experts else model_type
     config: dict[str, Any] = {
         "model_type": model_type,
         "vocab_size": a.vocab_size,
@@ -137,23 +143,44 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
         "num_attention_heads": a.num_heads,
         "num_key_value_heads": a.num_kv_heads,
         "head_dim": a.head_dim,
-        "hidden_act": acts[a.mlp],
+        **({} if a.conv_layers else {"hidden_act": acts[a.mlp]}),
         "tie_word_embeddings": a.tie_embeddings,
         "max_position_embeddings": a.max_position_embeddings,
     }
     if model_type in ("llama", "granite_swa"):
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
+    if a.num_experts:
+        config |= {"num_local_experts": a.num_experts, "num_experts_per_tok": a.num_experts_per_tok}
     if windows:
-        slides = frozenset(a.sliding_layers)
-        kinds = ("full_attention", "sliding_attention")
         config["sliding_window"] = a.sliding_window
-        config["layer_types"] = [kinds[layer in slides] for layer in range(a.num_layers)]
+        config["layer_types"] = _layer_types(a, a.sliding_layers, "sliding_attention")
+    if a.conv_layers:
+        config |= {"conv_L_cache": a.conv_kernel, "conv_bias": a.conv_bias, "block_auto_adjust_ff_dim": False}
+        config["layer_types"] = _layer_types(a, a.conv_layers, "conv")
     config |= {key: True for key in OWN_FLAGS if getattr(a, key)}
     if a.layer_intermediate_sizes:
         config[FFN_SIZES] = list(a.layer_intermediate_sizes)
     if a.sharing.repeat > 1:
         config["sharing"] = a.sharing.to_dict()
     return config
+
+
+def _is_mixtral(a: Architecture) -> bool:
+    """Return whether every layer has experts, and nothing that a config of Mixtral cannot state."""
+    biases = (a.qkv_bias, a.attention_output_bias, a.mlp_bias)
+    return a.num_experts > 0 and not (a.qk_norm or a.sliding_layers or any(biases))
+
+
+def _is_lfm2(a: Architecture) -> bool:
+    """Return whether layers have LFM2's convolutions, and nothing that a config of LFM2 cannot state."""
+    other = (a.qkv_bias, a.attention_output_bias, a.mlp_bias, a.sliding_layers, a.mlp is not MlpKind.SWIGLU)
+    return bool(a.conv_layers) and a.qk_norm and not any(other)
+
+
+def _layer_types(a: Architecture, layers: Sequence[int], kind: str) -> list[str]:
+    """Return for each layer that kind, or full attention."""
+    of_kind = frozenset(layers)
+    return [kind if layer in of_kind else "full_attention" for layer in range(a.num_layers)]
 
 
 def _loaded(kind: str) -> Reader:

@@ -41,7 +41,14 @@ def llama_kind(a: Architecture) -> str:
     """Return general.architecture of a model with Llama's blocks."""
     if a.attention_sinks:
         return "granite_swa"
+    if a.conv_layers:
+        return "lfm2"
     return "deci" if a.layer_intermediate_sizes else "llama"
+
+
+def has_rotated_pairs(a: Architecture) -> bool:
+    """Return whether llama.cpp rotates pairs of a head's elements; LFM2's are in halves (ROPE_TYPE_NEOX)."""
+    return llama_kind(a) != "lfm2"
 
 
 def llama_entries(
@@ -49,8 +56,8 @@ def llama_entries(
 ) -> tuple[Entry, ...]:
     """Return name and shape of a model with Llama's blocks; a file stores a block for each run.
 
-    With FFN sizes by layer it is one of `deci`, with sliding windows one of `granite_swa`, as whose blocks
-    llama.cpp runs them.
+    With FFN sizes by layer it is one of `deci`, with sliding windows one of `granite_swa`, with short
+    convolutions one of `lfm2`, as whose blocks llama.cpp runs them.
     """
     kind, sizes = llama_kind(a), a.layer_intermediate_sizes
     width = Entry(f"{kind}.feed_forward_length", "UINT32", a.intermediate_size)
@@ -64,13 +71,34 @@ def llama_entries(
         Entry(f"{kind}.embedding_length", "UINT32", a.hidden_size),
         width,
         Entry(f"{kind}.attention.head_count", "UINT32", a.num_heads),
-        Entry(f"{kind}.attention.head_count_kv", "UINT32", a.num_kv_heads),
+        *_kv_head_entries(a, kind),
         Entry(f"{kind}.attention.layer_norm_rms_epsilon", "FLOAT32", norm_epsilon),
         Entry(f"{kind}.rope.dimension_count", "UINT32", a.head_dim),
         Entry(f"{kind}.rope.freq_base", "FLOAT32", rope_base),
         Entry(f"{kind}.vocab_size", "UINT32", a.vocab_size),
+        *_expert_entries(a, kind),
         *_window_entries(a, kind),
     )
+
+
+def _expert_entries(a: Architecture, kind: str) -> tuple[Entry, ...]:
+    """Return how many experts there are and how many of them a token uses."""
+    if not a.num_experts:
+        return ()
+    return (
+        Entry(f"{kind}.expert_count", "UINT32", a.num_experts),
+        Entry(f"{kind}.expert_used_count", "UINT32", a.num_experts_per_tok),
+    )
+
+
+def _kv_head_entries(a: Architecture, kind: str) -> tuple[Entry, ...]:
+    """Return the KV heads, of each layer where some have a convolution and none, and then its kernel."""
+    key = f"{kind}.attention.head_count_kv"
+    if not a.conv_layers:
+        return (Entry(key, "UINT32", a.num_kv_heads),)
+    without = frozenset(a.conv_layers)
+    heads = tuple(0 if layer in without else a.num_kv_heads for layer in range(a.num_layers))
+    return (Entry(key, "INT32[]", heads), Entry(f"{kind}.shortconv.l_cache", "UINT32", a.conv_kernel))
 
 
 def _window_entries(a: Architecture, kind: str) -> tuple[Entry, ...]:

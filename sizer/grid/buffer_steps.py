@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from sizer.runtimes.ggml_allocator import Placement
+from sizer.runtimes.ggml_allocator import PlanStep
 from sizer.runtimes.llamacpp_buffer import planned
 from sizer.runtimes.llamacpp_graph import GraphKind, Widths
 from sizer.workload import Workload
@@ -65,13 +65,13 @@ class Steps(NamedTuple):
 def steps(kind: GraphKind, workload: Workload) -> Steps:
     """Return the steps of a kind's graph; `kind` is of LAYERS layers that are all alike."""
     known = planned(kind, workload, None)
-    walk = _Walk(known.plan.inputs, known.size_of_node)
-    first, _, middle, last = (walk.part(placements) for placements in known.plan.parts)
+    walk = _Walk(known.inputs)
+    first, _, middle, last = map(walk.part, known.parts)
     at = next(i for i, take in enumerate(last.takes) if _uses_vocabulary(known.sizes[take.size]))
     between = last.takes[at].tensors
     return Steps(
         sizes=known.sizes,
-        inputs=tuple(known.size_of_node[i] for i in known.plan.inputs),
+        inputs=tuple(step.size for step in known.parts[0][: len(known.inputs)]),
         first=first,
         middle=middle,
         last=Part(last.before, last.takes[:at], between),
@@ -86,39 +86,26 @@ def _uses_vocabulary(terms: Terms) -> bool:
 class _Walk:
     """A walk through the steps that keeps which tensors hold bytes; inputs are numbers of the order."""
 
-    def __init__(self, inputs: Sequence[int], size_of_node: Sequence[int]) -> None:
-        self.size_of_node = size_of_node
+    def __init__(self, inputs: Sequence[int]) -> None:
         self.inputs = {node: number for number, node in enumerate(inputs)}
-        self.held = {node: node for node in inputs}  # the tensor whose bytes a node has
+        self.held: dict[int, None] = {}
 
-    def part(self, placements: Sequence[Placement]) -> Part:
+    def part(self, planned: Sequence[PlanStep]) -> Part:
         """Return the steps of some of the graph's nodes."""
         before, takes = self._tensors(), []
-        for node, takes_bytes, may_overwrite, no_longer_used in placements:
-            if takes_bytes:
-                overwritten = self._overwritten(node, may_overwrite)
-                if overwritten is None:
-                    takes.append(Take(node, self.size_of_node[node], self._tensors(), self._runs()))
-                    self.held[node] = node
-                else:
-                    self.held[node] = self.held.pop(overwritten)
-            for used in no_longer_used:
-                self.held.pop(used, None)
+        for tensor, size, is_taken in planned:
+            if not is_taken:
+                del self.held[tensor]
+                continue
+            if tensor not in self.inputs:
+                takes.append(Take(tensor, size, self._tensors(), self._runs()))
+            self.held[tensor] = None
         return Part(before, tuple(takes), self._tensors())
 
-    def _overwritten(self, node: int, may_overwrite: Sequence[int]) -> int | None:
-        """Return the tensor that a node overwrites: one of its size, whatever the sizes of a shape.
-
-        Another could be of its size by coincidence, if keys of width 1 overwrote the positions of tokens; but
-        heads that have positions are of even width.
-        """
-        size = self.size_of_node[node]
-        return next((s for s in may_overwrite if s in self.held and self.size_of_node[s] == size), None)
-
     def _tensors(self) -> tuple[int, ...]:
-        return tuple(tensor for tensor in self.held.values() if tensor not in self.inputs)
+        return tuple(tensor for tensor in self.held if tensor not in self.inputs)
 
     def _runs(self) -> tuple[Run, ...]:
-        held = sorted(self.inputs[tensor] for tensor in self.held.values() if tensor in self.inputs)
+        held = sorted(self.inputs[tensor] for tensor in self.held if tensor in self.inputs)
         runs = [[i for _, i in run] for _, run in groupby(enumerate(held), lambda pair: pair[1] - pair[0])]
         return tuple((run[0], run[-1] + 1) for run in runs)

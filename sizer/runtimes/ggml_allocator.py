@@ -1,13 +1,13 @@
 """ggml's graph allocator, in small: where each tensor of a graph goes in one buffer, and the buffer's size.
 
 Follows ggml/src/ggml-alloc.c: `FreeBlocks` is ggml_dyn_tallocr with one chunk (a CPU buffer has no largest
-size), `Buffer.run` is ggml_gallocr_alloc_graph_impl.
+size), `plan` and `lay_out` together are ggml_gallocr_alloc_graph_impl.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -37,11 +37,10 @@ class FreeBlocks:
     def take(self, size: int) -> int:
         """Start of a range of that size, from the smallest block it fits in (the last of equals)."""
         starts, stops = self._starts, self._stops
-        best = len(stops)
-        best_room = -1
+        best, best_room = len(stops), None
         for i, stop in enumerate(stops):
             room = stop - starts[i]
-            if room >= size and (best_room < 0 or room <= best_room):
+            if room >= size and (best_room is None or room <= best_room):
                 best, best_room = i, room
         start = starts[best]
         if best_room == size:
@@ -85,24 +84,24 @@ class Node(NamedTuple):
     is_output: bool = False  # stays to the end
 
 
-class Placement(NamedTuple):
-    """What the allocator does for one node, whatever the sizes."""
+class PlanStep(NamedTuple):
+    """A tensor is given its bytes, or they are freed."""
 
-    node: int
-    takes_bytes: bool
-    may_overwrite: tuple[int, ...]  # sources that nothing needs any more, if they hold bytes of this size
-    no_longer_used: tuple[int, ...]
-
-
-class Plan(NamedTuple):
-    """The steps of a graph: inputs first, then each node in the graph's order, in parts between marks."""
-
-    inputs: tuple[int, ...]
-    parts: tuple[tuple[Placement, ...], ...]
+    tensor: int
+    size: int  # as the node has it
+    takes: bool
 
 
-def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> Plan:
-    """Return when each node's bytes are taken and freed; a part ends before each marked node."""
+Part = tuple[PlanStep, ...]  # of a graph, between marks
+
+
+def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> list[Part]:
+    """Return when the bytes of each tensor are taken and freed, inputs first; marked nodes begin a part.
+
+    Tensors held elsewhere (weights, caches) are left out of a graph; a write to a cache is a view of it, so a
+    node of no bytes. Equal bytes stand for equal layout: where sources of an in-place operation are of one
+    size but not of one layout, the one of the node's layout must be named first.
+    """
     children = [0] * len(nodes)
     views = [0] * len(nodes)
     for node in nodes:
@@ -110,66 +109,49 @@ def plan(nodes: Sequence[Node], marks: Container[int] = ()) -> Plan:
             children[source] += 1
         if node.view_of is not None:
             views[node.view_of] += 1
-    parts: list[list[Placement]] = [[]]
+    held = {i: i for i, node in enumerate(nodes) if node.is_input}  # nodes and whose bytes they hold
+    parts = [[PlanStep(i, nodes[i].num_bytes, takes=True) for i in held]]
     for i, node in enumerate(nodes):
         if i in marks:
             parts.append([])
-        # a view holds no bytes itself, so what it shows is never overwritten
-        last_used = (s for s in node.sources if node.in_place and children[s] == 1 and not views[s])
-        may_overwrite = tuple(source for source in last_used if not nodes[source].is_output)
-        freed = []
+        if node.num_bytes and node.view_of is None and not node.is_input:
+            # a view holds no bytes itself, so what it shows is never overwritten
+            last_used = (s for s in node.sources if node.in_place and children[s] == 1 and not views[s])
+            may_overwrite = (s for s in last_used if s in held and not nodes[s].is_output)
+            overwritten = next((s for s in may_overwrite if nodes[s].num_bytes == node.num_bytes), None)
+            if overwritten is None:
+                parts[-1].append(PlanStep(i, node.num_bytes, takes=True))
+            held[i] = i if overwritten is None else held.pop(overwritten)
         for source in node.sources:
             children[source] -= 1
             if children[source] or views[source]:
                 continue
-            held = source
+            shown = source
             viewed = nodes[source].view_of
             if viewed is not None:
                 views[viewed] -= 1
-                held = viewed
-            if not (children[held] or views[held] or nodes[held].is_output):
-                freed.append(held)
-        takes_bytes = bool(node.num_bytes) and node.view_of is None and not node.is_input
-        if takes_bytes or freed:
-            parts[-1].append(Placement(i, takes_bytes, may_overwrite, tuple(freed)))
-    inputs = tuple(i for i, node in enumerate(nodes) if node.is_input)
-    return Plan(inputs, tuple(tuple(part) for part in parts))
+                shown = viewed
+            if shown in held and not (children[shown] or views[shown] or nodes[shown].is_output):
+                tensor = held.pop(shown)
+                parts[-1].append(PlanStep(tensor, nodes[tensor].num_bytes, takes=False))
+    return list(map(tuple, parts))
 
 
-class Buffer:
-    """Bytes given to the nodes of a graph, in the graph's order.
+def lay_out(
+    parts: Iterable[Part], padded: Sequence[int] | Mapping[int, int], free: FreeBlocks
+) -> list[FreeRanges]:
+    """Take and free the bytes of every tensor; return the free ranges as they were before each part.
 
-    Tensors held elsewhere (weights, caches) are left out of a graph; a write to a cache is a view of it, so a
-    node of no bytes. Equal bytes stand for equal layout: where sources of an in-place operation are of one
-    size but not of one layout, the one of the node's layout must be named first.
+    `padded` are the sizes that steps name, rounded up to the alignment.
     """
-
-    def __init__(self) -> None:
-        self.free = FreeBlocks()
-        self.starts: dict[int, int] = {}  # of the tensors that hold bytes of their own now
-
-    def run(self, planned: Plan, sizes: Sequence[int], padded: Sequence[int]) -> list[FreeRanges]:
-        """Place and free every node; the free ranges as they were before each mark.
-
-        `padded` are the sizes of the nodes rounded up to the alignment.
-        """
-        starts, free = self.starts, self.free
-        take, give = free.take, free.give
-        for i in planned.inputs:
-            starts[i] = take(padded[i])
-        found: list[FreeRanges] = []
-        for part in planned.parts:
-            if part is not planned.parts[0]:
-                found.append(free.ranges)
-            for i, takes_bytes, may_overwrite, no_longer_used in part:
-                if takes_bytes:
-                    for source in may_overwrite:
-                        if source in starts and sizes[source] == sizes[i]:
-                            starts[i] = starts.pop(source)
-                            break
-                    else:
-                        starts[i] = take(padded[i])
-                for held in no_longer_used:
-                    if held in starts:
-                        give(starts.pop(held), padded[held])
-        return found
+    take, give = free.take, free.give
+    starts: dict[int, int] = {}
+    found = []
+    for part in parts:
+        found.append(free.ranges)
+        for tensor, size, takes in part:
+            if takes:
+                starts[tensor] = take(padded[size])
+            else:
+                give(starts[tensor], padded[size])
+    return found

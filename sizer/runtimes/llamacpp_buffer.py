@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from sizer.architecture import Architecture
 from sizer.formats.gguf_layout import windowed_layers
-from sizer.runtimes.ggml_allocator import Buffer, FreeRanges, Plan, aligned, plan
+from sizer.runtimes.ggml_allocator import FreeBlocks, FreeRanges, Part, aligned, lay_out, plan
 from sizer.runtimes.llamacpp_graph import Graph, GraphKind, Widths, graph_kind
 from sizer.workload import Workload
 
@@ -87,32 +88,26 @@ def reserve(
     kind = graph_kind(architecture, workload, layers)
     # the graphs of a model with thousands of layers are large, and asked for once
     known = (planned if layers <= _MOST_LAYERS_KEPT else planned.__wrapped__)(kind, workload, outputs)
-    different = known.sizes_at((1, *Widths.of(architecture)))
-    padded = [aligned(size) for size in different]
-    buffer = Buffer()
-    ranges = buffer.run(
-        known.plan,
-        [different[number] for number in known.size_of_node],
-        [padded[number] for number in known.size_of_node],
-    )
-    return buffer.free.ends, ranges
+    free = FreeBlocks()
+    ranges = lay_out(known.parts, known.padded_at((1, *Widths.of(architecture))), free)
+    return free.ends, ranges[1:]
 
 
 class _Planned(NamedTuple):
-    """The allocator's steps for a kind of graph, and each node's size as a sum of multiples of widths."""
+    """The allocator's steps for a kind of graph, and their sizes as sums of multiples of widths."""
 
-    plan: Plan
+    inputs: tuple[int, ...]
+    parts: tuple[Part, ...]  # before the layers, of each layer; sizes are numbers of `sizes`
     sizes: tuple[tuple[tuple[int, int], ...], ...]  # of each: places among 1 and the widths, and factors
     first_terms: tuple[tuple[int, int], ...]  # of each size
     further_terms: tuple[tuple[int, int, int], ...]  # number of a size that is a sum, place and factor
-    size_of_node: tuple[int, ...]  # a number of `sizes`
 
-    def sizes_at(self, widths: Sequence[int]) -> list[int]:
-        """Return the bytes of each size at these widths; the first of them is 1."""
+    def padded_at(self, widths: Sequence[int]) -> list[int]:
+        """Return the padded bytes of each size at these widths; the first of them is 1."""
         found = [factor * widths[at] for at, factor in self.first_terms]
         for number, at, factor in self.further_terms:
             found[number] += factor * widths[at]
-        return found
+        return [aligned(size) for size in found]
 
 
 # Stands for a width in a graph without sizes: a size is then a number whose digits to this base are the
@@ -124,17 +119,23 @@ _MOST_LAYERS_KEPT = 64
 
 @lru_cache(maxsize=64)
 def planned(kind: GraphKind, workload: Workload, outputs: int | None) -> _Planned:
-    """Plan the graph once for all architectures of a kind."""
+    """Plan the graph once for all architectures of a kind.
+
+    Sizes of different widths count as different, though they are equal at some: that would matter if keys of
+    width 1 overwrote the positions of tokens, but heads that have positions are of even width.
+    """
     graph = Graph(kind, _DIGITS, workload, outputs)
-    different: dict[int, int] = {}
-    numbers = tuple(different.setdefault(node.num_bytes, len(different)) for node in graph.nodes)
-    sizes = tuple(map(_terms, different))
+    parts = plan(graph.nodes, frozenset(graph.layer_starts))
+    numbers: dict[int, int] = {}
+    for _, size, _ in chain.from_iterable(parts):
+        numbers.setdefault(size, len(numbers))
+    sizes = tuple(map(_terms, numbers))
     return _Planned(
-        plan(graph.nodes, frozenset(graph.layer_starts)),
+        tuple(i for i, node in enumerate(graph.nodes) if node.is_input),
+        tuple(tuple(step._replace(size=numbers[step.size]) for step in part) for part in parts),
         sizes,
-        tuple(terms[0] if terms else (0, 0) for terms in sizes),
+        tuple(terms[0] for terms in sizes),
         tuple((number, *term) for number, terms in enumerate(sizes) for term in terms[1:]),
-        numbers,
     )
 
 

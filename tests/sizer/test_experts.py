@@ -202,5 +202,15 @@ def test_refused_configs_name_the_key(config: dict[str, Any], message: str) -> N
 def test_what_is_written_for_llama_refuses_experts() -> None:
     assert MIXED.beyond_llama == ("num_experts", "num_experts_per_tok")
     assert not knows(MIXED)
-    with pytest.raises(InvalidArchitecture, match="no known model_type can express num_experts"):
-        config_from_architecture(MIXED)
+    shared = replace(MIXED, shared_expert_intermediate_size=64)
+    with pytest.raises(InvalidArchitecture, match="can express shared_expert_intermediate_size"):
+        config_from_architecture(shared)
+
+
+def test_experts_in_every_layer_are_mixtrals_config() -> None:
+    config = config_from_architecture(MIXED)
+    assert config["model_type"] == "mixtral"
+    assert config["num_local_experts"] == MIXED.num_experts
+    assert architecture_from_config(config) == MIXED
+    with pytest.raises(InvalidArchitecture, match="can express num_experts"):
+        config_from_architecture(replace(MIXED, qk_norm=True))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sizer.runtimes.ggml_allocator import Buffer, FreeBlocks, Node, aligned, plan
+from sizer.runtimes.ggml_allocator import FreeBlocks, Node, aligned, lay_out, plan
 
 
 def test_first_allocations_follow_one_another_at_multiples_of_32() -> None:
@@ -44,10 +44,9 @@ def test_the_smallest_block_that_fits_is_taken_and_of_equal_ones_the_last() -> N
 
 
 def _peak(*nodes: Node) -> int:
-    buffer = Buffer()
-    sizes = [node.num_bytes for node in nodes]
-    buffer.run(plan(nodes), sizes, [aligned(size) for size in sizes])
-    return buffer.free.peak_bytes
+    free = FreeBlocks()
+    lay_out(plan(nodes), {node.num_bytes: aligned(node.num_bytes) for node in nodes}, free)
+    return free.peak_bytes
 
 
 def test_a_result_overwrites_its_source_only_in_place_and_at_the_last_use() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from search.training.decoder import Linear
+from search.training.linear import Linear
 from search.training.straight_through import int8_rows, straight_through
 
 
