@@ -74,7 +74,7 @@ def module_name(name: str) -> str:
 
 
 def texts(value: object) -> list[str]:
-    """Return the texts of a list of a config, at most so many of them."""
+    """Return the texts of a list or the keys of a mapping, up to a limit."""
     listed = value if isinstance(value, list | dict) else []
     return [item for item in list(listed)[:_MOST_NAMES] if isinstance(item, str)]
 
