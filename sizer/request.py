@@ -118,7 +118,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     training: bool | None = None
     lora_rank: int | None = None
     lora_targets: str | None = None
-    sequence_length: int | None = None
+    sequence_length: int | str | None = None
     checkpointing: bool | None = None
     optimizer: str | None = None
     precision: str | None = None
