@@ -163,13 +163,18 @@ def _cluster(where: str | None, threads: int | None = None) -> ClusterRequest | 
 
 def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: bool) -> SearchConfig:
     """Print a forecast on stderr; with a time limit, return the search that fits into it."""
+    from commands.progress import progress
     from reports.text.wording import scales_text
     from search.run.forecast import checkpoint_bytes, forecast, step_seconds, within
+    from search.run.launch import TIMING
     from sizer.units import format_bytes
 
     if minutes is not None and not 0 < minutes <= 100_000:
         raise InvalidQuantity(f"minutes: must be more than 0 and at most 100000, got {minutes:g}")
-    step_s = step_seconds(settings)
+    with progress("timing models") as report:
+        step_s = step_seconds(
+            settings, lambda done, of: report(f"{TIMING}{done + 1} of {of}", done, of, "models of the space")
+        )
     if minutes is not None:
         settings = within(settings, 60 * minutes, step_s, keep_trials=keep_trials)
     expected = forecast(settings, step_s)
@@ -271,22 +276,18 @@ def resume_command(
     def go(hook: Any) -> tuple[SearchResult, LoopEnding]:
         return runner.resume(name, storage=url, trials=trials, hook=hook, cluster=_cluster(cluster))
 
-    _finish(go, url, json_output=json_output, trials=trials)
+    _finish(go, url, json_output=json_output)
 
 
-def _finish(go: Any, storage: str, *, json_output: bool, trials: int | None = None) -> None:
-    """Run a search with a progress bar, then write its report and print its frontier.
-
-    `trials` is the --trials of `resume`, which the study does not store.
-    """
+def _finish(go: Any, storage: str, *, json_output: bool) -> None:
+    """Run a search with a progress bar, then write its report and print its frontier."""
     from commands.progress import progress
     from search.run.loop import LoopEnding
 
     with progress("measuring this machine") as report:
         result, ending = go(lambda p: report(f"{p.study} {_stage(p)}", p.done_steps, p.total_steps, _note(p)))
     if ending is LoopEnding.STOPPED:
-        more = "" if trials is None else f" --trials {trials}"
-        notice(f"stopped; continue with: sizer search resume {result.study}{more}")
+        notice(f"stopped; continue with: sizer search resume {result.study}")
         raise typer.Exit(130)
     if ending is LoopEnding.EXHAUSTED:
         notice("no more new models in the space fit the budget; ended early")

@@ -66,7 +66,7 @@ def evidence_ms(browser: Browser, address: str) -> float:
     page = visitor(browser, address, viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(_PATIENCE_MS)
     page.goto(f"{address}/evidence", wait_until="commit")
-    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    page.locator(".sizer-points .plot i").last.wait_for()
     found: float = page.evaluate("performance.now()")
     page.context.close()
     return found

@@ -33,7 +33,7 @@ PAGES = {
     "design": ("design", 1),
     "search": ("search", 0),
     "study": ("study?study={study}", 1),
-    "evidence": ("evidence", 1),
+    "evidence": ("evidence", 0),
 }
 
 

@@ -12,15 +12,9 @@ from reports.figures import FIGURE_CONFIG, split_title
 if TYPE_CHECKING:
     from reports.figures import Figure
 
-_STYLE = """<style>
-div .sizer-words > :is(h3, p) { font-size: .875rem; line-height: 1.4; margin: 0; padding: 0; }
-div .sizer-words > h3 { font-size: 1.08rem; font-weight: 600; }
-div .sizer-words > p { opacity: .8; overflow-wrap: anywhere; }
-</style>"""
-
 
 def show_figure(figure: Figure, *, key: str, alt: str, **options: Any) -> Any:
     """Draw a figure; return the result of `st.plotly_chart`."""
     title, subtitle, drawn = split_title(figure)
-    st.html(f'{_STYLE}<div class="sizer-words"><h3>{escape(title)}</h3><p>{escape(subtitle)}</p></div>')
+    st.html(f'<div class="sizer-words"><h3>{escape(title)}</h3><p>{escape(subtitle)}</p></div>')
     return st.plotly_chart(drawn, key=key, config=FIGURE_CONFIG, alt=alt, **options)

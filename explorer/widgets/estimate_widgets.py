@@ -27,7 +27,7 @@ def show_headline(estimate: Estimate) -> None:
 def show_breakdowns(estimate: Estimate, key: str) -> None:
     """Draw parameters, file bytes and memory by part, side by side; `key` starts the figures' names."""
     parts = [breakdown_html(info, f"{key}-{name}") for name, info in known_breakdowns(estimate).items()]
-    show_side_by_side(parts, style="bars", least_px=270)
+    show_side_by_side(parts, least_px=270)
 
 
 def show_details(estimate: Estimate) -> None:

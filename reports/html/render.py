@@ -24,11 +24,6 @@ def asset(name: str) -> Markup:
     return Markup((_ROOM / "assets" / name).read_text(encoding="utf-8"))
 
 
-def styled(name: str, html: str) -> str:
-    """Return safe HTML behind the style sheet it needs, for a page that does not have it yet."""
-    return f"<style>{asset(f'{name}.css')}</style>{html}"
-
-
 @cache
 def _environment() -> Environment:
     found = Environment(

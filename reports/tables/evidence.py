@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from math import exp
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sizer.devices.catalogue import load_devices
-from sizer.prediction import Basis
-from sizer.registry import models
-from sizer.tensors import count_parameters, tensor_specs
+from reports.text.evidence import HELD_OUT, Count, device_title, exact_counts
 from sizer.units import format_bytes, format_bytes_binary
 
 if TYPE_CHECKING:
     from sizer.calibration.predicted_speed import PredictedSpeed, PrintedSpeed
     from sizer.devices.device import Device, Fact
-
-# Bases as the held-out predictions name them: in the words of estimates.
-BASIS_LABELS = {
-    "fitted": Basis.FITTED.label,
-    "fitted, few rows": "fitted to few benchmarks",
-    "specification": Basis.SPECIFICATION.label,
-}
-# What each basis leaves out of what a row is predicted from.
-HELD_OUT = {
-    "fitted": "its model on its device",
-    "fitted, few rows": "its model on its device; only one or two others are measured there",
-    "specification": "its whole device, known from its data sheet",
-}
-
-
-def device_title(name: str) -> str:
-    """Return a device's title, or its name if the catalogue does not have it."""
-    known = load_devices().get(name)
-    return known.title if known else name
 
 
 def judged_frame(judged: Sequence[PredictedSpeed[PrintedSpeed]]) -> pd.DataFrame:
@@ -63,18 +40,6 @@ def judged_frame(judged: Sequence[PredictedSpeed[PrintedSpeed]]) -> pd.DataFrame
         for j in judged
     ]
     return pd.DataFrame(rows)
-
-
-def summary(frame: pd.DataFrame) -> dict[str, float]:
-    """Return rows, median and 90 % of the absolute relative errors, and the share inside the 80 % range."""
-    misses = frame["error"].abs().sort_values(ignore_index=True)
-    last = min(len(misses) - 1, int(0.9 * len(misses)))
-    return {
-        "rows": len(frame),
-        "median_error": float(misses.median()),
-        "within_90": float(misses.iloc[last]),
-        "inside": float(frame["inside_range"].mean()),
-    }
 
 
 def facts_frame(device: Device) -> pd.DataFrame:
@@ -109,20 +74,6 @@ def _readable(name: str, fact: Fact) -> str:
     return f"{fact.value:.0%}" if name.endswith("_share") else f"{fact.value:g}"
 
 
-@cache
 def counts_frame() -> pd.DataFrame:
-    """Return models with a published exact count, and the calculator's count of each; one frame for all."""
-    rows = []
-    for name, row in models().items():
-        if row.params_published is not None:
-            ours = count_parameters(tensor_specs(row.architecture)).total
-            rows.append(
-                {
-                    "model": name,
-                    "published": row.params_published,
-                    "calculated": ours,
-                    "difference": ours - row.params_published,
-                    "source": row.params_source,
-                }
-            )
-    return pd.DataFrame(rows)
+    """Return models with a published exact count, and the calculator's count of each."""
+    return pd.DataFrame(exact_counts(), columns=list(Count._fields))

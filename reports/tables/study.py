@@ -10,6 +10,7 @@ from reports.text.scaled_proxies import proxies_front
 from reports.text.wording import shape_text
 from search.analysis.frontier import frontier
 from search.analysis.ranking import are_scaled, extrapolation_of, ranking
+from search.space.convolved import convolutions_in
 from search.space.ffn_growth import growth_of
 from search.space.windowed import windows_in
 from search.store.results import SearchResult, TrialRecord
@@ -53,6 +54,8 @@ _TRIAL_COLUMNS = (
     "ffn_growth",
     "window_positions",
     "full_every",
+    "conv_kernel",
+    "attention_every",
     "num_heads",
     "num_kv_heads",
     "head_dim",
@@ -190,6 +193,8 @@ def _trial_row(record: TrialRecord, on_frontier: bool) -> dict[str, Any]:
         "ffn_growth": growth_of(a),
         "window_positions": windows_in(a).positions,
         "full_every": windows_in(a).full_every,
+        "conv_kernel": convolutions_in(a).kernel,
+        "attention_every": convolutions_in(a).attention_every,
         "num_heads": a.num_heads,
         "num_kv_heads": a.num_kv_heads,
         "head_dim": a.head_dim,

@@ -117,9 +117,12 @@ def _text(d: Decision) -> str:
         if d.cost_to_settle_s is None
         else f"about {format_seconds(d.cost_to_settle_s)} of more seeds would settle it"
     )
+    published = f"published models {_chance(d.prior_probability)}"
+    if not d.known_to_law:
+        published = "no published models"
     return (
         f"{d.label}: {d.choice} or {d.other}, {_files(d)}: not settled "
-        f"({d.choice} {_chance(d.probability)}, published models {_chance(d.prior_probability)}); {would}"
+        f"({d.choice} {_chance(d.probability)}, {published}); {would}"
     )
 
 
@@ -141,7 +144,7 @@ def decision_cells(found: Decisions) -> tuple[tuple[str, ...], ...]:
             f"{d.label}: {d.choice} over {d.other}",
             _files(d).removeprefix("files of "),
             _chance(d.probability) + (" settled" if d.settled else ""),
-            _chance(d.prior_probability),
+            _chance(d.prior_probability) if d.known_to_law else "-",
             _chance(d.runs_probability),
             d.basis.value,
             "-" if d.cost_to_settle_s is None else format_seconds(d.cost_to_settle_s),

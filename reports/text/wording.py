@@ -38,6 +38,8 @@ def shape_text(architecture: Architecture) -> str:
     windows = ""
     if a.attention_sinks and a.sliding_layers:
         windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
+    if a.conv_layers:
+        windows = f", convolution of {a.conv_kernel} in {len(a.conv_layers)} of {a.num_layers} layers"
     return f"{a.num_layers} x {a.hidden_size}{heads}{windows}{shared}{kinds and f' ({kinds} layers)'}"
 
 

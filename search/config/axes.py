@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from search.config.config import FFN_RATIO_STEP, SearchConfig
+from search.config.convolutions import Convolutions
 from search.config.format_bits import format_bits
 from search.config.windows import Windows
 from sizer.architecture import LayerSharing, SharingStrategy
@@ -139,6 +140,15 @@ class Suggestion:
         ),
         "sliding windows",
         "none, or positions that layers look back on, all but every Nth, with a sink for each head",
+    )
+    convolutions: Convolutions = _axis(
+        Options(
+            listed="convolution_patterns",
+            rank=lambda _, value: value.reach,
+            label=lambda value: str(value.label),
+        ),
+        "short convolutions",
+        "none, or positions that a gated convolution spans instead of attention, all layers but every Nth",
     )
     size_fraction: float = _axis(
         Range(low="min_size_fraction", high=1.0, log=True, ask_single=False),

@@ -7,16 +7,16 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from enum import StrEnum, unique
 from typing import Any
 
+from search.config.budget import Budget
+from search.config.convolutions import LONGEST_KERNEL, Convolutions, check_convolutions, convolutions_of
 from search.config.engine_checks import check_engine
-from search.config.fields import FieldLimits, check_fields, holds_several, setting, whole
+from search.config.fields import POSITIVE, FieldLimits, check_fields, holds_several, setting, whole
 from search.config.format_bits import usual_formats
-from search.config.objectives import MOST_OBJECTIVES, Objective
+from search.config.objectives import Objective
 from search.config.proxy_width import WIDTH_SCALES, check_proxies
 from search.config.windows import MOST_POSITIONS, Windows, check_windows, windows_of
 from sizer.architecture import LayerSharing, SharingStrategy, parse_enum
-from sizer.devices.catalogue import device as device_by_name
 from sizer.errors import InvalidQuantity, UnknownName
-from sizer.runtimes import runtime as runtime_by_name
 
 # Byte-level tokens: every text has them, and validation loss is in bits per byte without conversion.
 BYTE_VOCABULARY = 256
@@ -40,82 +40,7 @@ _VOCABULARY = whole(BYTE_VOCABULARY, 10_000_000)
 _LAYERS = whole(1, 512)
 _WIDTH = whole(16, 65536)
 _RATIO = FieldLimits(low=0.5, high=16, multiple_of=FFN_RATIO_STEP)
-_POSITIVE = FieldLimits(low=0, above=True)
 _SHARE = FieldLimits(low=0, high=1, above=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """Where a model is deployed, and the limits it must keep there."""
-
-    device: str | None = setting("raspberry-pi-5", "device of `sizer devices`, or a device file")
-    other_devices: tuple[str, ...] = setting(
-        (), "devices on which the limits hold as well; of each cost the worst counts", may_be_empty=True
-    )
-    objectives: tuple[str, ...] = setting(
-        ("bytes",),
-        "what is weighed against the loss, up to three",
-        choices=Objective,
-        option="objective",
-    )
-    runtime: str = setting("llama.cpp", "runtime whose files, memory and speed count")
-    max_size_bytes: int = setting(
-        2_000_000,
-        'max file size; text such as `"2MB"` is accepted too',
-        whole(10_000, 10**12),
-        option="max-size",
-    )
-    max_memory_bytes: int | None = setting(
-        None,
-        "memory limit; the device's own limit always counts",
-        whole(1_000_000, 10**13),
-        option="max-memory",
-    )
-    min_decode_tokens_per_s: float | None = setting(
-        None, "min predicted decode speed", _POSITIVE, option="min-decode"
-    )
-    context_tokens: int = setting(
-        2048,
-        "context length of the memory and speed figures, such as 4096 or 8k",
-        whole(32, 1 << 20),
-        option="context",
-    )
-    tokenizer_bytes: int | None = setting(
-        None,
-        "metadata and tokenizer inside a GGUF file; by default those of the tokenizer that is trained, or of "
-        "a known one of that size where another is deployed or several are compared",
-        whole(0, 10**9),
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        runtime_by_name(self.runtime)
-        if self.device is not None:
-            device_by_name(self.device)
-        elif self.min_decode_tokens_per_s is not None:
-            raise InvalidQuantity("min_decode_tokens_per_s: needs a device to predict speed on")
-        for name in self.other_devices:
-            device_by_name(name)
-        if self.device is None and self.other_devices:
-            raise InvalidQuantity("other_devices: needs a device as well; accepted: the first as device")
-        if len(set(self.devices)) < len(self.devices):
-            raise InvalidQuantity(f"device: names a device twice, got {', '.join(map(str, self.devices))}")
-        self._check_objectives()
-
-    @property
-    def devices(self) -> tuple[str | None, ...]:
-        """Every device on which the limits must hold; one `None` without any."""
-        return (self.device, *self.other_devices)
-
-    def _check_objectives(self) -> None:
-        given = [parse_enum(Objective, name, "objectives") for name in self.objectives]
-        if len(set(given)) < len(given) or len(given) > MOST_OBJECTIVES:
-            raise InvalidQuantity(
-                f"objectives: must be up to {MOST_OBJECTIVES} different ones, got {', '.join(given)}"
-            )
-        without = [one for one in given if one.needs_device]
-        if self.device is None and without:
-            raise InvalidQuantity(f"objectives: {without[0]} needs a device to predict it on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +103,17 @@ class Space:
         whole(0, MOST_POSITIONS),
         option="window",
     )
+    convolutions: tuple[int, ...] = setting(
+        (0,),
+        "positions of a short convolution in place of attention; 0 is none, every layer has attention",
+        whole(0, LONGEST_KERNEL),
+        option="convolution",
+    )
     full_every: tuple[int, ...] = setting(
-        (4,), "with windows, every Nth layer sees the whole context, counted back from the last", whole(2, 64)
+        (4,),
+        "with windows or convolutions, every Nth layer has attention over the whole context, counted back "
+        "from the last",
+        whole(2, 64),
     )
     min_executed_layers: int = setting(
         2, "smallest depth, shared blocks counted each time they run", _LAYERS, option="layers"
@@ -229,6 +163,11 @@ class Space:
         """Windows with the layers that have none, as listed."""
         return windows_of(self.windows, self.full_every)
 
+    @property
+    def convolution_patterns(self) -> tuple[Convolutions, ...]:
+        """Convolutions with the layers that have attention, as listed."""
+        return convolutions_of(self.convolutions, self.full_every)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
@@ -276,7 +215,7 @@ class Training:
         384, "pieces of the validation text, `seq_len` bytes each, that score a model", whole(2, 100_000)
     )
     learning_rate: float | None = setting(
-        None, "base learning rate; the trainer's own, scaled to each shape, where not given", _POSITIVE
+        None, "base learning rate; the trainer's own, scaled to each shape, where not given", POSITIVE
     )
     seed: int = setting(0, "seed of suggestions, weights and batches", whole(0, 2**31 - 1))
     corpus: str = setting("builtin", "a file, a directory or `hf:NAME`; see below")
@@ -313,7 +252,9 @@ class SearchConfig:
             head_dims=space.head_dims,
             ffn_growths=space.ffn_growths,
             windows=space.windows,
+            convolutions=space.convolutions,
         )
+        check_convolutions(space.convolutions)
         check_windows(space.windows, self.training.seq_len)
         scale, rows = self.training.proxy_width_scale, self.training.proxy_vocab_size
         check_proxies(scale, rows, space.head_dims, space.vocab_size)

@@ -20,8 +20,9 @@ def check_engine(
     head_dims: Sequence[int],
     ffn_growths: Sequence[float],
     windows: Sequence[int],
+    convolutions: Sequence[int],
 ) -> None:
-    """Raise a SizerError for a format, cache type, FFN sizes by layer or windows that the runtime has not."""
+    """Raise a SizerError for a format, cache type or kind of layer that the runtime has not."""
     engine = runtime_by_name(runtime)
     for name in formats:
         if not isinstance(name, str):  # a number in a file's list
@@ -39,6 +40,11 @@ def check_engine(
         raise InvalidQuantity(
             f"windows: {engine.name} runs no sliding windows in some layers of a search's models "
             f"({engine.why_no_windows}), got {list(windows)}; accepted: 0, or llama.cpp"
+        )
+    if engine.why_no_convolutions is not None and any(convolutions):
+        raise InvalidQuantity(
+            f"convolutions: {engine.name} runs no short convolutions in some layers of a search's models "
+            f"({engine.why_no_convolutions}), got {list(convolutions)}; accepted: 0, or llama.cpp"
         )
     quantized = [name for name in cache_types if name in QUANTIZED_CACHE_TYPES]
     for value in head_dims if quantized else ():

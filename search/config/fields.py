@@ -65,6 +65,9 @@ class Accepted:
     may_be_empty: bool = False  # of a tuple
 
 
+POSITIVE = FieldLimits(low=0, above=True)
+
+
 def whole(low: int, high: int) -> FieldLimits:
     """Return limits of a whole number."""
     return FieldLimits(low=low, high=high, whole=True)

@@ -25,9 +25,9 @@ from search.quality.features import RUN_NOISE, Feature, LawRow, ShapeFeatures, S
 from search.stats.ridge import Floats, RegressionSpec, RidgeFit, fit, noise_variances
 from sizer.errors import StudyError
 from sizer.quality.constants import published_law
-from sizer.quality.law import NATS, PARAMETERS, TrainedShapes
+from sizer.quality.law import NATS, PARAMETERS, TrainedShapes, slopes
 from sizer.quality.law import loss as law_loss
-from sizer.quality.posterior import Prior, slopes
+from sizer.quality.posterior import Prior
 
 MIN_ROWS = 4
 

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from search.quality.features import Shapes, columns_without_bits, feature, law_columns
 from search.stats.ridge import Floats
-from sizer.quality.bits import points_lost
+from sizer.quality.bits import points_lost_each
 from sizer.quality.constants import fitted_ranges, published_law
-from sizer.quality.law import TrainedShapes, loss
+from sizer.quality.law import TrainedShapes, loss, slopes
 from sizer.quality.lengths import USUAL_TOKENS_PER_WEIGHT
-from sizer.quality.posterior import slopes
 
 # Points of the mean of eight tasks a nat is worth about 1B weights (data/accuracy.toml).
 POINTS_PER_NAT = 30.0
@@ -75,8 +74,7 @@ class PublishedLaw:
 
 def bits_nats(bits: Floats, tokens_per_weight: Floats) -> Floats:
     """Return nats a token that bits cost, rounded after training on a number of tokens for each weight."""
-    lost = np.frompyfunc(lambda b, ratio: points_lost(b, tokens_per_weight=ratio), 2, 1)
-    return np.asarray(lost(bits, tokens_per_weight), np.float64) / POINTS_PER_NAT
+    return points_lost_each(bits, tokens_per_weight) / POINTS_PER_NAT
 
 
 def ranges() -> Mapping[LawColumn, tuple[float, float]]:

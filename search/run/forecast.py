@@ -121,8 +121,15 @@ def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
     return below
 
 
-def step_seconds(config: SearchConfig) -> float:
-    """Time a training step on this machine, in seconds: mean over the shapes that are tried first."""
+def _ignore(_timed: int, _of: int) -> None:
+    """Take the number of models timed and of all."""
+
+
+def step_seconds(config: SearchConfig, hook: Callable[[int, int], None] = _ignore) -> float:
+    """Time a training step on this machine, in seconds: mean over the shapes that are tried first.
+
+    `hook` is called before each model with the number of models timed so far, and of all.
+    """
     way = TrainConfig(
         steps=config.training.steps,
         batch_size=config.training.batch_size,
@@ -130,7 +137,8 @@ def step_seconds(config: SearchConfig) -> float:
         train_on=config.training.train_on,
     )
     small = [small_enough(architecture) for architecture in _architectures(config)]
-    times = timed_steps_s([few for few, _ in small], way, workers=config.training.workers)
+    shapes = [few for few, _ in small]
+    times = timed_steps_s(shapes, way, workers=config.training.workers, hook=hook)
     return sum(scale * time_s for (_, scale), time_s in zip(small, times, strict=True)) / len(times)
 
 
@@ -144,7 +152,8 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
         size = round(mean_ffn_size(architecture))
         architecture = replace(architecture, intermediate_size=size, layer_intermediate_sizes=())
     total = count_parameters(tensor_specs(architecture)).total
-    if total <= _MOST_TIMED_PARAMETERS or architecture.layers_differ:
+    cannot_be_cut = architecture.layers_differ and not architecture.conv_layers
+    if total <= _MOST_TIMED_PARAMETERS or cannot_be_cut:
         return architecture, 1.0
     fewest, runs = architecture.sharing.fewest_layers, architecture.sharing.runs_per_block
     alone = count_parameters(tensor_specs(_first_layers(architecture, fewest))).total
@@ -156,8 +165,11 @@ def small_enough(architecture: Architecture) -> tuple[Architecture, float]:
 
 
 def _first_layers(architecture: Architecture, layers: int) -> Architecture:
-    sliding = tuple(layer for layer in architecture.sliding_layers if layer < layers)
-    return replace(architecture, num_layers=layers, sliding_layers=sliding)
+    a = architecture
+    sliding, convolved = (
+        tuple(layer for layer in some if layer < layers) for some in (a.sliding_layers, a.conv_layers)
+    )
+    return replace(a, num_layers=layers, sliding_layers=sliding, conv_layers=convolved)
 
 
 def threads_of(workers: int) -> int:
@@ -166,13 +178,21 @@ def threads_of(workers: int) -> int:
 
 
 def timed_steps_s(
-    architectures: Sequence[Architecture], way: TrainConfig, *, workers: int = 1
+    architectures: Sequence[Architecture],
+    way: TrainConfig,
+    *,
+    workers: int = 1,
+    hook: Callable[[int, int], None] = _ignore,
 ) -> list[float]:
     """Time a training step of each model, in seconds, on a worker's share of the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, len(available_cores()) // workers))
     try:
-        return [_timed(architecture, way) for architecture in architectures]
+        times = []
+        for number, architecture in enumerate(architectures):
+            hook(number, len(architectures))
+            times.append(_timed(architecture, way))
+        return times
     finally:
         torch.set_num_threads(before)
 

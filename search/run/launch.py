@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,8 +30,10 @@ from search.store.process import is_alive, is_here, process
 from sizer.atomic_write import atomic_write
 from sizer.errors import StudyError
 
-# What is printed in a forecast or an error; `commands/console.py` and `cli.py` write them.
+# What `commands/search.py`, `commands/console.py` and `cli.py` print in a forecast or an error.
 _FORECAST, _ERROR = "forecast: ", "error: "
+TIMING = "timing model "
+_TIMED = re.compile(rf"{TIMING}(\d+) of (\d+)")
 # Timing the models of a space takes seconds; loading a large corpus may take minutes.
 _FORECAST_LIMIT_S = 300.0
 # A page asks for its forecast every second.
@@ -115,7 +118,8 @@ class Forecasting:
     def __init__(self, arguments: Sequence[str], storage: str, *, unasked_s: float = _UNASKED_S) -> None:
         self.line, self.error = "", ""  # its line, or its error
         self._unasked_s, self._asked_s = unasked_s, time.monotonic()
-        self._why_ended = ""
+        self._why_ended, self._printed = "", ""
+        self._at = (0, 0)
         with self._guard:
             before, Forecasting._latest = Forecasting._latest, self
         if before is not None:
@@ -129,14 +133,20 @@ class Forecasting:
             encoding="utf-8",
             errors="replace",
         )
-        self._thread = threading.Thread(target=self._wait, daemon=True)
-        self._thread.start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._wait, daemon=True).start()
 
     @property
     def is_done(self) -> bool:
         """True if there is a line or an error; asking keeps the process alive."""
         self._asked_s = time.monotonic()
         return bool(self.line or self.error)
+
+    @property
+    def at_model(self) -> tuple[int, int]:
+        """Number of the model that is being timed, from 1, and of all; zeros before the first."""
+        return self._at
 
     @property
     def pid(self) -> int:
@@ -149,11 +159,19 @@ class Forecasting:
         if self._child.poll() is None:
             self._child.kill()
 
+    def _read(self) -> None:
+        assert self._child.stderr is not None
+        with self._child.stderr as lines:
+            for line in lines:
+                self._printed += line
+                if found := _TIMED.match(line):
+                    self._at = int(found[1]), int(found[2])
+
     def _wait(self) -> None:
-        began_s, printed = time.monotonic(), ""
+        began_s = time.monotonic()
         while True:
             try:
-                printed = self._child.communicate(timeout=_LOOK_EVERY_S)[1]
+                self._child.wait(timeout=_LOOK_EVERY_S)
                 break
             except subprocess.TimeoutExpired:
                 now_s = time.monotonic()
@@ -161,6 +179,8 @@ class Forecasting:
                     self.cancel(f"took more than {_FORECAST_LIMIT_S:g} s and was given up")
                 elif now_s - self._asked_s > self._unasked_s:
                     self.cancel("its page was closed")
+        self._reader.join(timeout=_UNASKED_S)  # what it started may hold its output open
+        printed = self._printed
         line = _forecast_of(printed) if self._child.returncode == 0 else ""
         if self._why_ended:
             self.error = f"forecast: {self._why_ended}"

@@ -72,6 +72,9 @@ class Here:
         if any(config.space.windows):
             reason = "there are no kernels for sliding windows"
             print(f"slower training steps of models with windows: {reason}", file=sys.stderr)
+        if any(config.space.convolutions):
+            reason = "there are no kernels for short convolutions"
+            print(f"slower training steps of models with convolutions: {reason}", file=sys.stderr)
 
     def executor(
         self, study: OpenStudy, corpus: Corpora, *, on_step: StepHook, should_stop: Callable[[], bool]

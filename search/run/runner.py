@@ -88,7 +88,9 @@ def resume(
     hook: ProgressHook,
     cluster: ClusterRequest | None = None,
 ) -> tuple[SearchResult, LoopEnding]:
-    """Go on with a study; finished runs are kept, interrupted ones go on. `trials`: how many in all.
+    """Go on with a study; finished runs are kept, interrupted ones go on.
+
+    `trials`: how many in all, from now on; the study stores it when this process has it to itself.
 
     Raises StudyError when the study is not there, was trained by another revision of the trainer, its corpus
     is no longer the same text, or another process is running it.
@@ -97,7 +99,7 @@ def resume(
     if trials is not None:
         study = replace(study, config=study.config.changed(trials=trials))
     with place_of(cluster, study.config.training.workers) as place:
-        return _run(study, corpus, hook, place)
+        return _run(study, corpus, hook, place, is_changed=trials is not None)
 
 
 def open_for_training(name: str, storage: str) -> tuple[OpenStudy, Corpora]:
@@ -141,7 +143,7 @@ def check(config: SearchConfig, *, trains_here: bool = True) -> None:
 
 
 def _run(
-    study: OpenStudy, corpus: Corpora, hook: ProgressHook, place: Place
+    study: OpenStudy, corpus: Corpora, hook: ProgressHook, place: Place, *, is_changed: bool = False
 ) -> tuple[SearchResult, LoopEnding]:
     place.check(study)
     folder = study.checkpoints.parent
@@ -151,6 +153,8 @@ def _run(
         Watch(folder, hook) as watch,
     ):
         study.recover()
+        if is_changed:
+            study.store_config()
         loop = Loop(study=study, hook=watch, should_stop=lambda: is_asked_to_stop() or is_taken_over())
         loop.load_state()
         trained = place.executor(study, corpus, on_step=loop.stepped, should_stop=loop.should_stop)

@@ -22,11 +22,8 @@ class RungCount(NamedTuple):
     more_seeds: int  # runs of models that were done already, from another seed
 
 
-def rung_counts(
-    config: SearchConfig, records: Sequence[TrialRecord], *, wanted: int = 0
-) -> tuple[RungCount, ...]:
-    """Count models by rung, first rung first. `wanted`: models asked for later by `--trials`, if any."""
-    config = config.changed(trials=wanted or config.training.trials)
+def rung_counts(config: SearchConfig, records: Sequence[TrialRecord]) -> tuple[RungCount, ...]:
+    """Count models by rung, first rung first."""
     runs = [
         (run, run.status is TrialStatus.COMPLETE)
         for record in records

@@ -34,10 +34,11 @@ def grown_sizes(mean: int, layers: int, growth: float, multiple: int) -> tuple[i
 def with_growth(architecture: Architecture, growth: float, multiple: int) -> Architecture:
     """Return the model with FFN sizes that grow over depth; as it is where it must have one size.
 
-    So it must where layers are too few or shared, or have windows: llama.cpp's model for these has one size.
+    So it must where layers are too few or shared, or have windows or convolutions: llama.cpp's models for
+    these have one size.
     """
     a = architecture
-    if growth == 1 or a.num_layers < 2 or a.sharing.repeat > 1 or a.sliding_layers:
+    if growth == 1 or a.num_layers < 2 or a.sharing.repeat > 1 or a.sliding_layers or a.conv_layers:
         return a
     return with_sizes(a, grown_sizes(a.intermediate_size, a.num_layers, growth, multiple))
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
+from search.config.convolutions import Convolutions
 from search.config.format_bits import format_bits
+from search.space.convolved import convolutions_in, more_bytes, with_convolutions
 from search.space.ffn_growth import with_growth, with_step
 from search.space.formats import file_bytes
 from search.space.windowed import windows_in, with_windows
@@ -166,7 +168,10 @@ def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool
     small = rows.file_bytes(low, config)
     if small.min() > limit:
         narrowest = int(small.argmin())
-        return rows.found(narrowest, int(low[narrowest]), int(small[narrowest]), int(small.min()) - limit)
+        found = rows.found(narrowest, int(low[narrowest]), int(small[narrowest]), int(small.min()) - limit)
+        if rows.has_convolutions:  # whose bytes are only estimated so far
+            return _reshaped(found, suggestion, config, multiple, (least, limit))
+        return found
     large = rows.file_bytes(high, config)
     slope = np.maximum((large - small) / np.maximum(high - low, 1), 1e-9)
     fullest = np.clip(low + np.floor((limit - small) / slope / multiple) * multiple, low, high)
@@ -186,11 +191,12 @@ def _reshaped(
 ) -> _Found:
     """Return a shape with windows, or FFN sizes that grow, as suggested; within the limits if it was before.
 
-    Mixes give some layers more bits, so that the same number of weights may take other bytes, and sinks are
-    weights too: then the largest FFN size shrinks, or the smallest grows, step by step.
+    Mixes give some layers more bits, so that the same number of weights may take other bytes, sinks are
+    weights too, and bytes of convolutions are estimated until here: then the largest FFN size shrinks, or the
+    smallest grows, step by step.
     """
     shape = with_growth(with_windows(found.architecture, suggestion.windows), suggestion.ffn_growth, multiple)
-    if shape == found.architecture:
+    if shape == found.architecture and not shape.conv_layers:
         return found
     budget, (least, limit) = config.budget, limits
 
@@ -221,6 +227,12 @@ class _Rows:
     blocks: _Ints  # stored, each counted once
     width: _Ints
     kv_heads: _Ints
+    convolutions: Convolutions
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Return True if shapes have convolutions where they have the layers for them."""
+        return self.convolutions.kernel > 0 and self.like.sharing.repeat == 1
 
     @classmethod
     def build(cls, suggestion: Suggestion, config: SearchConfig, multiple: int, *, any_depth: bool) -> _Rows:
@@ -261,6 +273,7 @@ class _Rows:
             blocks=pairs[:, 0],
             width=pairs[:, 1] * suggestion.head_dim,
             kv_heads=pairs[:, 2],
+            convolutions=suggestion.convolutions,
         )
 
     def shape(self, row: int, intermediate_size: int) -> Architecture:
@@ -269,7 +282,7 @@ class _Rows:
         if blocks == 1 and sharing.repeat > 1:
             # one block run n times is the same model in whichever order
             sharing = replace(sharing, strategy=SharingStrategy.IMMEDIATE)
-        return replace(
+        plain = replace(
             self.like,
             num_layers=blocks,
             sharing=sharing,
@@ -278,13 +291,14 @@ class _Rows:
             num_heads=width // self.like.head_dim,
             num_kv_heads=int(self.kv_heads[row]),
         )
+        return with_convolutions(plain, self.convolutions)
 
     def found(self, row: int, intermediate_size: int, size_bytes: int, off_bytes: int) -> _Found:
         """Return one row as an outcome."""
         return _named(self.shape(row, intermediate_size), size_bytes, off_bytes)
 
     def file_bytes(self, intermediate_size: _Ints, config: SearchConfig) -> _Ints:
-        """Return the file bytes of every row."""
+        """Return the file bytes of every row; of rows with convolutions about as many."""
         if runtime_by_name(config.budget.runtime).why_no_grid is None:
             grid = Grid.build(
                 self.like,
@@ -294,7 +308,11 @@ class _Rows:
                 num_heads=self.width // self.like.head_dim,
                 num_kv_heads=self.kv_heads,
             )
-            return file_bytes_grid(grid, format=self.format, metadata_bytes=config.budget.tokenizer_bytes)
+            size = file_bytes_grid(grid, format=self.format, metadata_bytes=config.budget.tokenizer_bytes)
+            if self.has_convolutions:
+                bits = format_bits(config.budget.runtime, self.format)
+                size = size + more_bytes(grid, self.convolutions, bits)
+            return size
         return np.array(
             [
                 file_bytes(self.shape(row, int(ffn)), self.format, config.budget.runtime)
@@ -361,7 +379,7 @@ def _groups_as(query_heads_per_kv_head: int, heads: int, kv_heads: int) -> bool:
 
 
 def shape_name(architecture: Architecture) -> str:
-    """Return a short label of a shape: layers x width, query/KV heads, FFN size, window, sharing."""
+    """Return a short label of a shape: layers x width, heads, FFN size, window, convolution, sharing."""
     a = architecture
     shared = f" {a.sharing.strategy.value}x{a.sharing.repeat}" if a.sharing.repeat > 1 else ""
     shared += f"e{a.sharing.ends}" if a.sharing.ends else ""
@@ -371,4 +389,6 @@ def shape_name(architecture: Architecture) -> str:
     ffn = f"{sizes[0]}-{sizes[-1]}" if sizes else str(a.intermediate_size)
     windows = windows_in(a)
     window = f" w{windows.positions}/{windows.full_every}" if windows.positions else ""
-    return f"{a.num_layers}x{a.hidden_size} {heads} ff{ffn}{window}{shared}{tied}"
+    convolutions = convolutions_in(a)
+    kernel = f" c{convolutions.kernel}/{convolutions.attention_every}" if convolutions.kernel else ""
+    return f"{a.num_layers}x{a.hidden_size} {heads} ff{ffn}{window}{kernel}{shared}{tied}"

@@ -41,6 +41,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings come on top o
 
 _CONFIG, _SETTINGS, _CORPUS = "sizer_config", "sizer_settings", "sizer_corpus"
 _OWNER, _VERSIONS = "sizer_owner", "sizer_versions"
+_LIMITS = ("max_size_bytes", "max_memory_bytes", "min_decode_tokens_per_s")
 
 _T = TypeVar("_T")
 
@@ -268,6 +269,11 @@ class OpenStudy:
             raise InvalidFile(f"number: {number!r} is no trial of the study")
         self._write_run(number, run.rung, run.seed, json.dumps(document["run"]))
 
+    def store_config(self) -> None:
+        """Store what is asked of the study, after a resume has changed it."""
+        text = json.dumps(self.config.to_dict())
+        self.patiently(lambda: self.optuna_study.set_user_attr(_CONFIG, text))
+
     def result(self) -> SearchResult:
         """Return everything stored so far."""
         with damage_errors(self.name):
@@ -346,12 +352,10 @@ def open_study(name: str, storage: str, *, write: bool = False) -> OpenStudy:
             raise StudyError(f"study: {name!r} does not exist in {shown}; there are: {listed}")
         study = optuna.load_study(study_name=name, storage=opened)
         with damage_errors(name):
-            is_ours = _CONFIG in study.user_attrs
-        if not is_ours:
-            raise StudyError(
-                f"study: {name!r} was not made by sizer; accepted: a study of `sizer search run`"
-            )
-        with damage_errors(name):
+            if _CONFIG not in study.user_attrs:
+                raise StudyError(
+                    f"study: {name!r} was not made by sizer; accepted: a study of `sizer search run`"
+                )
             config = stored_config(json.loads(study.user_attrs[_CONFIG]), where=f"study {name}")
             settings = json.loads(study.user_attrs[_SETTINGS])
     return OpenStudy(
@@ -385,11 +389,7 @@ def _result(study: optuna.Study, config: SearchConfig) -> SearchResult:
         study=study.study_name,
         device=config.budget.device,
         runtime=config.budget.runtime,
-        budget={
-            "max_size_bytes": config.budget.max_size_bytes,
-            "max_memory_bytes": config.budget.max_memory_bytes,
-            "min_decode_tokens_per_s": config.budget.min_decode_tokens_per_s,
-        },
+        budget={name: getattr(config.budget, name) for name in _LIMITS},
         corpus=str(corpus["name"]),
         corpus_digest=str(corpus["digest"]),
         trials_requested=config.training.trials,

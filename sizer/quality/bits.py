@@ -7,7 +7,9 @@ size; trained ternary 0.7 to 4.2, binary 2.4 to 5.7; ParetoQ's trained 2 bits 0.
 
 from __future__ import annotations
 
-from math import exp
+import numpy as np
+
+from sizer.quality.law import Floats
 
 FULL_BITS = 16.0
 TERNARY_BITS = 1.58
@@ -28,10 +30,18 @@ def points_lost(bits: float, *, tokens_per_weight: float, trained: bool | None =
     >>> [round(points_lost(b, tokens_per_weight=500), 1) for b in (8, 4, 3)]
     [0.0, 1.0, 3.9]
     """
-    if bits >= FULL_BITS:
-        return 0.0
-    if trained if trained is not None else bits < TRAINED_BELOW:
-        return min(_MOST_POINTS, _TRAINED * exp(-_TRAINED_DECAY * (bits - TERNARY_BITS)))
-    length = min(_MOST_BY_TOKENS, (tokens_per_weight / _USUAL_TOKENS_PER_WEIGHT) ** _TOKENS_EXPONENT)
-    by_tokens: float = length ** min(1, max(0, bits - 3))
-    return min(_MOST_POINTS, _ROUNDED * exp(-_ROUNDED_DECAY * (bits - 4)) * by_tokens)
+    return float(points_lost_each(np.array(bits), np.array(tokens_per_weight), trained=trained))
+
+
+def points_lost_each(bits: Floats, tokens_per_weight: Floats, *, trained: bool | None = None) -> Floats:
+    """Return the points lost of each of many models, as `points_lost` does of one.
+
+    >>> points_lost_each(np.array([16, 4, 1.58]), np.array([500.0, 500, 500])).round(1)
+    array([0. , 1. , 2.3])
+    """
+    length = np.minimum(_MOST_BY_TOKENS, (tokens_per_weight / _USUAL_TOKENS_PER_WEIGHT) ** _TOKENS_EXPONENT)
+    by_tokens = length ** np.clip(bits - 3, 0, 1)
+    rounded = _ROUNDED * np.exp(-_ROUNDED_DECAY * (bits - 4)) * by_tokens
+    learned = _TRAINED * np.exp(-_TRAINED_DECAY * (bits - TERNARY_BITS))
+    lost = np.where(bits < TRAINED_BELOW if trained is None else trained, learned, rounded)
+    return np.where(bits >= FULL_BITS, 0.0, np.minimum(_MOST_POINTS, lost))

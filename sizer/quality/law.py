@@ -15,8 +15,9 @@ small model stops gaining from more tokens sooner than a sum predicts (Gemstones
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,22 +105,76 @@ def useful_tokens(tokens: Floats, unique: Floats) -> Floats:
     return np.asarray(distinct * (1 + REPETITIONS * (1 - np.exp(-again / REPETITIONS))))
 
 
+class _Terms(NamedTuple):
+    """The terms of the law for some models, and what its slopes need of them."""
+
+    size: Floats  # logarithm of weights, of the reference's
+    length: Floats  # logarithm of useful tokens, of the reference's
+    by_size: Floats  # logarithms of the two terms that are joined
+    by_length: Floats
+    joined: Floats
+    curvature: dict[str, Floats]
+    away: dict[str, Floats]  # from the best of a shape's ratio, as a logarithm
+    few_tokens: Floats
+    few_bits: Floats
+
+
+def _terms(p: Mapping[str, float], models: TrainedShapes) -> _Terms:
+    join = np.exp(p["join"])
+    weights = models.weights * np.where(np.isfinite(models.repeat), models.repeat, 1) ** SHARING_EXPONENT
+    size = np.log(weights / REFERENCE_WEIGHTS)
+    length = np.log(useful_tokens(models.tokens, models.unique_tokens) / REFERENCE_TOKENS)
+    x = p["from_weights"] - np.exp(p["weights_exponent"]) * size
+    y = p["from_tokens"] - np.exp(p["tokens_exponent"]) * length
+    curvature, away = {}, {}
+    for name, column in (("aspect", models.aspect), ("head", models.head_dim), ("ffn", models.ffn_ratio)):
+        flatter, deeper = (CURVATURE_TOKENS, ASPECT_TOKENS) if name == "aspect" else (0.0, 0.0)
+        away[name] = np.nan_to_num(np.log(column) - p[f"{name}_best"] + deeper * length)
+        curvature[name] = np.exp(p[f"{name}_curvature"] - flatter * length)
+    return _Terms(
+        size=size,
+        length=length,
+        by_size=x,
+        by_length=y,
+        joined=np.exp(np.logaddexp(join * x, join * y) / join),
+        curvature=curvature,
+        away=away,
+        few_tokens=np.exp(p["few_tokens"]) * few_tokens(models) ** 2,
+        few_bits=np.exp(p["few_bits"]) * bits_damage(models.bits, models.weights),
+    )
+
+
 def loss(parameters: Floats, models: TrainedShapes) -> Floats:
     """Return each model's loss by the law with these constants."""
     p = dict(zip(PARAMETERS, parameters, strict=True))
-    join = np.exp(p["join"])
-    weights = models.weights * np.where(np.isfinite(models.repeat), models.repeat, 1) ** SHARING_EXPONENT
-    tokens = useful_tokens(models.tokens, models.unique_tokens)
-    x = p["from_weights"] - np.exp(p["weights_exponent"]) * np.log(weights / REFERENCE_WEIGHTS)
-    y = p["from_tokens"] - np.exp(p["tokens_exponent"]) * np.log(tokens / REFERENCE_TOKENS)
-    total = np.exp(p["floor"]) + np.exp(np.logaddexp(join * x, join * y) / join)
-    trained = np.log(tokens / REFERENCE_TOKENS)
-    for name, column in (("aspect", models.aspect), ("head", models.head_dim), ("ffn", models.ffn_ratio)):
-        flatter, deeper = (CURVATURE_TOKENS, ASPECT_TOKENS) if name == "aspect" else (0.0, 0.0)
-        away = np.nan_to_num(np.log(column) - p[f"{name}_best"] + deeper * trained)
-        total += np.exp(p[f"{name}_curvature"] - flatter * trained) * away**2
-    total += np.exp(p["few_tokens"]) * few_tokens(models) ** 2 + by_heart(models)
-    return np.asarray(total + np.exp(p["few_bits"]) * bits_damage(models.bits, models.weights))
+    terms = _terms(p, models)
+    bends = [terms.curvature[name] * away**2 for name, away in terms.away.items()]
+    total = np.exp(p["floor"]) + terms.joined + sum(bends)
+    return np.asarray(total + terms.few_tokens + by_heart(models) + terms.few_bits)
+
+
+def slopes(parameters: Floats, models: TrainedShapes) -> Floats:
+    """Return the change of each model's loss (rows) by the logarithm of each constant (columns)."""
+    p = dict(zip(PARAMETERS, parameters, strict=True))
+    terms, join = _terms(p, models), np.exp(p["join"])
+    x, y = terms.by_size, terms.by_length
+    # how much of the joined term is by size: the steeper the join, the more the larger one counts alone
+    share = 1 / (1 + np.exp(np.clip(join * (y - x), -700, 700)))
+    by_x, by_y = terms.joined * share, terms.joined * (1 - share)
+    found = {
+        "floor": np.full(len(models), np.exp(p["floor"])),
+        "from_weights": by_x,
+        "weights_exponent": -by_x * np.exp(p["weights_exponent"]) * terms.size,
+        "from_tokens": by_y,
+        "tokens_exponent": -by_y * np.exp(p["tokens_exponent"]) * terms.length,
+        "join": by_x * x + by_y * y - terms.joined * np.log(terms.joined),
+        "few_tokens": terms.few_tokens,
+        "few_bits": terms.few_bits,
+    }
+    for name, away in terms.away.items():
+        bend = terms.curvature[name] * away
+        found |= {f"{name}_curvature": bend * away, f"{name}_best": -2 * bend}
+    return np.stack([found[name] for name in PARAMETERS], axis=1)
 
 
 def by_heart(models: TrainedShapes, constants: Sequence[float] = BY_HEART) -> Floats:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from sizer.quality.law import NATS, Floats, TrainedShapes, by_heart, few_tokens, loss
+from sizer.quality.law import NATS, Floats, TrainedShapes, by_heart, few_tokens, loss, slopes
 
 # As many runs as count in full: chosen, as the two below, where tables left out are predicted best.
 RUNS_THAT_COUNT = 8.0
@@ -26,7 +26,6 @@ HEART_SHARE = 0.5
 UNIT = 0.5  # deviation of the logarithm of another tokenizer's nats
 _FREEDOM = 4.0
 _ROUNDS = 15
-_STEP = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,13 +56,6 @@ class FittedLaw:
         variance = np.einsum("ij,jk,ik->i", steep, self.covariance, steep)
         variance += (HEART_SHARE * by_heart(models)) ** 2
         return loss(self.parameters, models), np.sqrt(variance + self.noise**2)
-
-
-def slopes(parameters: Floats, models: TrainedShapes) -> Floats:
-    """Return the change of each model's loss (rows) by the logarithm of each constant (columns)."""
-    steps = _STEP * np.eye(len(parameters))
-    changes = [loss(parameters + step, models) - loss(parameters - step, models) for step in steps]
-    return np.stack(changes, axis=1) / (2 * _STEP)
 
 
 def counted_share(models: TrainedShapes) -> float:

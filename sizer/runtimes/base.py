@@ -145,6 +145,10 @@ class Runtime(Protocol):
         """Reason why none of its models of Llama's kind has sliding windows and sinks; None if one has."""
 
     @property
+    def why_no_convolutions(self) -> str | None:
+        """Reason why no model of a search for it has short convolutions in some layers; None if one may."""
+
+    @property
     def splits_layers(self) -> bool:
         """Return True if some layers can lie on a card, the others in the CPU's memory."""
 

@@ -69,6 +69,7 @@ class LlamaCpp(Searchable):
     why_no_grid = None
     why_one_ffn_size = None  # `deci` is Llama with a size for each layer
     why_no_windows = None  # `granite_swa` is Llama with windows in some layers, and sinks
+    why_no_convolutions = None  # `lfm2` is Llama with convolutions in some layers, and norms of query and key
 
     def download_bytes(self, *, in_browser: bool) -> int | None:
         """Return the bytes of its libraries for a phone's CPU, or of wllama's WebAssembly."""

@@ -38,6 +38,7 @@ class RecipeRuntime(Searchable):
     runs_any_positions: bool = True  # False: rotary ones, and learned ones as GPT-2 has them
     why_one_ffn_size: str | None = "its Llama has one size for all layers"
     why_no_windows: str | None = "its Llama has neither windows nor attention sinks"
+    why_no_convolutions: str | None = "its Llama has attention in every layer"
     why_no_grid: str | None = "sizer.grid knows the block types of llama.cpp only"
 
     def fixed_cache_type(self, format_name: str) -> str | None:

@@ -12,10 +12,17 @@ from search.store.study import create_study
 CONFIG = SearchConfig.build(trials=12, max_size_bytes=6_000_000, min_decode_tokens_per_s=200.0)
 
 
-def store(result: SearchResult, storage: str, name: str | None = None, *, sampler: str = "law") -> None:
+def store(
+    result: SearchResult,
+    storage: str,
+    name: str | None = None,
+    *,
+    sampler: str = "law",
+    trials: int = CONFIG.training.trials,
+) -> None:
     """Write a study's records into a storage, under its own or another name."""
     study = create_study(
-        CONFIG,
+        CONFIG.changed(trials=trials),
         name=name or result.study,
         storage=storage,
         settings={**result.settings, "sampler": sampler, "rungs": "1000"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,10 +32,16 @@ def folded() -> AppTest:
     return AppTest.from_file(str(file), default_timeout=600).run()
 
 
+def htmls(page: AppTest) -> list[str]:
+    return [str(block.proto.body) for block in page.get("html")]
+
+
 def test_the_page_opens_with_its_answer_and_tables_are_drawn_on_demand() -> None:
     page = folded()
     assert not page.dataframe
-    assert len(page.get("plotly_chart")) == 1
+    assert not page.get("plotly_chart")  # its script is a megabyte
+    (drawn,) = (html for html in htmls(page) if "sizer-points" in html)
+    assert drawn.count("data-text=") == len(kept()[0])
     assert set(figures(page)) == {"Measurements", "Median error", "90 % within", "Inside the range"}
     page.session_state["evidence_counts"] = True
     assert len(page.run().dataframe) == 1
@@ -86,7 +94,7 @@ def test_a_device_shows_its_rows_and_its_sources(page: AppTest) -> None:
     table = page.dataframe[0].value
     assert list(table["measured_tokens_per_s"]) == [j.measured for j in own]
     assert list(table["predicted_tokens_per_s"]) == [j.predicted for j in own]
-    html = "".join(str(block.proto.body) for block in page.get("html"))
+    html = "".join(htmls(page))
     for fact in load_devices()["raspberry-pi-5"].facts.values():
         assert fact.date in html
         assert fact.source.split(",")[0].split("&")[0] in html
@@ -120,3 +128,20 @@ def test_everything_can_be_taken_along(page: AppTest) -> None:
     counts = page.dataframe[1].value
     assert (counts["difference"] == counts["calculated"] - counts["published"]).all()
     assert len(counts) == sum(row.params_published is not None for row in models().values()) > 30
+
+
+_OPEN = """
+import sys
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file(sys.argv[1], default_timeout=600).run()
+assert not page.exception
+print(*sorted({"pandas", "scipy", "torch"} & set(sys.modules)))
+"""
+
+
+def test_the_page_opens_without_what_takes_a_second_to_import(root: Path) -> None:
+    file = root / "explorer" / "pages" / "evidence" / "page.py"
+    ran = subprocess.run(
+        [sys.executable, "-c", _OPEN, str(file)], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == []

@@ -254,6 +254,48 @@ def test_a_search_outlives_the_page_and_stops_and_goes_on(
     assert log.count("stopped; continue with: sizer search resume long") == 2
 
 
+def forecasts(folder: Path) -> list[int]:
+    """Return the processes that forecast a search in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"--dry-run" in (process / "cmdline").read_bytes() and (process / "cwd").resolve() == folder:
+                found.append(int(process.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def test_a_forecast_shows_its_progress_is_cancelled_and_ends_with_its_page(
+    page: Page, root: Path, folder: Path
+) -> None:
+    """The line is the command's, of another moment: the same models and steps."""
+    with served(root / "app.py", folder, folder / "server.log") as address:
+        page.goto(f"{address}/search?max_size=100kB")
+        press(page, "Estimate time")
+        main(page).get_by_text(re.compile(r"^Timing model \d of \d of the space")).wait_for()
+        press(page, "Cancel")
+        wait_for(page, "forecast: cancelled")
+        wait(lambda: not forecasts(folder))
+        press(page, "Estimate time")
+        wait_for(page, "Estimated time: ")
+        shown = main(page).get_by_text("Estimated time: ").inner_text()
+        press(page, "Estimate time")
+        wait(lambda: len(forecasts(folder)) == 1)
+        page.goto("about:blank")
+        wait(lambda: not forecasts(folder))
+    ran = subprocess.run(
+        [sys.executable, str(root / "cli.py"), "search", "run", "--max-size=100kB", "--dry-run"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("forecast: ")]
+    models = line.removeprefix("forecast: ").split(", about ")[0]
+    assert shown.startswith(f"Estimated time: {models}, about ")
+
+
 def test_a_search_of_a_text_that_is_too_short_says_why_and_is_forgotten(
     page: Page,
     root: Path,

@@ -18,7 +18,7 @@ from sizer.readers.model_bytes import MAX_UPLOAD_MB
 from sizer.registry import models
 from sizer.tensors import count_parameters, tensor_specs
 from sizer.units import format_bytes, format_bytes_binary, format_count
-from tests.explorer.in_browser import choose, metric, wait_for_metric
+from tests.explorer.in_browser import choose, metric, wait_for_metric, wait_until_at_rest
 from tests.sizer.readers.handmade import write_gguf
 
 if TYPE_CHECKING:
@@ -139,3 +139,27 @@ def test_a_new_visitor_downloads_little(browser: Browser, address: str) -> None:
     num_bytes, requests = size_page_bytes(browser, address)
     assert requests > 50
     assert num_bytes <= 1.5e6
+
+
+def test_a_moved_slider_styles_what_changed_and_not_the_whole_page(
+    page: Page, browser: Browser, address: str, tmp_path: Path
+) -> None:
+    open_at(page, f"{address}/size")
+    wait_until_at_rest(page)
+    elements = page.evaluate("document.body.querySelectorAll('*').length")
+    slider = page.get_by_test_id("stSlider").filter(has_text="Layers").get_by_role("slider")
+    slider.focus()
+    before = metric(page, "Parameters")
+    browser.start_tracing(page=page, path=tmp_path / "trace.json", categories=["devtools.timeline"])
+    slider.press("ArrowRight")
+    wait_for_metric(page, "Parameters", before)
+    wait_until_at_rest(page)
+    browser.stop_tracing()
+    trace = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))
+    styled = [
+        event["args"]["elementCount"]
+        for event in trace["traceEvents"]
+        if event["name"] == "UpdateLayoutTree" and "elementCount" in event.get("args", {})
+    ]
+    # figures and tables are about half of the page
+    assert 0 < max(styled) < 0.7 * elements

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from explorer.state import Choice, PageState
-from explorer.widgets.charts import show_figure
 from explorer.widgets.controls import choice
 from explorer.widgets.html import show_table, show_tiles
 from explorer.widgets.onward import Way, show_ways
-from reports.figures.evidence import evidence_figure, evidence_info
+from reports.figures.evidence import evidence_info
+from reports.html.scatter import evidence_html
 from reports.html.tiles import Tile
-from reports.tables.evidence import BASIS_LABELS, counts_frame, facts_frame, judged_frame, summary
+from reports.text.evidence import BASIS_LABELS, exact_counts, misses_of
 from sizer.calibration.held_out_file import kept_held_out
 from sizer.devices.catalogue import load_devices
 
@@ -108,23 +109,31 @@ def _show_judged(chosen: Sequence[PredictedSpeed[PrintedSpeed]]) -> None:
     if not chosen:
         st.info("There is no such published measurement. Choose another device, runtime or basis.")
         return
-    frame = judged_frame(chosen)
-    found = summary(frame)
+    found = misses_of(chosen)
     show_tiles(
         [
-            Tile("Measurements", f"{found['rows']:,.0f}"),
-            Tile("Median error", f"{found['median_error']:.1%}"),
-            Tile("90 % within", f"{found['within_90']:.1%}"),
-            Tile("Inside the range", f"{found['inside']:.0%}"),
+            Tile("Measurements", f"{found.rows:,.0f}"),
+            Tile("Median error", f"{found.median_error:.1%}"),
+            Tile("90 % within", f"{found.within_90:.1%}"),
+            Tile("Inside the range", f"{found.inside:.0%}"),
         ]
     )
     info = evidence_info(chosen)
-    show_figure(evidence_figure(info), key="evidence", alt=f"{info.title}. {info.subtitle}")
-    # drawn when opened: tables are a third of what this page takes to open
+    st.html(evidence_html(info, "evidence", alt=f"{info.title}. {info.subtitle}"))
+    # made when asked for: tables, and the import of pandas, are most of what this page would take to open
     with st.expander("Every measurement and its prediction", key=ROWS, on_change="rerun") as rows:
         if rows.open:
-            st.dataframe(frame.drop(columns="device_title"), hide_index=True, key="judged")
-    st.download_button("These rows (CSV)", frame.to_csv(index=False), "sizer-evidence.csv", "text/csv")
+            from reports.tables.evidence import judged_frame
+
+            frame = judged_frame(chosen).drop(columns="device_title")
+            st.dataframe(frame, hide_index=True, key="judged")
+    st.download_button("These rows (CSV)", partial(_rows_csv, chosen), "sizer-evidence.csv", "text/csv")
+
+
+def _rows_csv(chosen: Sequence[PredictedSpeed[PrintedSpeed]]) -> str:
+    from reports.tables.evidence import judged_frame
+
+    return judged_frame(chosen).to_csv(index=False)
 
 
 def _show_device(name: str) -> None:
@@ -132,6 +141,8 @@ def _show_device(name: str) -> None:
     if name == ALL or name not in load_devices():
         st.caption("Choose a device above to see each of its numbers with its source and date.")
         return
+    from reports.tables.evidence import facts_frame
+
     device = load_devices()[name]
     facts = facts_frame(device)
     rows = facts[["figure", "readable", "date", "source"]].astype(str).to_numpy().tolist()
@@ -142,15 +153,23 @@ def _show_device(name: str) -> None:
 
 def _show_counts() -> None:
     st.subheader("Parameter counts", divider="gray")
-    counts = counts_frame()
-    exact = int((counts["difference"] == 0).sum())
+    counts = exact_counts()
+    exact = sum(count.difference == 0 for count in counts)
     st.caption(f"{exact} of {len(counts)} published exact counts are equal to the last digit.")
     with st.expander("Every count", key=COUNTS, on_change="rerun") as table:
         if table.open:
+            from reports.tables.evidence import counts_frame
+
             whole = st.column_config.NumberColumn(format="localized")
             numbers = {name: whole for name in ("published", "calculated", "difference")}
-            st.dataframe(counts, hide_index=True, key="counts", column_config=numbers)
-    st.download_button("Counts (CSV)", counts.to_csv(index=False), "sizer-counts.csv", "text/csv")
+            st.dataframe(counts_frame(), hide_index=True, key="counts", column_config=numbers)
+    st.download_button("Counts (CSV)", _counts_csv, "sizer-counts.csv", "text/csv")
+
+
+def _counts_csv() -> str:
+    from reports.tables.evidence import counts_frame
+
+    return counts_frame().to_csv(index=False)
 
 
 page()

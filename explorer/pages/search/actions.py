@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from search.config.config import SearchConfig
-    from search.run.live import LiveStatus
     from search.store.results import SearchResult
 
 # Session key: name of a study that was just removed, for a message on the page without it.
@@ -36,21 +35,19 @@ _ENDED = {
 class Models(NamedTuple):
     """Numbers of models of a stored study."""
 
-    first: int  # requested when it was created; `sizer search resume` without --trials trains up to it
-    asked: int  # requested last, by `resume --trials`
+    requested: int  # by `run`, or by the last `resume --trials`
     trained: int  # in the first rung
 
 
-def models_of(config: SearchConfig, result: SearchResult, live: LiveStatus | None) -> Models:
+def models_of(config: SearchConfig, result: SearchResult) -> Models:
     """Return the numbers of models that a study has to train and has trained."""
     at = rung_counts(config, result.records)[0]
-    asked = live.wanted if live is not None else config.training.trials
-    return Models(first=config.training.trials, asked=asked, trained=at.done + at.lost)
+    return Models(requested=result.trials_requested, trained=at.done + at.lost)
 
 
-def resume_arguments(name: str, models: int, first: int) -> list[str]:
+def resume_arguments(name: str, models: int, requested: int) -> list[str]:
     """Return arguments of `sizer search` that resume a study up to a total number of models."""
-    more = [f"--trials={models}"] if models != first else []
+    more = [f"--trials={models}"] if models != requested else []
     return ["resume", *more, *(["--"] if name.startswith("-") else []), name]
 
 
@@ -85,7 +82,7 @@ def show_actions(
     if now.owner is None and models is not None:
         wanted = _draw_models(name, models)
         if now.state is not State.DONE or wanted > models.trained:
-            command = shlex.join(["sizer", "search", *resume_arguments(name, wanted, models.first)])
+            command = shlex.join(["sizer", "search", *resume_arguments(name, wanted, models.requested)])
             st.code(command, language="sh", wrap_lines=True)
     return place
 
@@ -99,7 +96,7 @@ def _models_key(name: str, models: Models) -> str:
 
 
 def _first_value(models: Models) -> int:
-    return max(models.asked, models.trained, 1)
+    return max(models.requested, models.trained, 1)
 
 
 def _draw_models(name: str, models: Models) -> int:
@@ -114,7 +111,7 @@ def _draw_models(name: str, models: Models) -> int:
             step=1,
             key=_models_key(name, models),
             width=240,
-            help=f"{models.trained} are trained; {models.first} were requested when the study was created.",
+            help=f"{models.trained} are trained; {models.requested} are requested.",
         )
     )
 
@@ -166,7 +163,7 @@ def _resume(name: str, storage: str, models: Models, field: str, needs_more: boo
             raise InvalidQuantity(
                 f"models: {models.trained} are trained already; accepted: a number above that"
             )
-        launch(name, resume_arguments(name, wanted, models.first), storage)
+        launch(name, resume_arguments(name, wanted, models.requested), storage)
     except SizerError as error:
         st.session_state[_ERROR] = str(error)
 

@@ -154,8 +154,13 @@ def _show_forecast(made: Forecasting, was_done: bool) -> None:
     elif made.line:
         st.info(escape_markdown(f"Estimated time: {made.line}"))
     else:
+        number, of = made.at_model
+        st.progress(
+            (number - 1) / of if of else 0.0,
+            f"Timing model {number} of {of} of the space on this machine." if of else "Reading the text.",
+        )
         row = st.container(horizontal=True, vertical_alignment="center")
-        row.info("Timing models of the space on this machine. Closing the page ends it.")
+        row.caption("Closing the page ends it.")
         row.button("Cancel", key="search_cancel_forecast", on_click=made.cancel)
 
 

@@ -74,7 +74,7 @@ def watch_view(storage: str) -> None:
         if now.owner is None:
             failed = never_stored(name, storage)
             with suppress(SizerError):  # shown below, with the study
-                models = models_of(*load(name, storage), now.live)
+                models = models_of(*load(name, storage))
         place = show_actions(name, storage, now, models, can_forget=failed)
         is_busy = now.owner is not None
         st.fragment(_watch, run_every=REFRESH_S if is_busy else None)(name, storage, place, was_busy=is_busy)
@@ -97,7 +97,7 @@ def _watch(name: str, storage: str, place: DeltaGenerator, *, was_busy: bool) ->
             st.error(escape_markdown(str(error)))
     if found is not None:
         config, result = found
-        _show_rungs(config, result, now)
+        _show_rungs(config, result)
         if result.trained:
             _show_results(config, result, now, storage)
     if found is None and never_stored(name, storage):
@@ -142,9 +142,8 @@ def time_left_text(eta_s: float | None) -> str:
     return f"about {format_seconds(eta_s)} left" if eta_s >= 1 else "about to end"
 
 
-def _show_rungs(config: SearchConfig, result: SearchResult, now: Activity) -> None:
-    wanted = now.live.wanted if now.live is not None else 0
-    counts = rung_counts(config, result.records, wanted=wanted)
+def _show_rungs(config: SearchConfig, result: SearchResult) -> None:
+    counts = rung_counts(config, result.records)
     over = sum(bool(record.violations) for record in result.records)
     trained = counts[0]
     ranked = ranking(result)

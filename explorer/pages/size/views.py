@@ -44,7 +44,7 @@ def show_stacks(sized: Estimate) -> None:
     now, full = step_time(sized), at_full_context(sized)
     if now is not None:
         parts.append(stack_html(step_stack_info(now, full, sized.workload), "step-stack"))
-    show_side_by_side(parts, style="bars", least_px=380)
+    show_side_by_side(parts, least_px=380)
     if now is not None:
         texts = binds_texts(now, full, sized.workload.context_tokens, prompt_binds(sized))
         st.markdown(" ".join(texts))
@@ -92,7 +92,7 @@ def _show_sensitivity(sized: Estimate) -> None:
 
 def _show_curves(curves: Iterable[LineChart], name: str) -> None:
     parts = [curve_html(curve, f"{name}-{place}") for place, curve in enumerate(curves)]
-    show_side_by_side(parts, style="curve", least_px=380)
+    show_side_by_side(parts, least_px=380)
 
 
 def _show_copies(sized: Estimate, values: Values) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from search.analysis.decisions.belief import LossModel, LossPosterior, PlannedScore
+from search.analysis.decisions.belief import UNKNOWN_TO_LAW, LossModel, LossPosterior, PlannedScore
 from search.analysis.decisions.costs import RunCosts, run_costs
 from search.analysis.decisions.evidence import Evidence, evidence
 from search.analysis.decisions.points import ModelPoint, model_point
@@ -54,6 +54,11 @@ class Decision:
     def settled(self) -> bool:
         """True if the choice is better at 0.95 or more."""
         return self.probability >= SETTLED
+
+    @property
+    def known_to_law(self) -> bool:
+        """True if models that the law was fitted to differ in what is asked about."""
+        return self.axis not in UNKNOWN_TO_LAW
 
     @property
     def question(self) -> str:
@@ -173,13 +178,16 @@ def answers(
     planned = [PlannedScore(point=place, tokens=costs.tokens) for place in places.values()]
     belief = model.believe(weights, known.observations, planned=planned)
     count = len(asked)
-    both, prior = belief.chances[:count], model.believe(weights, ()).chances
+    runs = model.believe(weights, known.observations, with_law=False).chances
+    unknown = np.array([question.axis in UNKNOWN_TO_LAW for question in asked], bool)
+    both = np.where(unknown, runs, belief.chances[:count])
+    prior = np.where(unknown, 0.5, model.believe(weights, ()).chances)
     at = {candidate: count + n for n, candidate in enumerate(places)}
     return Answers(
         asked=asked,
         both=both,
         prior=prior,
-        runs=model.believe(weights, known.observations, with_law=False).chances,
+        runs=runs,
         costs_s=tuple(
             _cost(belief.likeliest, n, question, at, costs) if max(p, 1 - p) < SETTLED else None
             for n, (question, p) in enumerate(zip(asked, both, strict=True))

@@ -16,6 +16,7 @@ from typing import Any
 
 from search.config.axes import AXES, Options, Range, Suggestion
 from search.config.config import FFN_RATIO_STEP, SearchConfig, Training
+from search.space.convolved import has_convolutions
 from search.space.ffn_growth import growth_of, mean_ffn_size
 from search.space.formats import file_bytes
 from search.space.initial_points import initial_suggestions
@@ -145,6 +146,8 @@ def _has(candidate: Candidate, axis: str, suggestion: Suggestion) -> bool:
         return abs(log(growth_of(shape) / wanted.ffn_growth)) < _NEAR
     if axis == "windows":
         return has_windows(shape, wanted.windows)
+    if axis == "convolutions":
+        return has_convolutions(shape, wanted.convolutions)
     return True  # other axes are kept as they are by what solves the shape
 
 

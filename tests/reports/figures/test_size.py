@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from math import log10
-
 import pytest
 
-from reports.figures.evidence import evidence_figure, evidence_info
+from reports.figures.evidence import evidence_info
 from reports.figures.line_charts import context_curves, format_curves
 from reports.figures.stacked_bars import memory_stack_info, step_stack_info
-from reports.tables.evidence import facts_frame, judged_frame, summary
+from reports.tables.evidence import facts_frame, judged_frame
+from reports.text.evidence import misses_of
 from reports.text.wording import binds_texts, escape_markdown
 from sizer.architecture import Architecture
 from sizer.calibration.held_out import FITTED, SHEET, HeldOutPrediction
@@ -110,36 +109,26 @@ def judged() -> list[HeldOutPrediction]:
     ]
 
 
-def test_evidence_lies_on_equal_logarithmic_axes(judged: list[HeldOutPrediction]) -> None:
+def test_evidence_spans_all_values_and_its_words(judged: list[HeldOutPrediction]) -> None:
     info = evidence_info(judged)
     assert info.subtitle.startswith("2 of 3 lie inside their range")
-    figure = evidence_figure(info)
-    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
-    assert figure.layout.xaxis.range == figure.layout.yaxis.range
-    assert figure.layout.xaxis.range[0] < min(log10(p.low) for p in info.points)
-    names = [trace.name for trace in figure.data]
-    assert names == ["exact", "fitted to benchmarks", "from the data sheet"]
-    assert list(figure.data[1].y) == [j.predicted for j in judged[:2]]
-    assert "without its model on its device" in info.points[0].hover
+    low, high = info.span
+    assert low < min(p.low for p in info.points)
+    assert high > max(max(p.measured, p.high) for p in info.points)
+    assert [value for value, _ in info.ticks] == sorted(t for t, _ in info.ticks if low <= t <= high)
+    assert [p.predicted for p in info.points] == [j.predicted for j in judged]
+    assert "without its model on its device" in info.points[0].text
 
 
 def test_the_evidence_as_a_table(judged: list[HeldOutPrediction]) -> None:
     frame = judged_frame(judged)
     assert list(frame["inside_range"]) == [True, False, True]
     assert frame["error"][1] == pytest.approx(2.718281828**-0.3 - 1)
-    found = summary(frame)
-    assert found["rows"] == 3
-    assert found["inside"] == pytest.approx(2 / 3)
-    assert found["median_error"] == pytest.approx(2.718281828**0.1 - 1)
-
-
-def test_names_of_the_evidence_are_escaped(judged: list[HeldOutPrediction]) -> None:
-    from dataclasses import replace
-
-    evil = judged[0]._replace(row=replace(judged[0].row, model="<script>", device="<b>"))
-    hover = evidence_info([evil]).points[0].hover
-    assert "&lt;script&gt;" in hover
-    assert "<script>" not in hover
+    found = misses_of(judged)
+    assert found.rows == 3
+    assert found.inside == pytest.approx(2 / 3)
+    assert found.median_error == pytest.approx(2.718281828**0.1 - 1)
+    assert found.within_90 == pytest.approx(1 - 2.718281828**-0.3)
 
 
 @pytest.mark.parametrize("name", load_devices())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reports.html.render import styled
 from reports.html.tables import table_html
 from tests.reports.html.html_reader import HtmlReader
 
@@ -25,9 +24,3 @@ def test_a_wide_table_scrolls_by_keyboard_too() -> None:
         )
         assert (frame["tabindex"], frame["role"]) == ("0", "region")
         assert frame["aria-label"] == (caption or "table")
-
-
-def test_a_style_sheet_stays_in_front() -> None:
-    shown = styled("table", table_html(("a",), [("1",)]))
-    assert HtmlReader(shown).text == "a 1"
-    assert "sizer-scroll" in shown.partition("</style>")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.text.decisions import change_lines, decision_lines, decisions_document
+from reports.text.decisions import change_lines, decision_cells, decision_lines, decisions_document
 from search.analysis.decisions.decisions import Decision, DecisionBasis, Decisions
 
 
@@ -69,3 +69,11 @@ def test_the_document_has_the_contracts_keys() -> None:
         "cost_to_settle_s": None,
     }
     assert contract.items() <= document["decisions"][0].items()
+
+
+def test_convolutions_name_no_published_models() -> None:
+    """The law was fitted to none."""
+    found = replace(FOUND, decisions=(replace(FOUND.decisions[-1], axis="convolutions"),))
+    assert ", no published models); " in decision_lines(found)[1]
+    assert decision_cells(found)[0][3] == "-"
+    assert decision_cells(FOUND)[0][3] != "-"

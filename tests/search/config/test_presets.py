@@ -57,6 +57,8 @@ def test_a_preset_says_every_field_that_matters(name: str) -> None:
         optional |= {"ffn_growths"}  # equal sizes
     if found.config.space.windows == (0,):
         optional |= {"windows", "full_every"}
+    if found.config.space.convolutions == (0,):
+        optional |= {"convolutions"}
     if "middle" not in found.config.space.sharing:
         optional |= {"sharing_ends"}
     if found.config.space.vocab_size == (256,):

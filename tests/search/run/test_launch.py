@@ -323,9 +323,17 @@ def test_a_forecast_ends_when_its_page_no_longer_asks_for_it(
     assert made.error == "forecast: its page was closed"
 
 
+def test_a_forecast_shows_which_model_it_times(folder: Path, program: Callable[[str], None]) -> None:
+    program(f"import sys, time; print('timing model 2 of 7  eta 3 s', file=sys.stderr, flush=True); {WAITS}")
+    made = Forecasting((), STORAGE)
+    wait_until(lambda: made.at_model == (2, 7), 60)
+    made.cancel()
+
+
 @pytest.mark.slow
 def test_forecast_of_a_real_search(folder: Path) -> None:
     made = forecast_of(*SMALL)
+    assert made.at_model[0] == made.at_model[1] > 0
     # they are a pair of one size: each is trained from two seeds, 8 x 128 tokens a step
     assert made.line.startswith("2 models for 20 steps, 81.92K tokens, about ")
     assert not (folder / "runs").exists()

@@ -107,6 +107,12 @@ def test_resume_can_ask_for_more(corpus: Path, storage: str) -> None:
     runner.run(small_config(corpus, trials=1), name="s", storage=storage, hook=quiet)
     result, _ = runner.resume("s", storage=storage, trials=2, hook=quiet)
     assert len(result.trained) == 2
+    # one number everywhere: what is read back, and what a resume without a number goes on to
+    stored = load_result("s", storage)
+    assert stored.config is not None
+    assert (result.trials_requested, stored.trials_requested, stored.config.training.trials) == (2, 2, 2)
+    again, ending = runner.resume("s", storage=storage, trials=None, hook=quiet)
+    assert (ending, again.records) == (LoopEnding.DONE, result.records)
 
 
 def test_the_same_seed_proposes_and_scores_the_same(corpus: Path, tmp_path: Path) -> None:

@@ -52,16 +52,16 @@ def test_lost_repeated_and_infeasible_trials() -> None:
 
 
 def test_more_trials_asked_for_since() -> None:
-    assert rung_counts(CONFIG, trials(12), wanted=20)[0].expected == 20
+    assert rung_counts(CONFIG.changed(trials=20), trials(12))[0].expected == 20
 
 
 def test_fewer_trials_asked_for_since() -> None:
     """What is left are the later rungs of those that are trained."""
     made = trials(6)
-    first, second, _ = rung_counts(CONFIG, made, wanted=6)
+    first, second, _ = rung_counts(CONFIG.changed(trials=6), made)
     assert (first.done, first.expected) == (6, 6)
     assert second.expected == len(stage(CONFIG, made).cohort)
-    assert rung_counts(CONFIG, made, wanted=3)[0].expected == 6
+    assert rung_counts(CONFIG.changed(trials=3), made)[0].expected == 6
 
 
 def test_every_stage_of_a_search_counts_what_the_plan_trains() -> None:

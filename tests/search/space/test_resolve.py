@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
+from search.config.convolutions import Convolutions
 from search.config.windows import Windows
 from search.space.formats import file_bytes, smallest_file_bytes
 from search.space.resolve import resolve, shape_name
@@ -41,6 +42,7 @@ PLAIN = Suggestion(
     cache_type="F16",
     ffn_growth=1.0,
     windows=Windows(),
+    convolutions=Convolutions(),
 )
 
 TWICE = LayerSharing(strategy=SharingStrategy.IMMEDIATE, repeat=2)

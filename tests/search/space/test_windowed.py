@@ -14,10 +14,11 @@ from search.config.config import SearchConfig
 from search.config.options import OPTIONS, values_of
 from search.config.windows import Windows
 from search.run.forecast import small_enough
+from search.space.cycles import all_but_every
 from search.space.ffn_growth import with_growth
 from search.space.formats import file_bytes
 from search.space.resolve import resolve
-from search.space.windowed import has_windows, sliding_layers, windows_in, with_windows
+from search.space.windowed import has_windows, windows_in, with_windows
 from search.store.results import Candidate
 from search.training.scaled_proxy import scaled_proxy
 from sizer.architecture import LayerSharing, SharingStrategy
@@ -34,7 +35,7 @@ ONE_IN_FOUR = Windows(positions=64, full_every=4)
 
 @given(st.integers(1, 40), st.integers(2, 9))
 def test_one_layer_of_each_cycle_sees_everything_and_the_last_always(layers: int, full_every: int) -> None:
-    sliding = sliding_layers(layers, full_every)
+    sliding = all_but_every(layers, full_every)
     full = [layer for layer in range(layers) if layer not in sliding]
     assert full[-1] == layers - 1
     assert len(full) == -(-layers // full_every)

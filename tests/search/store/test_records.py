@@ -53,11 +53,21 @@ WINDOWED = replace(
 )
 
 
+CONVOLVED = replace(
+    record(),
+    candidate=replace(
+        record().candidate,
+        architecture=replace(TINY, num_layers=3, qk_norm=True, conv_layers=(0, 1), conv_kernel=4),
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
         record(),
         WINDOWED,
+        CONVOLVED,
         GROWN,
         LOOPED,
         SHARED,

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizer.quality.constants import published_law
-from sizer.quality.law import NATS, PARAMETERS, Floats, TrainedShapes, by_heart, loss, shapes, useful_tokens
+from sizer.quality.law import (
+    NATS,
+    PARAMETERS,
+    Floats,
+    TrainedShapes,
+    by_heart,
+    loss,
+    shapes,
+    slopes,
+    useful_tokens,
+)
 
 
 def _constants(**values: float) -> Floats:
@@ -98,3 +108,22 @@ def test_another_unit_multiplies_everything() -> None:
     law = published_law().mean
     models = _one(1e8, 1e10, aspect=20.0, head_dim=32.0, ffn_ratio=3.0, bits=3.0)
     assert loss(law + NATS * np.log(0.3), models)[0] == pytest.approx(0.3 * loss(law, models)[0])
+
+
+def test_slopes_are_what_a_small_change_of_each_constant_changes() -> None:
+    drawn, count, step = np.random.default_rng(0), 500, 1e-4
+    models = shapes(
+        weights=10 ** drawn.uniform(7, 10, count),
+        tokens=10 ** drawn.uniform(8, 13, count),
+        unique_tokens=10 ** drawn.uniform(8, 12, count),
+        aspect=drawn.choice([np.nan, 10.0, 100.0], count),
+        head_dim=drawn.choice([np.nan, 32.0, 256.0], count),
+        ffn_ratio=drawn.uniform(0.5, 5, count),
+        repeat=drawn.choice([np.nan, 1.0, 3.0], count),
+        bits=drawn.uniform(1.5, 18, count),
+    )
+    mean = published_law().mean
+    changes = [
+        loss(mean + change, models) - loss(mean - change, models) for change in step * np.eye(len(mean))
+    ]
+    assert slopes(mean, models) == pytest.approx(np.stack(changes, axis=1) / (2 * step), abs=1e-6)

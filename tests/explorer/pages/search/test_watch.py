@@ -102,8 +102,10 @@ def test_curves_of_the_study_are_drawn(watched: AppTest, folder: Path) -> None:
 
 
 def test_a_running_search_is_shown_with_its_steps_and_can_be_stopped(
-    watched: AppTest, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, result: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store(result, STORAGE, trials=20)
+    page.query_params["view"], page.query_params["study"] = "Watch", result.study
     owner = {"host": "<board>", "pid": 77, "started": "1"}
     training = InTraining(
         number=12,
@@ -137,20 +139,20 @@ def test_a_running_search_is_shown_with_its_steps_and_can_be_stopped(
     for module in (search_watch, search_actions):
         monkeypatch.setattr(module, "activity", lambda *given: running)
     monkeypatch.setattr(search_actions, "stop", lambda *given: stopped.append(given))
-    watched.run()
-    assert figures(watched)["Trained"] == "12 of 20"
-    assert r"Running (process 77 on \<board\>)" in watched.info[0].value
+    page.run()
+    assert figures(page)["Trained"] == "12 of 20"
+    assert r"Running (process 77 on \<board\>)" in page.info[0].value
     # a progress bar has no class of its own in AppTest
-    (bar,) = watched.get("progress")
+    (bar,) = page.get("progress")
     assert bar.proto.text == "12,250 of 20,000 steps, about 2m 05s left"
     assert bar.proto.value == 61
-    assert ("12", "<i>8x64</i>", "Q4_0") in [row[:3] for row in rows(watched)]
-    assert "<i>8x64" not in html(watched)
-    assert "250 of 1,000" in text(watched)
-    assert REPORT not in [button.label for button in watched.download_button]
-    watched.button(key="search_stop").click().run()
+    assert ("12", "<i>8x64</i>", "Q4_0") in [row[:3] for row in rows(page)]
+    assert "<i>8x64" not in html(page)
+    assert "250 of 1,000" in text(page)
+    assert REPORT not in [button.label for button in page.download_button]
+    page.button(key="search_stop").click().run()
     assert stopped == [("pi5-6mb", STORAGE)]
-    assert "Stopping after" in watched.info[0].value
+    assert "Stopping after" in page.info[0].value
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_one_that_is_not_at_work_can_be_resumed(
     assert started == [("pi5-6mb", ["resume", "pi5-6mb"], STORAGE)]
 
 
-def ended(state: State, *, wanted: int = 12) -> Activity:
+def ended(state: State) -> Activity:
     """Activity of the stored study after its process ended."""
     live = LiveStatus(
         state=state,
@@ -184,7 +186,7 @@ def ended(state: State, *, wanted: int = 12) -> Activity:
         owner={"host": "board", "pid": 77, "started": "1"},
         written_at_s=0.0,
         trained=12,
-        wanted=wanted,
+        wanted=12,
         infeasible=2,
         rungs=1,
         done_steps=12_000,
@@ -236,14 +238,18 @@ def test_a_number_typed_just_before_the_click_counts(
     assert [arguments for _, arguments, _ in started] == [["resume", "--trials=20", "pi5-6mb"]]
 
 
-def test_what_was_asked_for_last_is_gone_on_to(watched: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The study itself remembers the 12 that it began with: resuming without a number would end at once."""
-    monkeypatch.setattr(search_watch, "activity", lambda *_: ended(State.STOPPED, wanted=30))
-    watched.run()
-    field = models_field(watched)
+def test_a_resume_goes_on_to_the_number_that_the_study_stores(
+    page: AppTest, result: SearchResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resume with another number stores it (tests/search/run/test_runner.py): none is needed again."""
+    store(result, STORAGE, trials=30)
+    page.query_params["view"], page.query_params["study"] = "Watch", result.study
+    monkeypatch.setattr(search_watch, "activity", lambda *_: ended(State.STOPPED))
+    page.run()
+    field = models_field(page)
     assert (field.value, field.min) == (30, 12)
-    assert command(watched) == "sizer search resume --trials=30 pi5-6mb"
-    assert figures(watched)["Trained"] == "12 of 30"
+    assert command(page) == "sizer search resume pi5-6mb"
+    assert figures(page)["Trained"] == "12 of 30"
 
 
 @pytest.mark.parametrize(
