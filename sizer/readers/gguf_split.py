@@ -80,7 +80,7 @@ def missing_text(header: GgufHeader) -> str:
 def gguf_in_folder(folder: Path) -> Path | None:
     """Return the one GGUF model of a folder, or its first part; None without any, InvalidFile for several.
 
-    Projectors, which lie beside the model that they belong to, are not counted.
+    Projectors, which lie in the folder of the model that they belong to, are not counted.
     """
     files = sorted(islice(folder.glob("*.[gG][gG][uU][fF]"), _MAX_PARTS), key=lambda file: file.name)
     files = [file for file in files if "mmproj" not in file.name.lower()] or files

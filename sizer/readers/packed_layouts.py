@@ -302,7 +302,7 @@ def _aqlm(words: Words) -> PackedTensor | None:
 
 
 def _exl2(words: Words) -> PackedTensor | None:
-    """ExLlamaV2: rows of 2 to 8 bits, each group with bits of its own; `q_invperm` has every input."""
+    """ExLlamaV2: rows of 2 to 8 bits, each group with its own bits; `q_invperm` has every input."""
     rows, inputs = _dims(words.tensor, 2), _dims(words.part("q_invperm") or words.part("q_perm"), 1)
     if rows is None or inputs is None:
         return None
