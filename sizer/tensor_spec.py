@@ -246,6 +246,7 @@ class TensorSpec(NamedTuple):
     layer: int | None
     access: Access
     used_experts: int | None = None
+    is_bias: bool = False  # the bias that belongs to a matrix (or norm) of the same role
 
     @property
     def num_elements(self) -> int:
@@ -268,25 +269,17 @@ class TensorSpec(NamedTuple):
         """Elements in one stored row (ggml's ne0, PyTorch's in_features)."""
         return self.shape[-1]
 
-    @property
-    def is_bias(self) -> bool:
-        """True if this is the bias that belongs to a matrix (or norm) of the same role."""
-        return self.name.endswith(".bias")
-
 
 Layers = range | tuple[int | None, ...]
 
 
-class TensorGroup(NamedTuple):
-    """A tensor that is alike in several layers: that of the first of them, and the layers."""
-
-    spec: TensorSpec
-    layers: Layers  # (None,): outside the layers
+# A tensor that is alike in several layers: that of the first of them, and the layers; (None,): outside them.
+TensorGroup = tuple[TensorSpec, Layers]
 
 
 def each_by_itself(specs: Iterable[TensorSpec]) -> tuple[TensorGroup, ...]:
     """Return a group for each tensor."""
-    return tuple(TensorGroup(spec, (spec.layer,)) for spec in specs)
+    return tuple((spec, (spec.layer,)) for spec in specs)
 
 
 def matrix(
@@ -299,7 +292,7 @@ def matrix(
 
 def bias_of(role: Role, name: str, rows: int, layer: int | None) -> TensorSpec:
     """Return the bias of a matrix, or of a head whose matrix is tied."""
-    return TensorSpec(f"{name}.bias", (rows,), role, layer, Access.VECTOR)
+    return TensorSpec(f"{name}.bias", (rows,), role, layer, Access.VECTOR, is_bias=True)
 
 
 def vector(role: Role, name: str, shape: tuple[int, ...], layer: int | None) -> TensorSpec:

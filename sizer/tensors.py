@@ -65,8 +65,7 @@ def tensor_groups(architecture: Architecture) -> tuple[TensorGroup, ...]:
     """List the tensors of `tensor_specs` in groups: the first layer of a kind stands for all of that kind."""
     alike = _layers_alike(architecture)
     return tuple(
-        TensorGroup(spec, (None,) if spec.layer is None else alike[spec.layer])
-        for spec in _specs(architecture, alike)
+        (spec, (None,) if spec.layer is None else alike[spec.layer]) for spec in _specs(architecture, alike)
     )
 
 
@@ -329,6 +328,7 @@ def _experts(a: Architecture, prefix: str, layer: int) -> Iterator[TensorSpec]:
                 layer=layer,
                 access=Access.VECTOR,
                 used_experts=a.num_experts_per_tok,
+                is_bias=True,
             )
     if shared:
         prefix = f"{prefix}.shared_expert"
@@ -384,7 +384,8 @@ def _counts(groups: Iterable[TensorGroup]) -> ParameterCounts:
     sums = dict.fromkeys(Group, 0)
     inactive = 0
     for spec, layers in groups:
-        sums[spec.role.group] += len(layers) * spec.num_elements
+        weights = len(layers) * spec.num_elements
+        sums[spec.role.group] += weights
         if spec.used_experts is not None:
-            inactive += len(layers) * (spec.num_elements - spec.active_elements)
-    return ParameterCounts(**{group.value: count for group, count in sums.items()}, inactive=inactive)
+            inactive += weights - len(layers) * spec.active_elements
+    return ParameterCounts(**sums, inactive=inactive)

@@ -17,6 +17,7 @@ _NAMES = {
     "depth": "depth (layers executed)",
     "width": "width",
     "kv_ratio": "KV heads per query head",
+    "experts": "experts / experts that a token uses",
     "embedding_ratio": "embedding width",
     "bits_per_weight": "bits per weight",
 }

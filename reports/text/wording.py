@@ -40,6 +40,8 @@ def shape_text(architecture: Architecture) -> str:
         windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
     if a.conv_layers:
         windows = f", convolution of {a.conv_kernel} in {len(a.conv_layers)} of {a.num_layers} layers"
+    if a.num_experts:
+        windows += f", {a.num_experts_per_tok} of {a.num_experts} experts"
     return f"{a.num_layers} x {a.hidden_size}{heads}{windows}{shared}{kinds and f' ({kinds} layers)'}"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from search.config.config import FFN_RATIO_STEP, SearchConfig
 from search.config.convolutions import Convolutions
+from search.config.experts import Experts
 from search.config.format_bits import format_bits
 from search.config.windows import Windows
 from sizer.architecture import LayerSharing, SharingStrategy
@@ -133,6 +134,13 @@ class Suggestion:
         Options(listed="ffn_growths", label=lambda value: f"{value:g}"),
         "growth of FFN sizes",
         "FFN size of the last layer over that of the first, linear over depth with the same mean",
+    )
+    experts: Experts = _axis(
+        Options(
+            listed="expert_mixes", rank=lambda _, value: value.unused, label=lambda value: str(value.label)
+        ),
+        "experts",
+        "none, or experts that each feed-forward block is divided into, of which a token uses a few",
     )
     windows: Windows = _axis(
         Options(

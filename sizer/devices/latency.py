@@ -90,7 +90,10 @@ def with_format(
     They are 1 on a device whose own profile has the cost of each of the model's types: calibrated ones.
     """
     formats = profiles().formats
-    byte_cost, op_cost = formats.get((runtime, instruction_set(device, backend), format_name), (1.0, 1.0))
+    costs = formats.get((runtime, instruction_set(device, backend), format_name))
+    if costs is None:
+        return model
+    byte_cost, op_cost = costs
     own = own_profile(device, runtime, backend)
     if own is not None and _knows(own.byte_cost, model.bytes_by_type):
         byte_cost = 1.0

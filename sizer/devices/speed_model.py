@@ -110,9 +110,10 @@ def _costs(
     head = weights_read = activation_elements = 0
     bytes_by_type: dict[str, float] = {}
     weights_by_type: dict[str, int] = {}
+    repeats, shares_mlp = sharing.repeat > 1, architecture.shared_mlp
     for spec, num_bytes, type_name, layers in sized:
         count = runs = len(layers)
-        if sharing.repeat > 1 and spec.layer is not None:
+        if repeats and spec.layer is not None:
             runs = sum(sharing.runs(layer, stored_layers) for layer in layers if layer is not None)
         reads = count if at_once else runs
         elements = spec.num_elements
@@ -122,7 +123,7 @@ def _costs(
             num_bytes *= spec.active_share
             elements = spec.active_elements
         if spec.layer is not None:
-            if architecture.shared_mlp and spec.role.group is Group.MLP:
+            if shares_mlp and spec.role.group is Group.MLP:
                 reads = runs = count * architecture.executed_layers
             read_bytes = reads * num_bytes
             weights_read += reads * elements

@@ -37,7 +37,8 @@ class BlockType(NamedTuple):
     def tensor_bytes(self, spec: TensorSpec) -> int:
         """Return the bytes of a whole tensor, without the file's alignment."""
         row_length = spec.shape[-1]
-        return spec.num_elements // row_length * self.row_bytes(row_length)
+        assert self.fits(row_length), f"{row_length} is not a multiple of {self.block_elements} ({self.name})"
+        return spec.num_elements // self.block_elements * self.block_bytes
 
 
 # Sizes: llama.cpp ggml/src/ggml-common.h, structs and their static_asserts (commits c392e509 and, from

@@ -110,7 +110,7 @@ class LlamaCppMix(NamedTuple):
 
     def assign(self, architecture: Architecture, specs: Iterable[TensorSpec]) -> tuple[StoredTensor, ...]:
         """Return block type of each of an unrolled architecture's tensors (llama.cpp shares no blocks)."""
-        return tuple(group.tensor for group in self.assign_groups(architecture, each_by_itself(specs)))
+        return tuple(tensor for tensor, _ in self.assign_groups(architecture, each_by_itself(specs)))
 
     def assign_groups(
         self, architecture: Architecture, groups: Sequence[TensorGroup]
@@ -134,17 +134,17 @@ class LlamaCppMix(NamedTuple):
                 _Model(a.num_layers, gqa >= 4, is_70b, a.num_experts, layout == "falcon"),
             )
         )
-        stored = []
+        stored: list[StoredGroup] = []
         for spec, layers in groups:
             if len(spec.shape) == 1 or spec.is_bias:
-                stored.append(StoredGroup(stored_tensor(spec, TYPES["F32"]), layers))
+                stored.append((stored_tensor(spec, TYPES["F32"]), layers))
             elif spec.role in _TABLES:
                 name = self._type_of_table(spec, tied=a.tie_embeddings, falcon=layout == "falcon")
-                stored.append(StoredGroup(stored_tensor(spec, fitting_type(name, spec.row_length)), layers))
+                stored.append((stored_tensor(spec, fitting_type(name, spec.row_length)), layers))
             else:
+                row_length = spec.row_length
                 for name, some in next(of_matrices):
-                    kind = fitting_type(name, spec.row_length)
-                    stored.append(StoredGroup(stored_tensor(spec, kind), some))
+                    stored.append((stored_tensor(spec, fitting_type(name, row_length)), some))
         return tuple(stored)
 
     def _type_of_table(self, spec: TensorSpec, *, tied: bool, falcon: bool) -> str:
@@ -309,6 +309,8 @@ def _is_70b(num_layers: int, gqa: int) -> bool:
     return num_layers == 80 and gqa > 1
 
 
+# Widths of rows are few.
+@lru_cache(maxsize=4096)
 def fitting_type(name: str, row_length: int) -> BlockType:
     """Return the type of that name, or llama.cpp's fallback if rows do not divide into its blocks."""
     found = TYPES[name]

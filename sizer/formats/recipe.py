@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sizer.architecture import Architecture
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.formats.groups import BF16, F16, F32
-from sizer.formats.stored import StorageType, StoredGroup, StoredModel, StoredTensor, stored_tensor
+from sizer.formats.stored import StorageType, StoredModel, StoredTensor, stored_tensor
 from sizer.tensors import Access, Role, TensorSpec, tensor_groups, tensor_specs
 
 
@@ -39,8 +39,7 @@ class Recipe(NamedTuple):
         if self.unties and architecture.tie_embeddings:
             architecture = replace(architecture, tie_embeddings=False)
         groups = tuple(
-            StoredGroup(stored_tensor(spec, self.type_of(spec)), layers)
-            for spec, layers in tensor_groups(architecture)
+            (stored_tensor(spec, self.type_of(spec)), layers) for spec, layers in tensor_groups(architecture)
         )
         return StoredModel(groups, partial(self._listed, architecture))
 

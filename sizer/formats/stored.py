@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, overload
 
 from sizer.formats.levels import Rounding
@@ -38,27 +38,13 @@ class StoredTensor(NamedTuple):
     num_bytes: int
 
 
-# The layers of a model, and the models of a search, have the same few shapes again and again.
-_SIZES: dict[tuple[StorageType, tuple[int, ...]], int] = {}
-_MOST_SIZES = 65_536
-
-
 def stored_tensor(spec: TensorSpec, kind: StorageType) -> StoredTensor:
     """Return a tensor stored as that type."""
-    key = (kind, spec.shape)
-    size = _SIZES.get(key)
-    if size is None:
-        if len(_SIZES) >= _MOST_SIZES:
-            _SIZES.clear()
-        size = _SIZES[key] = kind.tensor_bytes(spec)
-    return StoredTensor(spec, kind, size)
+    return StoredTensor(spec, kind, kind.tensor_bytes(spec))
 
 
-class StoredGroup(NamedTuple):
-    """A stored tensor that is alike in several layers: that of one of them, and the layers."""
-
-    tensor: StoredTensor
-    layers: Layers  # (None,): outside the layers
+# A stored tensor that is alike in several layers: that of one of them, and the layers; (None,): outside them.
+StoredGroup = tuple[StoredTensor, Layers]
 
 
 class StoredModel(Sequence[StoredTensor]):
@@ -68,32 +54,40 @@ class StoredModel(Sequence[StoredTensor]):
         self, groups: tuple[StoredGroup, ...], list_tensors: Callable[[], tuple[StoredTensor, ...]]
     ) -> None:
         self.groups = groups
-        self._list_tensors = cache(list_tensors)
+        self._list_tensors = list_tensors
+        self._tensors: tuple[StoredTensor, ...] | None = None
+
+    @property
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        """Every tensor, listed when it is first asked for."""
+        if self._tensors is None:
+            self._tensors = self._list_tensors()
+        return self._tensors
 
     def __len__(self) -> int:
-        return sum(len(group.layers) for group in self.groups)
+        return sum(len(layers) for _, layers in self.groups)
 
     def __iter__(self) -> Iterator[StoredTensor]:
-        return iter(self._list_tensors())
+        return iter(self.tensors)
 
     @overload
     def __getitem__(self, at: int) -> StoredTensor: ...
     @overload
     def __getitem__(self, at: slice) -> tuple[StoredTensor, ...]: ...
     def __getitem__(self, at: int | slice) -> StoredTensor | tuple[StoredTensor, ...]:
-        return self._list_tensors()[at]
+        return self.tensors[at]
 
 
 def stored_groups(stored: Sequence[StoredTensor]) -> Sequence[StoredGroup]:
     """Return the groups of a model's tensors; of a plain list, each by itself."""
     if isinstance(stored, StoredModel):
         return stored.groups
-    return [StoredGroup(tensor, (tensor.spec.layer,)) for tensor in stored]
+    return [(tensor, (tensor.spec.layer,)) for tensor in stored]
 
 
 def sum_bytes(stored: Sequence[StoredTensor]) -> int:
     """Return the bytes of all tensors."""
-    return sum(tensor.num_bytes * len(layers) for tensor, layers in stored_groups(stored))
+    return sum([tensor.num_bytes * len(layers) for tensor, layers in stored_groups(stored)])
 
 
 class TokenizerBytes(NamedTuple):
@@ -205,6 +199,8 @@ class Weights(NamedTuple):
         }
 
 
+# Models of one vocabulary have one.
+@lru_cache(maxsize=64)
 def _tokenizer_note(t: TokenizerBytes | None) -> str:
     if t is None:
         return "the tokenizer is a separate file and not counted"

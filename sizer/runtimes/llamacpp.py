@@ -68,6 +68,7 @@ class LlamaCpp(Searchable):
     memory_limit_bytes = None
     why_no_grid = None
     why_one_ffn_size = None  # `deci` is Llama with a size for each layer
+    why_no_experts = None  # `llama` has them, as Mixtral
     why_no_windows = None  # `granite_swa` is Llama with windows in some layers, and sinks
     why_no_convolutions = None  # `lfm2` is Llama with convolutions in some layers, and norms of query and key
 
@@ -112,7 +113,7 @@ class LlamaCpp(Searchable):
         layout = gguf_layout(architecture)
         if layout == "openelm":
             return replace(unrolled, fused_gate_up=False)
-        if layout is None or not architecture.beyond_llama:
+        if layout in (None, "llama") or not architecture.beyond_llama:
             return unrolled
         from sizer.formats.gguf_other_layers import as_in_file
 

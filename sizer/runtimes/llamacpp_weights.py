@@ -30,7 +30,9 @@ def repacked_bytes(stored: Sequence[StoredTensor], how: str) -> int:
 
 def weights_bytes(stored: Sequence[StoredTensor], how: str) -> int:
     """Return bytes of weights that are read while running, without pages of repacked matrices."""
-    rows = _REPACKED_ROWS.get(how, {})
+    rows = _REPACKED_ROWS.get(how)
+    if rows is None:
+        return sum_bytes(stored)
     tables = (tensor for tensor, _ in stored_groups(stored) if tensor.spec.role is Role.TOKEN_EMBEDDING)
     return sum_bytes(stored) + sum(table.num_bytes for table in tables if _is_repacked(table, rows))
 

@@ -11,7 +11,8 @@ from sizer.formats import gguf
 from sizer.formats.gguf_layout import unknown_layout
 from sizer.registry import model, models
 from sizer.runtimes.llamacpp import LlamaCpp
-from sizer.tensors import Role, TensorSpec, tensor_specs
+from sizer.tensor_spec import bias_of
+from sizer.tensors import Role, tensor_specs
 from tests.published_facts import csv_rows
 
 CATALOGUE = {name.lower() for name, row in models().items() if not unknown_layout(row.architecture)}
@@ -92,13 +93,7 @@ def test_parts_sum_to_the_file() -> None:
 
 
 def test_biases_have_their_own_names() -> None:
-    spec = TensorSpec(
-        name="model.layers.7.self_attn.k_proj.bias",
-        shape=(128,),
-        role=Role.KEY,
-        layer=7,
-        access=tensor_specs(model("SmolLM2-135M").architecture)[1].access,
-    )
+    spec = bias_of(Role.KEY, "model.layers.7.self_attn.k_proj", 128, 7)
     assert gguf.gguf_name(spec) == "blk.7.attn_k.bias"
 
 
