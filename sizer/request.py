@@ -15,6 +15,8 @@ from sizer.workload import Workload
 if TYPE_CHECKING:
     from pathlib import Path
 
+    _Own = GgufModel | OwnWeights | None  # weights as a file or config has them
+
     from sizer.budget import Limits
     from sizer.devices.device import Device
     from sizer.file_model import FileModel
@@ -216,9 +218,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
 
         return asked_device(self.device, self.ram)
 
-    def _run_with(
-        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | OwnWeights | None"
-    ) -> SizedModel:
+    def _run_with(self, architecture: Architecture, notes: tuple[str, ...], own: "_Own") -> SizedModel:
         answer = self._sized(architecture, notes, own)
         if answer.estimate.weights is None and self._asks_for_no_runtime:
             reason = answer.estimate.unsupported["weights"].partition(";")[0]
@@ -235,9 +235,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         """Return True if any runtime will do: a format or cache type by name is one of llama.cpp's."""
         return self.runtime is None and self.format is None and self.cache_type is None
 
-    def _sized(
-        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | OwnWeights | None"
-    ) -> SizedModel:
+    def _sized(self, architecture: Architecture, notes: tuple[str, ...], own: "_Own") -> SizedModel:
         format_name, format_notes = self.chosen_format() if own is None else (own.format, ())
         workload = self.workload(format_name)
         device = self._device()
