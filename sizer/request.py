@@ -15,8 +15,6 @@ from sizer.workload import Workload
 if TYPE_CHECKING:
     from pathlib import Path
 
-    _Own = GgufModel | OwnWeights | None  # weights as a file or config has them
-
     from sizer.budget import Limits
     from sizer.devices.device import Device
     from sizer.file_model import FileModel
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from sizer.readers.stored_format import StoredFormat
     from sizer.sparsity import Sparsity
     from sizer.training import TrainingMemory
+
+    _Own = GgufModel | OwnWeights | None  # weights as a file or config has them
 
 _SHAPE = (
     *("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim"),
