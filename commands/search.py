@@ -181,7 +181,7 @@ def _forecast(settings: SearchConfig, minutes: float | None, *, keep_trials: boo
     if text := scales_text(settings.training.proxy_width_scale, settings.training.proxy_vocab_size):
         notice(f"proxies {text} are trained instead of the models")
     disk = format_bytes(checkpoint_bytes(settings))
-    notice(f"forecast: {expected.text()}, up to {disk} of checkpoints")
+    notice(f"forecast: {expected.text()}, up to {disk} of checkpoints{expected.doubt}")
     return settings
 
 

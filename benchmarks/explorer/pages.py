@@ -23,7 +23,8 @@ _WATCH = """
   const look = () => {
     const app = document.querySelector('[data-testid=stApp]'), now = performance.now();
     const state = app && app.dataset.testScriptState;
-    const shows = document.querySelector('[data-testid=stSpinner], [data-testid=stStatusWidget]');
+    const signs = '[role=progressbar], [data-testid=stSpinner], [data-testid=stStatusWidget]';
+    const shows = document.querySelector(signs);
     if (!window.progress && shows) window.progress = now;
     if (state === 'running') window.ended = 0;
     if (state === 'notRunning' && window.sawRunning && !window.ended) window.ended = now;

@@ -48,6 +48,17 @@ class Forecast:
     tokens: int
     step_s: float  # of a model of the space, on the cores that a worker has
     seconds: float
+    reliable_steps: int  # shorter runs order depths wrongly
+
+    @property
+    def doubt(self) -> str:
+        """What speaks against the search, as the end of a sentence; empty if nothing does."""
+        if self.rungs[-1] >= self.reliable_steps:
+            return ""
+        return (
+            f"; runs of fewer than {self.reliable_steps:,} steps often order depths wrongly: more time, a "
+            "smaller size or fewer models give longer ones"
+        )
 
     def text(self) -> str:
         """Format the forecast as one line."""
@@ -71,6 +82,7 @@ def forecast(config: SearchConfig, step_s: float) -> Forecast:
         tokens=steps * config.training.batch_size * config.training.seq_len,
         step_s=step_s,
         seconds=(steps * step_s + config.training.trials * _MODEL_S) / config.training.workers,
+        reliable_steps=config.training.lowest_rung_steps,
     )
 
 

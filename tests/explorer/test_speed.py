@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.explorer.browser import move_ms, open_page, visit
+from benchmarks.explorer.pages import design_ms, evidence_ms
 from benchmarks.explorer.script import VIEWS, script_seconds
 from benchmarks.explorer.served import explorer, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Of the 300 ms from a slider to its figures, what the script may take; the rest is the browser's.
+# Of the 250 ms from a slider to its figures, what the script may take; the rest is the browser's.
 SCRIPT_S = 0.15
-FIGURES_MS = 300
+FIGURES_MS = 250
 FIRST_PAINT_MS = 2000
+DESIGN_MS, PROGRESS_MS = 1500, 500
+EVIDENCE_MS = 3000
 
 
 @pytest.mark.timing
@@ -36,3 +39,13 @@ def test_the_size_page_in_a_browser(browser: Browser) -> None:
         page = open_page(browser, address)
         assert min(move_ms(page, 12)) <= FIGURES_MS
         page.close()
+
+
+@pytest.mark.timing
+@pytest.mark.browser
+def test_design_and_evidence_in_a_browser(browser: Browser) -> None:
+    with served(explorer(), "--port") as address:
+        assert evidence_ms(browser, address) <= EVIDENCE_MS  # the server's first visit
+        changes = list(design_ms(browser, address))
+    assert min(drawn for drawn, _ in changes) <= DESIGN_MS
+    assert 0 < min(progress for _, progress in changes) <= PROGRESS_MS

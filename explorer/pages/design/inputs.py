@@ -135,10 +135,15 @@ def query_of(values: Values) -> DesignQuery:
 
 
 # shared, not copied: answers are frozen, and copying a hundred thousand rows takes as long as filtering them
-@st.cache_resource(max_entries=16, show_spinner="Sizing every shape")
+@st.cache_resource(max_entries=16, show_spinner=False)
 def designed(query: DesignQuery) -> Design:
     """Return the answer to a query."""
-    return design(query, tried=_tried(lattice_query(query)))
+    return design(query, tried=sized_shapes(query))
+
+
+def sized_shapes(query: DesignQuery) -> SizedShapes:
+    """Return the shapes that a query is answered from."""
+    return _tried(lattice_query(query))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -22,6 +22,7 @@ from explorer.pages.design.inputs import (
     same_size,
     search_command,
     search_query,
+    sized_shapes,
 )
 from explorer.widgets.controls import choice, number
 from explorer.widgets.estimate_widgets import show_headline
@@ -41,9 +42,12 @@ from sizer.units import format_count
 
 if TYPE_CHECKING:
     from search.space.design import Design
+    from search.space.sized_shapes import DesignQuery
 
 _BEST = 10
 _CLICKED, _SELECTED = f"{KEYS}clicked", f"{KEYS}selected"
+# Session key: the query that was answered last.
+_ANSWERED = f"{KEYS}answered"
 
 _LAW = """
 **Expected loss.** Slopes of the loss over depth, hidden size, ratios and bits, fitted to 63 published models
@@ -69,7 +73,7 @@ def page() -> None:
     st.header("Design")
     try:
         query = query_of(STATE.values())
-        found = designed(query)
+        found = _answer(query)
     except NoFit as error:
         st.warning(escape_markdown(str(error)))
         st.caption("Relax a limit on the left: a larger file, more memory, a lower speed or fewer bits.")
@@ -80,6 +84,22 @@ def page() -> None:
     else:
         _show(found)
     STATE.save()
+
+
+def _answer(query: DesignQuery) -> Design:
+    """Return the answer to a query; show at once that another is sized: Streamlit waits half a second."""
+    if st.session_state.get(_ANSWERED) == query:
+        return designed(query)
+    place = st.empty()
+    place.progress(0.0, "Sizing every shape")
+    try:
+        tried = sized_shapes(query)
+        place.progress(0.7, f"Ranking {len(tried):,} shapes")
+        found = designed(query)
+    finally:
+        place.empty()
+    st.session_state[_ANSWERED] = query
+    return found
 
 
 def _show_other_ways() -> None:

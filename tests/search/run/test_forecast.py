@@ -36,6 +36,7 @@ def test_a_forecast_by_hand() -> None:
     steps = 9 * 1000 + 3 * 2000 + 6000 + 900
     assert (found.steps, found.tokens, found.rungs) == (steps, steps * 1024, (1000, 3000, 9000))
     assert found.seconds == pytest.approx(0.1 * steps + 9 * 1.5)
+    assert found.doubt == ""
     assert found.text() == "9 models for 1,000 then 3,000 then 9,000 steps, 22.43M tokens, about 36m 44s"
     # a study with few-bit formats scores every run to an earlier rung after a tenth more on a copy
     aside = 9 * 100 + 3 * 300
@@ -51,6 +52,8 @@ def test_as_many_models_as_fit_into_a_time() -> None:
     assert (fitted.training.trials, fitted.training.steps) == (35, 1000)  # 101.5 s each
     fewer_steps = within(one_rung, 300, 0.1, keep_trials=False)
     assert (fewer_steps.training.trials, fewer_steps.training.steps) == (8, 360)  # 8 x (36 + 1.5) s
+    assert forecast(fewer_steps, 0.1).doubt.startswith("; runs of fewer than 1,000 steps often order depths")
+    assert forecast(fitted, 0.1).doubt == ""
     kept = within(one_rung, 300, 0.1, keep_trials=True)
     assert (kept.training.trials, kept.training.steps) == (9, 318)
     with pytest.raises(
