@@ -126,21 +126,22 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     tokens: int | str | None = None
     corpus: str | None = None
     anchor: str | None = None
+    hypothetical: bool = False  # an architecture made for this request: its context has no limit but memory
 
     @classmethod
     def from_json(cls, line: object) -> "EstimateRequest":
         """Read the object of a batch line; raise SizerError with the key that is wrong."""
         from sizer.requests.batch_line import request_keys
 
-        accepted = set(cls._fields) - {"params", "wide", "any_width", "architecture", *_SHAPE} | {"sharing"}
-        return cls(**request_keys(line, accepted))
+        others = {"params", "wide", "any_width", "architecture", "hypothetical", *_SHAPE}
+        return cls(**request_keys(line, set(cls._fields) - others | {"sharing"}))
 
     def to_arguments(self) -> list[str]:
         """Return the words after `sizer estimate` that ask for this; a config or architecture as its code."""
         from sizer.requests.command_words import option_words, source_words
 
         source = self.architecture if self.config is None else self.chosen_architecture()[0]
-        others = {"model", "config", "architecture"}
+        others = {"model", "config", "architecture", "hypothetical"}
         options = {n: v for n, v in zip(self._fields, self, strict=True) if n not in others}
         return [*source_words(source, self.model), *option_words(options)]
 
@@ -226,7 +227,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
 
     @property
     def _is_hypothetical(self) -> bool:
-        return self.model is None and self.config is None and self.architecture is None
+        return self.model is None and self.config is None and (self.architecture is None or self.hypothetical)
 
     @property
     def _asks_for_no_runtime(self) -> bool:

@@ -40,6 +40,8 @@ def shape_text(architecture: Architecture) -> str:
         windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
     if a.conv_layers:
         windows = f", convolution of {a.conv_kernel} in {len(a.conv_layers)} of {a.num_layers} layers"
+    if a.num_experts:
+        windows += f", {a.num_experts_per_tok} of {a.num_experts} experts"
     return f"{a.num_layers} x {a.hidden_size}{heads}{windows}{shared}{kinds and f' ({kinds} layers)'}"
 
 
@@ -90,11 +92,16 @@ def scales_text(width: str | float | None, vocabulary: str | float | None) -> st
 
 
 def fit_text(total_bytes: int, budget_bytes: int) -> str:
-    """Return whether a total fits a budget, such as "fits in 4 GiB, 1.2 GiB to spare"."""
+    """Return whether a total fits a budget, what is spare in the budget's own units.
+
+    >>> fit_text(3_006_477_107, 4_294_967_296), fit_text(310_000_000, 300_000_000)
+    ('fits in 4 GiB, 1.2 GiB to spare', '10 MB too much for 300 MB')
+    """
     spare, budget = budget_bytes - total_bytes, limit_bytes_text(budget_bytes)
+    wording = format_bytes_binary if budget.endswith("iB") else format_bytes
     if spare < 0:
-        return f"{format_bytes_binary(-spare)} too much for {budget}"
-    return f"fits in {budget}, {format_bytes_binary(spare)} to spare"
+        return f"{wording(-spare)} too much for {budget}"
+    return f"fits in {budget}, {wording(spare)} to spare"
 
 
 def budget_texts(result: SearchResult) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ FEATURES = (
     "kv_ratio",
     "ffn_ratio",
     "sharing",
+    "experts",
     "embedding_ratio",
     "bits_per_weight",
 )

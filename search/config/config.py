@@ -10,6 +10,7 @@ from typing import Any
 from search.config.budget import Budget
 from search.config.convolutions import LONGEST_KERNEL, Convolutions, check_convolutions, convolutions_of
 from search.config.engine_checks import check_engine
+from search.config.experts import FEWEST_USED, MOST_EXPERTS, Experts, check_experts, experts_of
 from search.config.fields import POSITIVE, FieldLimits, check_fields, holds_several, setting, whole
 from search.config.format_bits import usual_formats
 from search.config.objectives import Objective
@@ -97,6 +98,14 @@ class Space:
         FieldLimits(low=0.125, high=8),
         option="ffn-growth",
     )
+    experts: tuple[int, ...] = setting(
+        (1,),
+        "experts that each feed-forward block is divided into; 1 is one block for all tokens",
+        whole(1, MOST_EXPERTS),
+    )
+    experts_used: tuple[int, ...] = setting(
+        (2,), "with several experts, how many of them a token uses", whole(FEWEST_USED, MOST_EXPERTS)
+    )
     windows: tuple[int, ...] = setting(
         (0,),
         "positions that sliding layers look back on; 0 is none, every layer sees the whole context",
@@ -157,6 +166,11 @@ class Space:
             for ends in (self.sharing_ends if strategy is SharingStrategy.MIDDLE else (0,))
         )
         return tuple(s for s in every if s.executed(s.fewest_layers) <= self.max_executed_layers)
+
+    @property
+    def expert_mixes(self) -> tuple[Experts, ...]:
+        """Experts with those that a token uses, as listed."""
+        return experts_of(self.experts, self.experts_used)
 
     @property
     def window_patterns(self) -> tuple[Windows, ...]:
@@ -251,10 +265,12 @@ class SearchConfig:
             cache_types=space.cache_types,
             head_dims=space.head_dims,
             ffn_growths=space.ffn_growths,
+            experts=space.experts,
             windows=space.windows,
             convolutions=space.convolutions,
         )
         check_convolutions(space.convolutions)
+        check_experts(space.experts, space.experts_used)
         check_windows(space.windows, self.training.seq_len)
         scale, rows = self.training.proxy_width_scale, self.training.proxy_vocab_size
         check_proxies(scale, rows, space.head_dims, space.vocab_size)

@@ -19,6 +19,7 @@ def check_engine(
     cache_types: Sequence[str],
     head_dims: Sequence[int],
     ffn_growths: Sequence[float],
+    experts: Sequence[int],
     windows: Sequence[int],
     convolutions: Sequence[int],
 ) -> None:
@@ -35,6 +36,11 @@ def check_engine(
         raise InvalidQuantity(
             f"ffn_growths: {engine.name} runs no FFN sizes by layer ({engine.why_one_ffn_size}), got "
             f"{list(ffn_growths)}; accepted: 1, or llama.cpp"
+        )
+    if engine.why_no_experts is not None and max(experts) > 1:
+        raise InvalidQuantity(
+            f"experts: {engine.name} runs no experts of a search's models ({engine.why_no_experts}), got "
+            f"{list(experts)}; accepted: 1, or llama.cpp"
         )
     if engine.why_no_windows is not None and any(windows):
         raise InvalidQuantity(

@@ -14,14 +14,14 @@ def shape_text(a: Architecture) -> str:
     """Return the shape in words: layers x width, heads, feed-forward width, vocabulary."""
     heads = f"{a.num_heads} query and {a.num_kv_heads} KV heads"
     windows = ""
+    ffn = f"FFN {a.intermediate_size:,}"
+    if a.num_experts:
+        ffn = f"{a.num_experts} experts of {ffn}, {a.num_experts_per_tok} of them used by a token"
     if a.sliding_layers:
         windows = f", window {a.sliding_window} in {len(a.sliding_layers)} of {a.num_layers} layers"
     if a.conv_layers:
         windows = f", a convolution of {a.conv_kernel} in {len(a.conv_layers)} of {a.num_layers} layers"
-    return (
-        f"{a.num_layers} layers x {a.hidden_size}, {heads}, FFN {a.intermediate_size:,}, "
-        f"vocabulary {a.vocab_size:,}{windows}"
-    )
+    return f"{a.num_layers} layers x {a.hidden_size}, {heads}, {ffn}, vocabulary {a.vocab_size:,}{windows}"
 
 
 def model_card(finalist: TrainedFinalist, *, context_tokens: int, files: Mapping[str, int]) -> str:

@@ -34,6 +34,7 @@ class Feature(StrEnum):
     KV_RATIO = "kv_ratio"
     FFN_RATIO = "ffn_ratio"
     SHARING = "sharing"
+    EXPERTS = "experts"
     EMBEDDING_RATIO = "embedding_ratio"
     BITS_PER_WEIGHT = "bits_per_weight"
     TOKENS = "tokens"
@@ -47,8 +48,9 @@ class ShapeFeatures:
     width: float  # hidden size
     head_dim: float
     kv_ratio: float  # KV heads over query heads
-    ffn_ratio: float  # feed-forward width over hidden size
+    ffn_ratio: float  # feed-forward width that a token uses over hidden size
     sharing: float  # layers executed over layers stored
+    experts: float = 1.0  # experts stored over those that a token uses
     embedding_ratio: float  # width of the token embedding over hidden size
     bits_per_weight: float  # as deployed
     parameters: float  # weights stored, embeddings included
@@ -72,6 +74,7 @@ class FeatureColumns:
     kv_ratio: Floats
     ffn_ratio: Floats
     sharing: Floats
+    experts: Floats
     embedding_ratio: Floats
     bits_per_weight: Floats
     parameters: Floats
@@ -110,12 +113,16 @@ class LawRow:
 
 
 def law_columns(shapes: Shapes) -> TrainedShapes:
-    """Return shapes and their training as the law's columns; weights outside the embedding by the shape."""
+    """Return shapes and their training as the law's columns; weights outside the embedding by the shape.
+
+    The law was fitted to models without experts. Of these all count as weights, so that it expects nothing of
+    dividing a feed-forward block: what that does is left to a study's runs.
+    """
     width, repeat = feature(shapes, "width"), feature(shapes, "sharing")
     stored = feature(shapes, "depth") / repeat
     attention, ffn = 2 * (1 + feature(shapes, "kv_ratio")), 3 * feature(shapes, "ffn_ratio")
     return law_shapes(
-        weights=stored * width**2 * (attention + ffn),
+        weights=stored * width**2 * (attention + ffn * feature(shapes, "experts")),
         tokens=feature(shapes, "tokens"),
         aspect=width / stored,
         head_dim=feature(shapes, "head_dim"),
@@ -157,6 +164,7 @@ def features_of(
         kv_ratio=a.num_kv_heads / max(a.num_heads, 1),
         ffn_ratio=sum(widths) / len(widths) / a.hidden_size,
         sharing=a.sharing.runs_per_block(a.num_layers),
+        experts=a.num_experts / a.num_experts_per_tok if a.num_experts else 1.0,
         embedding_ratio=a.embedding_width / a.hidden_size,
         bits_per_weight=bits_per_weight,
         parameters=counts.total,

@@ -27,6 +27,7 @@ from search.schedule.plan import (
     rung_steps,
     stage,
     steps_of,
+    steps_of_more_seeds,
     warmup_steps,
 )
 from search.space.deployment import deployments, trial_record, violations
@@ -342,6 +343,12 @@ class Loop:
             with suppress(OSError):  # not empty, or never made
                 self.study.checkpoints.rmdir()
 
+    @property
+    def _total_steps(self) -> int:
+        left = None if self.current is None else steps_of_more_seeds(self.config, self.current)
+        expected = expected_steps(self.config, aside=self._cools_aside)
+        return expected if left is None else self.done_steps + left
+
     def report(self, task: TrainingTask | None = None, step: StepReport | None = None) -> None:
         """Tell the caller where the search stands."""
         task = task or next(iter(self.running.values()), None)
@@ -361,7 +368,7 @@ class Loop:
                 step=step.step if step else 0,
                 steps=task.training.steps if task else self.config.training.steps,
                 done_steps=self.done_steps + under_way,
-                total_steps=expected_steps(self.config, aside=self._cools_aside),
+                total_steps=self._total_steps,
                 tokens_per_s=sum(report.tokens_per_s for report in self.reports.values()),
                 best=self.tally.best,
                 in_training=tuple(

@@ -69,6 +69,10 @@ class Here:
         reason = settings.get("engine_reason") or backend_of(way).reason
         if reason:
             print(f"slower training steps: {reason}", file=sys.stderr)
+        if max(config.space.experts) > 1:
+            print(
+                "slower training steps of models with experts: there are no kernels for them", file=sys.stderr
+            )
         if any(config.space.windows):
             reason = "there are no kernels for sliding windows"
             print(f"slower training steps of models with windows: {reason}", file=sys.stderr)

@@ -86,6 +86,16 @@ def expected_steps(config: SearchConfig, *, aside: bool) -> int:
     return total + min(audited, config.training.trials) * (AUDIT_SEEDS - 1) * before
 
 
+def steps_of_more_seeds(config: SearchConfig, current: Stage) -> int | None:
+    """Return the steps of what a stage has left where it is other seeds alone, which nothing follows.
+
+    None for any other stage: how many finalists will tie, nobody knows before they are scored.
+    """
+    if not current.missing or not all(run.seed for run in current.missing):
+        return None
+    return sum(steps_of(config, run.rung)[0] for run in current.missing)
+
+
 def _audit_pairs(config: SearchConfig) -> int:
     return config.training.audit_pairs if config.training.final_seeds > 1 else 0
 

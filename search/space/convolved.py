@@ -20,11 +20,12 @@ from sizer.grid import Grid
 def with_convolutions(architecture: Architecture, convolutions: Convolutions) -> Architecture:
     """Return the model with convolutions, and norms of query and key; as it is where it can have none.
 
-    So it is where none is asked for, no layer is left for one, or blocks are shared: LFM2 shares none.
+    So it is where none is asked for, no layer is left for one, blocks are shared, which LFM2's are not, or
+    they have experts.
     """
     a = architecture
     layers = all_but_every(a.num_layers, convolutions.attention_every) if convolutions.kernel else ()
-    if not layers or a.sharing.repeat > 1:
+    if not layers or a.sharing.repeat > 1 or a.num_experts:
         return a
     return replace(a, qk_norm=True, conv_layers=layers, conv_kernel=convolutions.kernel)
 

@@ -34,11 +34,12 @@ def grown_sizes(mean: int, layers: int, growth: float, multiple: int) -> tuple[i
 def with_growth(architecture: Architecture, growth: float, multiple: int) -> Architecture:
     """Return the model with FFN sizes that grow over depth; as it is where it must have one size.
 
-    So it must where layers are too few or shared, or have windows or convolutions: llama.cpp's models for
-    these have one size.
+    So it must where layers are too few or shared, or have windows, convolutions or experts: llama.cpp's
+    models for these have one size.
     """
     a = architecture
-    if growth == 1 or a.num_layers < 2 or a.sharing.repeat > 1 or a.sliding_layers or a.conv_layers:
+    other = a.sliding_layers or a.conv_layers or a.num_experts
+    if growth == 1 or a.num_layers < 2 or a.sharing.repeat > 1 or other:
         return a
     return with_sizes(a, grown_sizes(a.intermediate_size, a.num_layers, growth, multiple))
 
@@ -67,6 +68,6 @@ def growth_of(architecture: Architecture) -> float:
 
 
 def mean_ffn_size(architecture: Architecture) -> float:
-    """Return the mean FFN size of the layers."""
+    """Return the mean FFN size of the layers; of experts, that of all that a token uses."""
     sizes = architecture.layer_intermediate_sizes
-    return sum(sizes) / len(sizes) if sizes else float(architecture.intermediate_size)
+    return sum(sizes) / len(sizes) if sizes else float(architecture.active_mlp_width)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from math import lcm
 
 from search.config.config import SearchConfig
+from search.space.experts import with_experts
 from sizer.architecture import Architecture
 from sizer.download import tokenizer_apart_bytes
 from sizer.runtimes import runtime as runtime_by_name
@@ -28,6 +29,7 @@ def file_bytes(
 def smallest_file_bytes(config: SearchConfig) -> int:
     """Return bytes of the smallest file in the space: narrowest, shallowest, one KV head."""
     found = []
+    experts = min(config.space.expert_mixes, key=lambda mix: mix.unused)
     for name in config.space.formats:
         format_name = runtime_by_name(config.budget.runtime).format_name(name)
         multiple = (
@@ -43,14 +45,20 @@ def smallest_file_bytes(config: SearchConfig) -> int:
                 num_layers=config.space.min_executed_layers,
                 hidden_size=width,
                 intermediate_size=max(
-                    multiple, round(config.space.min_ffn_ratio * width / multiple) * multiple
-                ),
+                    multiple, round(config.space.min_ffn_ratio * width / experts.used / multiple) * multiple
+                )
+                * experts.count,
                 num_heads=width // head_dim,
                 num_kv_heads=1,
                 head_dim=head_dim,
                 tie_embeddings=max(config.space.tie_embeddings),
             )
             found.append(
-                file_bytes(smallest, format_name, config.budget.runtime, config.budget.tokenizer_bytes)
+                file_bytes(
+                    with_experts(smallest, experts),
+                    format_name,
+                    config.budget.runtime,
+                    config.budget.tokenizer_bytes,
+                )
             )
     return min(found, default=0)

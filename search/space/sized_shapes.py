@@ -109,6 +109,7 @@ class SizedShapes:
             kv_ratio=g.num_kv_heads / g.num_heads,
             ffn_ratio=g.intermediate_size / g.hidden_size,
             sharing=ones,
+            experts=ones,
             embedding_ratio=ones,
             bits_per_weight=self.bits_per_weight,
             parameters=self.parameters.astype(np.float64),

@@ -16,10 +16,10 @@ from sizer.architecture import Architecture
 def with_windows(architecture: Architecture, windows: Windows) -> Architecture:
     """Return the model with windows and sinks; as it is where none is asked for, or no layer would slide.
 
-    Nor has a model with convolutions any: no engine's model has both.
+    Nor has a model with convolutions or experts any: no engine's model has both.
     """
     layers = all_but_every(architecture.num_layers, windows.full_every) if windows.positions else ()
-    if not layers or architecture.conv_layers:
+    if not layers or architecture.conv_layers or architecture.num_experts:
         return architecture
     return replace(
         architecture, sliding_window=windows.positions, sliding_layers=layers, attention_sinks=True

@@ -141,6 +141,10 @@ class Runtime(Protocol):
         """Reason why its models of Llama's kind have one FFN size for all layers; None if they need not."""
 
     @property
+    def why_no_experts(self) -> str | None:
+        """Reason why a search has no models with experts for it; None if it has."""
+
+    @property
     def why_no_windows(self) -> str | None:
         """Reason why none of its models of Llama's kind has sliding windows and sinks; None if one has."""
 

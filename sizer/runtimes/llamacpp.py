@@ -68,6 +68,7 @@ class LlamaCpp(Searchable):
     memory_limit_bytes = None
     why_no_grid = None
     why_one_ffn_size = None  # `deci` is Llama with a size for each layer
+    why_no_experts = None  # `llama` has them, as Mixtral
     why_no_windows = None  # `granite_swa` is Llama with windows in some layers, and sinks
     why_no_convolutions = None  # `lfm2` is Llama with convolutions in some layers, and norms of query and key
 

@@ -37,6 +37,7 @@ class RecipeRuntime(Searchable):
     kinds_not_run: tuple[str, ...] = ()  # fields of Architecture that no model of this engine has
     runs_any_positions: bool = True  # False: rotary ones, and learned ones as GPT-2 has them
     why_one_ffn_size: str | None = "its Llama has one size for all layers"
+    why_no_experts: str | None = "its Llama has none, and no search checks how its other models round them"
     why_no_windows: str | None = "its Llama has neither windows nor attention sinks"
     why_no_convolutions: str | None = "its Llama has attention in every layer"
     why_no_grid: str | None = "sizer.grid knows the block types of llama.cpp only"

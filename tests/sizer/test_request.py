@@ -101,7 +101,7 @@ def test_a_bad_line_names_its_key(line: object, named: str) -> None:
 def test_every_field_is_an_option_or_the_model_itself() -> None:
     from commands.estimate import _OPTIONS
 
-    others = {"model", "config", "architecture", "runtime", "device"}
+    others = {"model", "config", "architecture", "hypothetical", "runtime", "device"}
     assert set(EstimateRequest._fields) == others | set(_OPTIONS)
 
 

@@ -54,13 +54,14 @@ EFFECTS = {
     "ffn_growth": Effect(sd=0.01),  # per factor e between the last layer's FFN size and the first's
     "windowed": Effect(sd=0.02),  # of all layers together without the whole context, and with sinks
     "convolved": Effect(sd=0.04),  # of all layers with a convolution, and norms of query and key elsewhere
+    "experts": Effect(sd=0.04),  # per factor e of experts over those that a token uses
     "runs_of_block": Effect(sd=0.03),  # per factor e of layers executed over layers stored
     "untied": Effect(sd=0.02),
     "vocabulary": Effect(sd=0.06),  # per factor e of rows
 }
-# Axes of which the law knows nothing: it was fitted to models with attention in every layer. Decisions about
-# them are by the runs alone.
-UNKNOWN_TO_LAW = frozenset({"convolutions"})
+# Axes of which the law knows nothing: it was fitted to models with attention in every layer and one
+# feed-forward block for all tokens. Decisions about them are by the runs alone.
+UNKNOWN_TO_LAW = frozenset({"convolutions", "experts"})
 OF_STRATEGY = Effect(sd=0.01)  # of a way of sharing about that of its repeats
 OF_FORMAT, OF_BITS = 0.004, 0.5  # of a format about what its bits cost: least, and as a share of that
 FORMAT_BY_LENGTH = 0.1
@@ -296,6 +297,7 @@ def _effects(points: Sequence[ModelPoint], runs_weights: float) -> tuple[Floats,
         "ffn_growth": np.log([growth_of(p.shape) for p in points]),
         "windowed": np.array([len(p.shape.sliding_layers) / p.shape.num_layers for p in points]),
         "convolved": np.array([len(p.shape.conv_layers) / p.shape.num_layers for p in points]),
+        "experts": np.log(feature(shapes, "experts")),
         "runs_of_block": np.log(feature(shapes, "sharing")),
         "untied": np.array([float(not p.shape.tie_embeddings) for p in points]),
         "vocabulary": np.log([p.vocab_size for p in points]),

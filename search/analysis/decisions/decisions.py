@@ -30,7 +30,7 @@ _NO_OPINION = (0.4, 0.6)
 class DecisionBasis(StrEnum):
     """Where a decision's probability comes from."""
 
-    RUNS = "runs"  # the law has no opinion
+    RUNS = "runs"  # the law has no opinion, or knows nothing of what is asked
     PRIOR = "prior"  # the runs add nothing: the probability is the law's
     BOTH = "both"
 
@@ -244,7 +244,7 @@ def _decision(
 
     both, prior, runs = chosen(found.both), chosen(found.prior), chosen(found.runs)
     least = int(np.argmin(both))
-    basis = _basis(both[least], prior[least])
+    basis = DecisionBasis.RUNS if axis in UNKNOWN_TO_LAW else _basis(both[least], prior[least])
     costs = [found.costs_s[n] for _, n, _ in rows]
     known = [cost for cost in costs if cost is not None]
     return Decision(

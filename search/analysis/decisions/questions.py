@@ -17,6 +17,7 @@ from typing import Any
 from search.config.axes import AXES, Options, Range, Suggestion
 from search.config.config import FFN_RATIO_STEP, SearchConfig, Training
 from search.space.convolved import has_convolutions
+from search.space.experts import experts_in
 from search.space.ffn_growth import growth_of, mean_ffn_size
 from search.space.formats import file_bytes
 from search.space.initial_points import initial_suggestions
@@ -144,6 +145,8 @@ def _has(candidate: Candidate, axis: str, suggestion: Suggestion) -> bool:
         return abs(log(mean_ffn_size(shape) / shape.hidden_size / wanted.ffn_ratio)) < _NEAR
     if axis == "ffn_growth":
         return abs(log(growth_of(shape) / wanted.ffn_growth)) < _NEAR
+    if axis == "experts":
+        return experts_in(shape) == wanted.experts
     if axis == "windows":
         return has_windows(shape, wanted.windows)
     if axis == "convolutions":

@@ -55,6 +55,8 @@ def test_a_preset_says_every_field_that_matters(name: str) -> None:
     optional |= {"tokenizer_bytes"}  # the trained tokenizer's
     if found.config.space.ffn_growths == (1.0,):
         optional |= {"ffn_growths"}  # equal sizes
+    if found.config.space.experts == (1,):
+        optional |= {"experts", "experts_used"}
     if found.config.space.windows == (0,):
         optional |= {"windows", "full_every"}
     if found.config.space.convolutions == (0,):

@@ -88,6 +88,8 @@ def test_a_search_in_rungs_trains_fewer_for_longer(
     tokens = sum((last - first) * 2 * 32 for _, first, last in starts)
     assert sum(r.proxy.trained_tokens for r in result.trained if r.proxy) == tokens
     assert seen[-1].done_steps == tokens // 64
+    # finalists' other seeds, of which nobody knew at the start, count as steps to go
+    assert {p.total_steps for p in seen if any(run.seed for run in p.in_training)} == {seen[-1].done_steps}
     assert load_result("s", storage) == result
 
 

@@ -17,6 +17,7 @@ from search.schedule.plan import (
     rung_steps,
     stage,
     steps_of,
+    steps_of_more_seeds,
     warmup_steps,
 )
 from search.store.results import ProxyResult, TrialRecord, TrialStatus
@@ -158,13 +159,15 @@ def test_a_pair_of_one_size_is_trained_to_the_end_with_two_seeds() -> None:
         for n in range(9)
     }
     assert stage(config, records.values()).cohort[:2] == (0, 1)
-    trained = []
-    while missing := stage(config, records.values()).missing:
+    trained, left = [], []
+    while missing := (now := stage(config, records.values())).missing:
         number, rung, seed = missing[0]
         trained.append(missing[0])
+        left.append(steps_of_more_seeds(config, now))
         runs = (*records[number].runs, _run(2 - number / 10, rung, seed))
         records[number] = replace(records[number], runs=runs)
     assert {PlannedRun(n, 1, seed) for n in (0, 1) for seed in (0, 1)} <= set(trained)
+    assert left[-3:] == [None, 2 * 3300, 3300]  # runs to 3,000 steps and a cool-down of 300
     assert not [run for run in trained if run.seed and run.number > 1]
     without = config.changed(audit_pairs=0)
     assert not {0, 1} <= set(stage(without, records.values()).cohort)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from search.config.axes import Suggestion
 from search.config.config import SearchConfig
 from search.config.convolutions import Convolutions
+from search.config.experts import Experts
 from search.config.windows import Windows
 from search.space.formats import file_bytes, smallest_file_bytes
-from search.space.resolve import resolve, shape_name
+from search.space.resolve import resolve
+from search.space.shape_name import shape_name
 from search.space.space import suggest
 from sizer.architecture import Architecture, LayerSharing, SharingStrategy
 from sizer.budget import Limits
@@ -41,6 +43,7 @@ PLAIN = Suggestion(
     vocab_size=256,
     cache_type="F16",
     ffn_growth=1.0,
+    experts=Experts(),
     windows=Windows(),
     convolutions=Convolutions(),
 )

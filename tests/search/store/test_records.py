@@ -62,10 +62,19 @@ CONVOLVED = replace(
 )
 
 
+MIXED = replace(
+    record(),
+    candidate=replace(
+        record().candidate, architecture=replace(TINY, num_experts=4, num_experts_per_tok=2, qk_norm=False)
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
         record(),
+        MIXED,
         WINDOWED,
         CONVOLVED,
         GROWN,

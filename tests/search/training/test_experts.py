@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from search.store.results import Candidate
+from search.text.corpus import Corpus
 from search.training.decoder import Decoder, check_parameters
 from search.training.experts import BALANCE_WEIGHT, ExpertMlp, recorded_routing
 from search.training.fused.step import unsupported_fields
@@ -16,11 +19,13 @@ from search.training.learning_rates import initial_deviation, initialize, learni
 from search.training.low_bit import LowBit, few_bit_types
 from search.training.quantize import fake_quantized_state, stored_types
 from search.training.scaled_proxy import scaled_proxy
+from search.training.score import train_proxy
 from search.training.train_step import AutogradStep, make_train_step, step_backend, update_rule
 from sizer.architecture import Architecture, MlpKind
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import Role, count_parameters, tensor_specs
 from tests.search.records import TINY
+from tests.search.tiny_run import CONFIG
 
 MIXED = replace(TINY, num_experts=4, num_experts_per_tok=2, vocab_size=64)
 BATCH, SEQ = 3, 16
@@ -140,6 +145,15 @@ def test_the_kernels_refuse_experts_and_autograd_repeats_itself() -> None:
             step.step(windows(number), 3e-3, number)
         ends.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(corpus: Corpus, tmp_path: Path) -> None:
+    candidate = Candidate(architecture=replace(MIXED, vocab_size=256), format="Q4_0")
+    rungs = replace(CONFIG, steps=12, cooldown_steps=0)
+    whole = train_proxy(candidate, corpus, rungs)
+    path = tmp_path / "run.npz"
+    train_proxy(candidate, corpus, replace(rungs, steps=5), checkpoint=path)
+    assert train_proxy(candidate, corpus, rungs, checkpoint=path).val_bits_per_byte == whole.val_bits_per_byte
 
 
 def test_experts_begin_and_learn_as_feed_forward_blocks_do() -> None:
