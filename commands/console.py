@@ -46,7 +46,7 @@ class Form(StrEnum):
 OUTPUT = typer.Option("--output", "-o", help="How to print the table: table, md, csv or json.")
 
 # A narrower page could not hold its own figures.
-_NARROWEST = 72
+_NARROWEST = 40
 
 
 def out(renderable: RenderableType) -> None:

@@ -197,7 +197,8 @@ def print_frontier(result: SearchResult) -> None:
     for note in frontier_notes(result):  # the report has more
         print(f"proxies:  {note}")
     if result.trained:
-        print(f"trust:    {trust_line(result)}")
+        for part in wrap(f"trust:    {trust_line(result)}", console().width, subsequent_indent=10 * " "):
+            print(part)
 
 
 @app.command("trust")

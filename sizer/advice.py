@@ -40,8 +40,8 @@ def sensitivities(sized: Estimate) -> tuple[Change, ...]:
     a = sized.architecture
     changes: dict[str, dict[str, Any]] = {
         "1 layer": {"num_layers": a.num_layers + 1},
-        "64 of width": {"hidden_size": a.hidden_size + 64},
-        "64 of MLP width": {_mlp_field(a): getattr(a, _mlp_field(a)) + 64},
+        "64 of hidden size": {"hidden_size": a.hidden_size + 64},
+        "64 of FFN size": {_mlp_field(a): getattr(a, _mlp_field(a)) + 64},
         "1,024 of vocabulary": {"vocab_size": a.vocab_size + 1024},
     }
     more_kv = [n for n in range(a.num_kv_heads + 1, a.num_heads + 1) if a.num_heads % n == 0]
@@ -74,7 +74,7 @@ def wasted_bits(sized: Estimate) -> tuple[WastedBits, ...]:
     sized = _in_a_format(sized)
     a = sized.architecture
     found = []
-    for field, label in (("hidden_size", "width"), (_mlp_field(a), "MLP width")):
+    for field, label in (("hidden_size", "hidden size"), (_mlp_field(a), "FFN size")):
         value: int = getattr(a, field)
         if value % SUPER_BLOCK == 0:
             continue

@@ -280,7 +280,7 @@ def test_solve_lists_shapes_that_fill_the_budget(sizer: Any) -> None:
 def test_solve_exits_with_one_when_nothing_fits(sizer: Any) -> None:
     ran = sizer("solve", "--max-size", "1MB")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("error: budget: no decoder fits")
+    assert ran.err.startswith("error: budget: no shape fits")
 
 
 def test_catalogues(sizer: Any) -> None:

@@ -88,6 +88,25 @@ def test_shells_complete_the_commands(tmp_path: Path) -> None:
     assert done.stdout.split() == ["estimate"], done.stderr
 
 
+def test_modules_of_another_project_are_not_taken_for_ours(tmp_path: Path) -> None:
+    """`python -m` looks in the working directory first."""
+    for name in ("search", "reports", "explorer", "commands"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit({name!r})", encoding="utf-8")
+    for name in ("cli", "app"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit({name!r})", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "sizer", "search", "presets"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "raspberry-pi-5-tiny" in done.stdout
+
+
 def needed(installed: Path) -> set[str]:
     """Names of the packages that an installation without extras brings, those that they need included."""
     (own,) = distributions(path=[str(installed)])

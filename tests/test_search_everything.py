@@ -125,7 +125,7 @@ def test_everything_on_two_devices_runs_to_its_report_and_survives_kills(tmp_pat
         assert [one["device"] for one in point["devices"]] == list(DEVICES)
         assert point["joules_per_token"] == max(joules)
     page = (broken / "runs" / "s" / "report.html").read_text(encoding="utf-8")
-    assert "Accuracy against energy" in page
+    assert "Bits per byte against energy" in page
     stored = optuna.load_study(study_name="s", storage=f"sqlite:///{broken / 'runs' / 'sizer.db'}")
     assert stored.metric_names == ["joules_per_token", "val_bits_per_byte"]
     asked = {trial.params.get("vocab_size") for trial in stored.trials}

@@ -69,7 +69,7 @@ def test_names_are_whole(columns: int) -> None:
 @pytest.mark.parametrize("columns", [80, 60])
 def test_a_frontiers_shapes_formats_and_scores_are_whole(columns: int) -> None:
     printed = on_terminal(columns, "search", "frontier", "guided-0", "--storage", STUDIES)
-    assert_nothing_is_cut(printed.partition("trust:")[0], columns)
+    assert_nothing_is_cut(printed, columns)
     result = load_result("guided-0", STUDIES)
     words = " ".join(printed.split())
     for number in (2, 14):
@@ -79,6 +79,13 @@ def test_a_frontiers_shapes_formats_and_scores_are_whole(columns: int) -> None:
         assert record.candidate.format in words
         assert record.proxy is not None
         assert f"{record.proxy.val_bits_per_byte:.4f}" in words
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_an_estimate_is_as_narrow_as_the_terminal(columns: int) -> None:
+    printed = on_terminal(columns, "estimate", "SmolLM2-135M", "--device", "raspberry-pi-5")
+    assert_nothing_is_cut(printed, columns)
+    assert "134,515,008" in printed.split()
 
 
 @pytest.mark.parametrize("columns", [80, 60])
@@ -101,7 +108,7 @@ def test_shapes_that_fill_a_budget_are_whole(columns: int) -> None:
 @pytest.mark.parametrize(
     ("command", "whole"),
     [
-        (("search", "decisions", "guided-0", "--storage", STUDIES), "runs of a shared block: none over"),
+        (("search", "decisions", "guided-0", "--storage", STUDIES), "block sharing: none over"),
         (("search", "trust", "guided-0", "--storage", STUDIES), "pairs within 10 % of size"),
         (("devices", "galaxy-s24"), "ram_bytes"),
         (("quality", "curve", "--params", "350M"), "(40.2 to 42.7)"),

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 1440, 1000
 _PATIENCE_S = 90
-_SETTLES_MS = 1500  # figures fade in
+_SETTLES_MS = 3000  # figures fade in, fields take their values
+# of a page of the explorer; a report has no script
+_ENDED = """
+() => {
+  const app = document.querySelector('[data-testid=stApp]');
+  return !app || app.dataset.testScriptState === 'notRunning';
+}
+"""
 
 # file name: the page's address, and how many figures it must have drawn
 PAGES = {
@@ -44,6 +51,9 @@ def take(page: Page, address: str, figures: int, to: Path) -> None:
     if figures:
         page.locator(".js-plotly-plot .main-svg").nth(figures - 1).wait_for(state="attached")
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    # on a busy machine fields and tables are grey bars for seconds after the script has ended
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    page.wait_for_function(_ENDED)
     page.wait_for_timeout(_SETTLES_MS)
     page.screenshot(path=to)
     print(to)

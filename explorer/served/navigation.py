@@ -28,6 +28,10 @@ st.html(
     " padding: .35rem .8rem; }"
     # plotly's buttons would lie over a figure's title, grey on grey
     ".js-plotly-plot .modebar { display: none !important; }"
+    # what was chosen is red by default, as errors are
+    "[data-testid=stMultiSelect] [data-tag], [data-testid=stMultiSelect] [data-tag] button {"
+    " background-color: rgba(138, 145, 156, .22); color: inherit; }"
+    "[data-testid=stMultiSelect] [data-tag] button { background-color: transparent; }"
     # title and subtitle above a drawing
     "div .sizer-words > :is(h3, p) { font-size: .875rem; line-height: 1.4; margin: 0; padding: 0; }"
     "div .sizer-words > h3 { font-size: 1.08rem; font-weight: 600; }"

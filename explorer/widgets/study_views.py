@@ -94,7 +94,8 @@ def show_model(result: SearchResult, record: TrialRecord, *, key: str) -> None:
         return
     show_headline(sized)
     show_breakdowns(sized, key)
-    show_details(sized)
+    with st.expander("All figures and assumptions"):  # long: export and downloads stand below
+        show_details(sized)
 
 
 def show_export(result: SearchResult, record: TrialRecord, storage: str, *, key: str) -> None:

@@ -17,9 +17,11 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from html import unescape
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from reports.export.files import write_files
@@ -27,8 +29,6 @@ from reports.figures.study import study_figures
 from search.store.results import SearchResult
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from search.run.learning_curves import LearningCurve
 
 CHROMIUM_VARIABLE = "CHROMIUM"
@@ -63,6 +63,8 @@ _FLAGS = (
 )
 _LIMIT_S = 120.0
 _WIDTH_PX, _SCALE = 960, 2
+# of a subtitle of that width: letters in a line, and the height of one
+_SUBTITLE_LETTERS, _LINE_PX = 115, 16
 _OPEN, _CLOSE = "@images-begin@", "@images-end@"
 
 _DRAW = """
@@ -148,13 +150,22 @@ def draw(figures: Mapping[str, go.Figure], browser: str, *, limit_s: float = _LI
 
 
 def _wanted(name: str, figure: go.Figure) -> dict[str, Any]:
+    """Return a figure as the browser draws it: on white, with a subtitle that wraps instead of being cut."""
+    figure = go.Figure(figure)
+    lines = wrap(figure.layout.title.subtitle.text or "", _SUBTITLE_LETTERS)
+    more = max(0, len(lines) - 1) * _LINE_PX
+    height = (figure.layout.height or 480) + more
+    figure.update_layout(
+        title={"subtitle": {"text": "<br>".join(lines)}},
+        margin={"t": (figure.layout.margin.t or 0) + more},
+        paper_bgcolor="#ffffff",
+        plot_bgcolor="#ffffff",
+    )
     document = json.loads(figure.to_json())
-    layout = document["layout"] | {"paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff"}
-    height = figure.layout.height or 480
     return {
         "name": name,
         "data": document["data"],
-        "layout": layout,
+        "layout": document["layout"],
         "width": _WIDTH_PX,
         "height": height,
         "scale": _SCALE,

@@ -109,9 +109,17 @@ def depth_figure(info: DepthInfo) -> go.Figure:
     style(figure, title="Depth vs width at one size", subtitle=info.subtitle)
     figure.update_layout(
         height=480,
-        margin={"l": 80, "r": 40, "t": 90, "b": 60},
+        margin={"l": 80, "r": 40, "t": 90, "b": 90},
         showlegend=True,
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        # below the axis: above the plot it would lie over the subtitle of an image
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+        },
         hovermode="closest",
         dragmode="pan",
     )

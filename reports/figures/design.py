@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from reports.figures import style
-from reports.figures.axes import log_ticks
+from reports.figures.axes import byte_ticks, log_ticks
 from reports.palette import BLUE, GREEN, GREY, VERMILION
 from reports.text.wording import above_text, limit_bytes_text, outside_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count
@@ -35,15 +35,14 @@ class DesignAxis(NamedTuple):
 
     title: str
     logarithmic: bool
-    tickformat: str
-    ticksuffix: str = ""
+    tickformat: str  # empty: bytes
     better: int = 0  # -1: less of it is better, 1: more
 
 
 AXES = {
-    "file": DesignAxis("deployed file size (bytes)", False, "~s", "B", -1),
-    "memory": DesignAxis("memory in use (bytes)", False, "~s", "B", -1),
-    "decode": DesignAxis("decode speed (tokens/s)", True, "~s", "", 1),
+    "file": DesignAxis("deployed file size (bytes)", False, "", -1),
+    "memory": DesignAxis("memory in use (bytes)", False, "", -1),
+    "decode": DesignAxis("decode speed (tokens/s)", True, "~s", 1),
     "parameters": DesignAxis("number of parameters", True, "~s"),
     "depth": DesignAxis("layers", False, "d"),
     "width": DesignAxis("hidden size", True, "d"),
@@ -235,9 +234,10 @@ def density_figure(info: DensityInfo) -> go.Figure:
         # plotly would make room for every shape and text that it is given
         range=_axis_range(info),
         type="log" if axis.logarithmic else "linear",
-        tickformat=axis.tickformat,
-        ticksuffix=axis.ticksuffix,
+        tickformat=axis.tickformat or None,
     )
+    if not axis.tickformat:
+        figure.update_xaxes(**byte_ticks(*_axis_range(info), is_binary=axis is AXES["memory"]))
     if axis.logarithmic:
         low, high = (10.0**end for end in _axis_range(info))
         figure.update_xaxes(tickvals=log_ticks(low, high, steps=_steps(high / low)))

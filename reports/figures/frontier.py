@@ -10,13 +10,13 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures.axes import axis_range, log_ticks
-from reports.figures.cost_scales import SCALES
+from reports.figures.cost_scales import SCALES, cost_ticks
 from reports.figures.frontier_labels import Label, Spot, label_text, placed_sides
 from reports.figures.hover import hover_text
 from reports.figures.style import SYMBOLS, blank, style
 from reports.palette import BLUE, GREY, VERMILION
 from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, ranked_text
-from reports.text.wording import rate_text
+from reports.text.wording import limit_bytes_text, rate_text
 from search.analysis.frontier import frontier
 from search.analysis.ranking import RankedBy, Ranking, ranking
 from search.analysis.ties import all_comparisons
@@ -183,8 +183,12 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
         dragmode="pan",
         hovermode="closest",
     )
-    # more would lie on one another on a phone
-    figure.update_xaxes(title=scale.axis_title, range=list(info.cost_range), nticks=4, **scale.ticks)
+    figure.update_xaxes(
+        title=scale.axis_title,
+        range=list(info.cost_range),
+        nticks=4,  # more would lie on one another on a phone
+        **cost_ticks(info.cost, *info.cost_range),
+    )
     figure.update_yaxes(title=info.score_axis, tickformat=".3~f", range=list(info.score_range))
     if info.colour_ticks_tokens_per_s:
         figure.update_layout(coloraxis=_colour_axis(info.colour_ticks_tokens_per_s))
@@ -216,6 +220,9 @@ def _hover(result: SearchResult, record: TrialRecord, remark: str) -> str:
 
 
 def _cost_text(cost: Objective, value: float) -> str:
+    """Return a limit as it was typed: 200 MB stays 200 MB, also of memory, whose figures are in MiB."""
+    if cost is Objective.MEMORY:
+        return limit_bytes_text(value)
     if cost is Objective.DECODE:
         return f"{rate_text(value)} tokens/s"
     return cost.text(value)

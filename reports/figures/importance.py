@@ -15,7 +15,7 @@ from search.config.axes import AXES
 _NAMES = {
     **{name: AXES[name].label for name in ("head_dim", "ffn_ratio", "sharing")},
     "depth": "depth (layers executed)",
-    "width": "width",
+    "width": "hidden size",
     "kv_ratio": "KV heads per query head",
     "experts": "experts / experts that a token uses",
     "embedding_ratio": "embedding width",

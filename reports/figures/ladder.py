@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from html import escape
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from reports.figures.axes import byte_ticks
 from reports.figures.hover import hover_text
 from reports.figures.style import blank, style
 from reports.palette import BLUE, GREEN, GREY
@@ -17,9 +19,11 @@ from search.analysis.frontier import frontier
 from search.quality.features import stored_bits_per_weight, trial_features
 from search.store.results import ProxyResult, SearchResult, TrialRecord
 from sizer.errors import SizerError
-from sizer.model_estimate import estimate
 from sizer.runtimes import runtime
 from sizer.units import format_bytes
+
+# Columns of a small figure whose names and values are level; of more they would overlap and are turned.
+_MOST_LEVEL = 5
 
 
 class LadderPoint(NamedTuple):
@@ -66,7 +70,7 @@ def ladder_info(result: SearchResult, cohort: Cohort | None) -> LadderInfo:
     return LadderInfo(
         formats=formats,
         points=tuple(points),
-        bars=_bars(best, result.runtime, asked),
+        bars=_bars(result, best, asked),
         shape=f"trial {best.number}",
         subtitle=f"study {escape(result.study)} · {len(points)} models after {cohort.steps:,} steps"
         f"{of_proxies(result)}",
@@ -100,17 +104,17 @@ def _point(result: SearchResult, record: TrialRecord, run: ProxyResult, on_front
     )
 
 
-def _bars(record: TrialRecord, engine: str, formats: Iterable[str]) -> tuple[LadderBar, ...]:
+def _bars(result: SearchResult, record: TrialRecord, formats: Iterable[str]) -> tuple[LadderBar, ...]:
     """One shape's file in each format; formats that the engine or the shape does not allow are left out."""
-    architecture = record.candidate.architecture
+    candidate, engine = record.candidate, result.runtime
     bars = []
     for name in dict.fromkeys(runtime(engine).format_name(name) for name in formats):
         try:
-            bits = stored_bits_per_weight(architecture, format=name, runtime=engine)
-            size = estimate(architecture=architecture, format=name, runtime=engine).file.total
+            bits = stored_bits_per_weight(candidate.architecture, format=name, runtime=engine)
+            sized = result.deployment(replace(record, candidate=replace(candidate, format=name)))
         except SizerError:
             continue
-        bars.append(LadderBar(name, bits, size))
+        bars.append(LadderBar(name, bits, sized.file.total))
     return tuple(sorted(bars, key=lambda bar: (bar.bits_per_weight, bar.file_bytes)))
 
 
@@ -173,6 +177,7 @@ def _by_format(
 def format_bytes_figure(info: LadderInfo) -> go.Figure:
     """Draw file bytes of one shape in each of the study's formats."""
     figure = blank(info.notice)
+    is_crowded = len(info.bars) > _MOST_LEVEL
     figure.add_trace(
         go.Bar(
             x=[bar.format for bar in info.bars],
@@ -182,7 +187,7 @@ def format_bytes_figure(info: LadderInfo) -> go.Figure:
             textposition="outside",
             textfont={"size": 12},
             constraintext="none",  # else plotly.js shrinks a text to its bar
-            textangle=0,
+            textangle=-90 if is_crowded else 0,
             cliponaxis=False,
             customdata=[f"{bar.bits_per_weight:.2f}" for bar in info.bars],
             hovertemplate="%{x}: %{y:,} bytes, %{customdata} bits per weight<extra></extra>",
@@ -191,14 +196,17 @@ def format_bytes_figure(info: LadderInfo) -> go.Figure:
     style(figure, title="Bytes by format", subtitle=f"the shape of {info.shape} in each format")
     _columns(figure, [bar.format for bar in info.bars])
     most = max((bar.file_bytes for bar in info.bars), default=1)
-    figure.update_yaxes(title="bytes of the file", tickformat="~s", ticksuffix="B", title_font={"size": 13})
-    figure.update_yaxes(range=[0, 1.15 * most])
+    top = (1.4 if is_crowded else 1.15) * most
+    figure.update_yaxes(title="bytes of the file", title_font={"size": 13}, range=[0, top])
+    figure.update_yaxes(**byte_ticks(0, top))
     return figure
 
 
 def _columns(figure: go.Figure, names: list[str]) -> None:
+    is_crowded = len(names) > _MOST_LEVEL
+    bottom = 110 if is_crowded else 60  # the axis title stands below the turned names
     figure.update_layout(
-        height=360, margin={"l": 70, "r": 20, "t": 80, "b": 60}, showlegend=False, dragmode=False
+        height=300 + bottom, margin={"l": 70, "r": 20, "t": 80, "b": bottom}, showlegend=False, dragmode=False
     )
     figure.update_xaxes(
         title="format, fewest bits first",
@@ -207,4 +215,6 @@ def _columns(figure: go.Figure, names: list[str]) -> None:
         categoryorder="array",
         categoryarray=names,
         range=[-0.5, max(len(names), 1) - 0.5],
+        tickangle=-90 if is_crowded else None,
+        title_standoff=30 if is_crowded else None,
     )

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reports.figures import style
+from reports.figures.axes import axis_range, byte_ticks
 from reports.figures.design import shape_hover
 from reports.palette import BLUE, GREEN, VERMILION
 from sizer.units import format_bytes
@@ -127,7 +128,9 @@ def same_size_figure(info: SameSizeInfo) -> go.Figure:
     )
     if speeds:
         figure.update_yaxes(title="decode (tokens/s)", rangemode="tozero", row=2, col=1)
-    figure.update_yaxes(title="file (bytes)", tickformat="~s", ticksuffix="B", row=len(heights), col=1)
+    files = [size for curve in info.curves for size in curve.file_bytes]
+    ticks_of_files = byte_ticks(*axis_range(files), intervals=3)
+    figure.update_yaxes(title="file (bytes)", **ticks_of_files, row=len(heights), col=1)
     return figure
 
 

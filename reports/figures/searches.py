@@ -9,6 +9,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures import style
+from reports.figures.axes import byte_ticks
 from reports.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, ranked_text, ranks_extrapolated
 from reports.text.wording import shape_text
@@ -154,8 +155,8 @@ def fronts_figure(info: FrontsInfo) -> go.Figure:
         figure.add_trace(_front_line(front, place, info.size_range_bytes[1]))
     _finish(figure, "Frontiers side by side", info.subtitle, info.notice)
     figure.update_layout(height=480, clickmode="event+select")
-    figure.update_xaxes(title="deployed file size (bytes)", tickformat="~s", ticksuffix="B")
-    figure.update_xaxes(range=list(info.size_range_bytes))
+    figure.update_xaxes(title="deployed file size (bytes)", range=list(info.size_range_bytes))
+    figure.update_xaxes(**byte_ticks(*info.size_range_bytes))
     figure.update_yaxes(title=info.score_axis, tickformat=".3~f")
     return figure
 

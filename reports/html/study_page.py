@@ -23,7 +23,7 @@ from reports.html.study_sections import (
 )
 from reports.html.tiles import Tile, tiles_html
 from reports.text.answer import answer_texts
-from reports.text.trust import trust_line
+from reports.text.trust import trust_line, trust_sentence
 from reports.text.wording import budget_texts
 from search.store.results import SearchResult, TrialStatus
 from sizer.units import format_count, format_seconds
@@ -96,7 +96,7 @@ def report_html(
         title=f"{result.study}: frontier of file size and accuracy",
         study=result.study,
         answer=answer_texts(result),
-        verdict=f"How far to trust it: {trust_line(result)}" if result.trained else "",
+        verdict=trust_sentence(trust_line(result)) if result.trained else "",
         tiles=_tiles(result),
         headings=[_HEADINGS[name] for name, values in sections.items() if values],
         asked=_asked(result),
@@ -135,8 +135,7 @@ def _tiles(result: SearchResult) -> Markup:
     counts = {status: own.count(status) for status in TrialStatus}
     document = frontier_document(result)
     figures = {
-        "trials requested": f"{result.trials_requested:,}",
-        "trained to a score": f"{len(result.trained):,}",
+        "trained": f"{len(result.trained):,} of {result.trials_requested:,}",
         "on the frontier": f"{len(document['points']):,}",
         "over the budget, not trained": f"{counts[TrialStatus.INFEASIBLE]:,}",
         "diverged": f"{counts[TrialStatus.DIVERGED]:,}",

@@ -82,7 +82,7 @@ def decisions_section(result: SearchResult) -> _Values:
             COLUMNS,
             decision_cells(found),
             caption=f"{len(found.decisions)} decisions, the surest first",
-            text_columns=("basis",),
+            text_columns=("decision", "basis"),
             bold_rows=[place for place, one in enumerate(found.decisions) if one.settled],
         ),
         "noise": noise_line(found),
@@ -183,9 +183,13 @@ def trials_table(result: SearchResult) -> Markup:
     on_front = {record.number for record in frontier(result)}
     records = sorted(result.records, key=lambda record: record.number)
     bold = ", models on the frontier in bold" if on_front else ""
+    rows = [_trial_cells(result, record) for record in records]
+    columns = (*_TRIAL_COLUMNS, *score_columns(result), "remark")
+    if not any(row[-1] for row in rows):  # an empty column would take the room of the others
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return table_html(
-        (*_TRIAL_COLUMNS, *score_columns(result), "remark"),
-        [_trial_cells(result, record) for record in records],
+        columns,
+        rows,
         caption=f"{len(records)} trials{bold}",
         text_columns=("shape", "format", "status", "remark"),
         wide_columns=("remark",),

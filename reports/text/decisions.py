@@ -53,7 +53,10 @@ def decisions_document(found: Decisions) -> dict[str, Any]:
 def decision_lines(found: Decisions) -> tuple[str, ...]:
     """Return a line with the counts, then the surest settled decisions and the least sure of the others."""
     settled, open_ones = found.settled, [d for d in found.decisions if not d.settled]
-    lines = [f"{len(settled)} of {len(found.decisions)} decisions settled at 0.95 by {found.runs} runs"]
+    lines = [
+        f"{len(settled)} of {len(found.decisions)} decisions settled, at a probability of 0.95 or more, "
+        f"by {found.runs} runs"
+    ]
     lines += [f"  {_text(d)}" for d in _varied(settled)]
     by_cost = sorted(open_ones, key=lambda d: (d.cost_to_settle_s is None, d.cost_to_settle_s or 0.0))
     return (*lines, *(f"  {_text(d)}" for d in _varied(by_cost)))
@@ -111,18 +114,18 @@ def _varied(found: tuple[Decision, ...] | list[Decision]) -> list[Decision]:
 
 def _text(d: Decision) -> str:
     if d.settled:
-        return f"{d.label}: {d.choice} over {d.other}, {_files(d)}: {_chance(d.probability)}"
+        return f"{d.label}: {d.choice} over {d.other}, {_files(d)}: probability {_chance(d.probability)}"
     would = (
         "runs of this length do not settle it"
         if d.cost_to_settle_s is None
         else f"about {format_seconds(d.cost_to_settle_s)} of more seeds would settle it"
     )
-    published = f"published models {_chance(d.prior_probability)}"
+    published = f"by published models alone {_chance(d.prior_probability)}"
     if not d.known_to_law:
         published = "no published models"
     return (
         f"{d.label}: {d.choice} or {d.other}, {_files(d)}: not settled "
-        f"({d.choice} {_chance(d.probability)}, {published}); {would}"
+        f"({d.choice}: {_chance(d.probability)}, {published}); {would}"
     )
 
 

@@ -36,6 +36,10 @@ def estimate_sections(estimate: Estimate) -> tuple[Section, ...]:
     )
 
 
+# Columns for remarks: in a terminal with fewer, titles may be longer than the labels below them.
+_LEAST_REMARK = 20
+
+
 def estimate_table(
     estimate: Estimate,
     width: int = TEXT_WIDTH,
@@ -55,8 +59,11 @@ def estimate_table(
         sections += (quality_section(quality),) if quality else ()
     rows = [row for section in sections for row in section.rows]
     titles = [len(section.title) for section in sections if section.unit]
-    label_width = max(*titles, *(len(row.label) + 2 for row in rows)) + 2
+    labels = [len(row.label) + 2 for row in rows]
     value_width = max(len(row.value) for row in rows)
+    label_width = max(*titles, *labels) + 2
+    if width - label_width - value_width < _LEAST_REMARK:  # a long title moves its unit, not every row
+        label_width = max(labels) + 1
     lines = []
     for section in sections:
         lines.append(f"{section.title:<{label_width}}{section.unit:>{value_width}}")

@@ -24,8 +24,12 @@ class Section(NamedTuple):
     rows: tuple[Row, ...]
 
 
+# Columns of text after a left part, however narrow the terminal.
+_LEAST_ROOM = 12
+
+
 def hanging(left: str, text: str, width: int) -> list[str]:
     """Return text after a left part, wrapped to the width under itself."""
-    room = max(20, width - len(left))
+    room = max(_LEAST_ROOM, width - len(left))
     first, *more = textwrap.wrap(text, room) or [""]
     return [left + first, *(" " * len(left) + line for line in more)]

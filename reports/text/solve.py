@@ -60,7 +60,7 @@ def quality_columns(reached: Sequence[Sequence[Quality]]) -> dict[str, list[str]
     for number, first in enumerate(reached[0] if reached else ()):
         same = all(row[number].tokens == first.tokens for row in reached)
         length = f"{format_count(first.tokens)} tokens" if same else "20 tokens a weight"
-        columns[f"accuracy after (range)\n{length}"] = [_accuracy(row[number]) for row in reached]
+        columns[f"accuracy after\n{length} (range)"] = [_accuracy(row[number]) for row in reached]
     return columns
 
 

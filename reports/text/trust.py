@@ -14,7 +14,7 @@ from search.stats.rank_correlation import Interval
 from search.store.results import SearchResult
 from sizer.units import format_count
 
-NO_TRUST = "nothing is known: no model was trained beyond the first rung"
+NO_TRUST = "not known, as no model was trained for longer than the others"
 TAU_ROW = "tau of those pairs"
 
 
@@ -45,6 +45,11 @@ def measured_line(reports: Sequence[RungTrust]) -> tuple[str, ...]:
         f"right in {known.right:.0%} of {known.studies} replayed studies that got these words; of "
         f"{known.false_studies} for which they are false, {known.wrongly:.0%} got them",
     )
+
+
+def trust_sentence(line: str) -> str:
+    """Return the verdict as the sentence that stands near a study's best score."""
+    return f"How far to trust the order of these models: {line}."
 
 
 def trust_columns(reports: Sequence[RungTrust]) -> tuple[str, ...]:

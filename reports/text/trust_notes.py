@@ -75,8 +75,14 @@ def _ties(result: SearchResult) -> str:
     near_front = (
         f" {near} dominated {'model ties' if near == 1 else 'models tie'} with the frontier." if near else ""
     )
+    pairs = "pair" if len(neighbours) == 1 else "pairs"
+    if not tied:
+        return (
+            f"The {len(neighbours)} {pairs} of neighbours on the frontier all differ by two standard errors "
+            f"or more ({how}): no ties.{near_front}"
+        )
     return (
-        f"{tied} of the {len(neighbours)} pairs of neighbours on the frontier differ by less than two "
+        f"{tied} of {len(neighbours)} {pairs} of neighbours on the frontier differ by less than two "
         f"standard errors ({how}): treat those as ties.{near_front}"
     )
 

@@ -92,11 +92,16 @@ def scales_text(width: str | float | None, vocabulary: str | float | None) -> st
 
 
 def fit_text(total_bytes: int, budget_bytes: int) -> str:
-    """Return whether a total fits a budget, such as "fits in 4 GiB, 1.2 GiB to spare"."""
+    """Return whether a total fits a budget, what is spare in the budget's own units.
+
+    >>> fit_text(3_006_477_107, 4_294_967_296), fit_text(310_000_000, 300_000_000)
+    ('fits in 4 GiB, 1.2 GiB to spare', '10 MB too much for 300 MB')
+    """
     spare, budget = budget_bytes - total_bytes, limit_bytes_text(budget_bytes)
+    wording = format_bytes_binary if budget.endswith("iB") else format_bytes
     if spare < 0:
-        return f"{format_bytes_binary(-spare)} too much for {budget}"
-    return f"fits in {budget}, {format_bytes_binary(spare)} to spare"
+        return f"{wording(-spare)} too much for {budget}"
+    return f"fits in {budget}, {wording(spare)} to spare"
 
 
 def budget_texts(result: SearchResult) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ class Suggestion:
         "format",
         "weight formats of the runtime in which a model can be scored, from 1.58 bits to 16",
     )
-    head_dim: int = _axis(Options(listed="head_dims"), "head dimension", "width of an attention head")
+    head_dim: int = _axis(Options(listed="head_dims"), "head size", "width of an attention head")
     query_heads_per_kv_head: int = _axis(
         Options(listed="query_heads_per_kv_head"),
         "query heads per KV head",
@@ -116,7 +116,7 @@ class Suggestion:
             ),
             label=sharing_label,
         ),
-        "runs of a shared block",
+        "block sharing",
         "none, or blocks run 2, 3 or 4 times: each in a row (immediate), all in turn (repeat-all), there and "
         "back (reverse), or all in turn but the blocks at the ends (middle)",
     )
@@ -127,12 +127,12 @@ class Suggestion:
     )
     ffn_ratio: float = _axis(
         Range(low="min_ffn_ratio", high="max_ffn_ratio", step=FFN_RATIO_STEP),
-        "feed-forward ratio",
+        "FFN ratio",
         f"`intermediate_size` over `hidden_size`, in steps of {FFN_RATIO_STEP:g}",
     )
     ffn_growth: float = _axis(
         Options(listed="ffn_growths", label=lambda value: f"{value:g}"),
-        "growth of FFN sizes",
+        "FFN growth",
         "FFN size of the last layer over that of the first, linear over depth with the same mean",
     )
     experts: Experts = _axis(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.training.experts import EXPERT_FIELDS
+from search.training.expert_fields import EXPERT_FIELDS
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import TensorSpec

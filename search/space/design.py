@@ -269,10 +269,19 @@ def _all(checks: Iterable[Bools], count: int) -> Bools:
 
 
 def _nothing_fits(query: DesignQuery, tried: SizedShapes, checks: dict[str, Bools]) -> str:
-    """Return what the smallest model breaks, and which limit, lifted alone, would let something fit."""
+    """Return what the smallest model breaks, and which limit, lifted alone, would let something fit.
+
+    Where its embedding table alone takes most of the file, a smaller vocabulary is named too.
+    """
     row = int(tried.file_bytes.argmin())
     smallest = query.size(tried.grid.architecture(row), query.formats[int(tried.format[row])])
     lifted = [name for name in checks if _all((r for n, r in checks.items() if n != name), len(tried)).any()]
     broken = "; ".join(query.budget.violations(smallest))
-    text = f"budget: no decoder fits; the smallest breaks it: {broken}"
-    return f"{text}; without the limit on {' or '.join(lifted)} there would be some" if lifted else text
+    text = f"budget: no shape fits; the smallest breaks it: {broken}"
+    if lifted:
+        text += f"; without the limit on {' or '.join(lifted)} some would fit"
+    parts = smallest.parameters
+    if "file" in checks and not checks["file"].any() and 2 * parts.embedding > parts.total:
+        share = parts.embedding / parts.total
+        text += f"; {share:.0%} of its weights are the embedding of {query.vocab_size:,} tokens"
+    return text

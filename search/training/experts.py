@@ -25,9 +25,6 @@ from sizer.errors import InvalidArchitecture
 # (Switch Transformer has 0.01, transformers' default is 0.001.)
 BALANCE_WEIGHT = 0.02
 
-# Fields of Architecture that these blocks have
-EXPERT_FIELDS = ("num_experts", "num_experts_per_tok")
-
 
 class Routing:
     """What the routers of a model chose in one pass, all layers together."""

@@ -88,7 +88,9 @@ def unknown_gain() -> Gain:
     """Return what is known of a recipe without a corpus or an anchor: how far families differ."""
     rows = accuracy_data()["families"]
     return Gain(
-        nats=0.0, sd=float(rows["sd"]), basis="no corpus or anchor: as far apart as published families are"
+        nats=0.0,
+        sd=float(rows["sd"]),
+        basis="the range includes how far published families differ, as no corpus or anchor is given",
     )
 
 

@@ -148,7 +148,7 @@ def _run_worker(request: str) -> Mapping[str, Any]:
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [sys.executable, "-m", "sizer.readers.meta_worker"]
+    command = [sys.executable, "-P", "-m", "sizer.readers.meta_worker"]
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     try:

@@ -61,7 +61,7 @@ def fill(
     if not found:
         assert smallest is not None, "there is a narrowest shape"
         raise NoFit(
-            f"budget: no decoder fits; the smallest breaks it: {'; '.join(budget.violations(smallest))}"
+            f"budget: no shape fits; the smallest breaks it: {'; '.join(budget.violations(smallest))}"
         )
     return tuple(sorted(found, key=lambda sized: -sized.parameters.total))
 

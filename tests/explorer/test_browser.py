@@ -59,6 +59,13 @@ def test_sizing_a_model(page: Page, address: str, tmp_path: Path) -> None:
     assert metric(page, "Parameters") == "131M"  # the address carries what was set
 
 
+_INSIDE = """
+() => [...document.querySelectorAll('.js-plotly-plot')].every(figure =>
+  [...figure.querySelectorAll('.main-svg, .legend')].every(part =>
+    part.getBoundingClientRect().bottom <= figure.getBoundingClientRect().bottom + 1))
+"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_opens_from_a_file(
     page: Page, report: Path, tmp_path: Path, result: SearchResult, scheme: str
@@ -84,6 +91,8 @@ def test_the_report_opens_from_a_file(
             assert time.monotonic() < end, f"wider than {width} px"
             page.wait_for_timeout(100)
         page.screenshot(path=tmp_path / f"report-{width}.png", full_page=True)
+        # a legend of many lines stays inside its figure, off the text that follows
+        page.wait_for_function(_INSIDE)
     assert console == []
 
 
@@ -109,6 +118,8 @@ def test_the_report_on_paper_is_dark_on_white(page: Page, report: Path, tmp_path
     page.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
     assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF-")
     page.emulate_media(media="print")
+    rows = page.evaluate("[...document.querySelectorAll('tr')].map(r => getComputedStyle(r).breakInside)")
+    assert set(rows) == {"avoid"}
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.font.color") == "#1d2129"

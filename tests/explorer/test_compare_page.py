@@ -30,10 +30,10 @@ def test_models_are_ranked_by_what_training_would_make_of_them(page: AppTest) ->
     shown = opened(page, models="SmolLM2-135M,Qwen2.5-0.5B", corpus="FineWeb-Edu").dataframe[1].value
     assert shown["model"].tolist() == ["Qwen2.5-0.5B", "SmolLM2-135M"]
     assert list(shown.columns[1:]) == [
-        f"accuracy after (range) {length}" for length in ("20 tokens a weight", "1T tokens")
+        f"accuracy after {length} (range)" for length in ("20 tokens a weight", "1T tokens")
     ]
     one = page.text_input(key=f"{KEYS}tokens").set_value("300B").run().dataframe[1].value
-    assert list(one.columns[1:]) == ["accuracy after (range) 300B tokens"]
+    assert list(one.columns[1:]) == ["accuracy after 300B tokens (range)"]
     assert "training tokens" in page.text_input(key=f"{KEYS}tokens").set_value("3").run().error[0].value
 
 

@@ -237,11 +237,13 @@ def test_every_axis_is_drawn(page: AppTest) -> None:
 def test_nothing_fits_says_which_limit_binds(page: AppTest) -> None:
     opened(page, **ASKED | {"max_size": "1MB"})
     assert "the smallest breaks it: file" in page.warning[0].value.replace("\\", "")
-    assert "without the limit on file there would be some" in page.warning[0].value
+    assert "without the limit on file some would fit" in page.warning[0].value
+    assert "of its weights are the embedding of 16,000 tokens" in page.warning[0].value
+    assert "a smaller vocabulary" in page.caption[-1].value
     assert not page.dataframe
     page.text_input(key="design_max_size").set_value("30MB")
     page.text_input(key="design_min_decode").set_value("1e7").run()
-    assert "without the limit on decode there would be some" in page.warning[0].value
+    assert "without the limit on decode some would fit" in page.warning[0].value
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,13 @@ def test_a_parameter_count(page: AppTest) -> None:
     ]
 
 
+def test_a_shape_made_for_a_count_has_no_positions_to_exceed(page: AppTest) -> None:
+    page.selectbox(key="start").set_value("a parameter count").run()
+    page.number_input(key="context").set_value(8192).run()
+    assert "positions" not in text(page)
+    assert "tokens that fit the memory limit" in text(page)
+
+
 def test_sharing_runs_blocks_again(page: AppTest) -> None:
     page.selectbox(key="sharing").set_value("immediate").run()
     assert "immediate x2" in caption(page)

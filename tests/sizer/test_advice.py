@@ -42,7 +42,7 @@ def test_one_layer_more_worked_by_hand() -> None:
 
 def test_widening_the_mlp_off_its_alignment_costs_more_than_its_weights() -> None:
     changes = {c.name: c for c in sensitivities(estimate(architecture=M125, format="Q4_K_M"))}
-    mlp = changes["64 of MLP width"]
+    mlp = changes["64 of FFN size"]
     # 1536 is a multiple of 256 and 1600 is not: every down projection falls back
     assert mlp.file_bytes > 2 * mlp.parameters
 
@@ -62,8 +62,8 @@ def test_deeper_is_slower_on_a_device() -> None:
 def test_width_576_is_advised_512_or_768() -> None:
     (text,) = alignment_advice(estimate(architecture=M125, format="Q4_K_M"))
     assert text == (
-        "width 576 is no multiple of 256, so Q4_K_M falls back to wider types and takes 5.98 bits per "
-        "weight; at width 512 (5.12, -14%) or 768 (5.12, -14%)"
+        "hidden size 576 is no multiple of 256, so Q4_K_M falls back to wider types and takes 5.98 bits per "
+        "weight; at hidden size 512 (5.12, -14%) or 768 (5.12, -14%)"
     )
 
 

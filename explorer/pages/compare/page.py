@@ -122,8 +122,9 @@ def _show_quality(found: Comparison) -> None:
     st.dataframe(quality_frame(found, reached), key=f"{KEYS}quality", hide_index=True)
     basis = next((row[-1].basis for row in reached if row), "no model predicts the next token")
     st.caption(
-        "Trained from scratch for so long; best first after the longest training. Percent, the mean of eight "
-        f"zero-shot tasks, with 80 % ranges, what the format costs included; {basis}."
+        "If each shape were trained from scratch for that many tokens; best first by the longest training. "
+        "Percent, the mean of eight zero-shot tasks, with 80 % ranges, after rounding to the format; "
+        f"{basis}."
     )
 
 

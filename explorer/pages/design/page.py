@@ -76,7 +76,10 @@ def page() -> None:
         found = _answer(query)
     except NoFit as error:
         st.warning(escape_markdown(str(error)))
-        st.caption("Relax a limit on the left: a larger file, more memory, a lower speed or fewer bits.")
+        st.caption(
+            "Relax a limit on the left: a larger file, more memory or a lower speed; or choose fewer bits or "
+            "a smaller vocabulary."
+        )
         _show_other_ways()
     except SizerError as error:
         st.error(escape_markdown(str(error)))
@@ -231,7 +234,7 @@ def _show_picked(found: Design, row: int) -> None:
         Way("search", "Search this budget", search_query(found.query, sized.file.total)),
         Way("users", "Will it run for my users?", model_query(query)),
     )
-    st.code(search_command(found.query, sized.file.total), language="sh")
+    st.code(search_command(found.query, sized.file.total), language="sh", wrap_lines=True)
     show_shape_export(a, key=f"{KEYS}export")
 
 

@@ -37,7 +37,7 @@ from explorer.pages.search.controls import (
     preset_values,
 )
 from explorer.pages.search.request import Request, SearchForm, base_config, config_file, request
-from explorer.pages.search.space import draw_space
+from explorer.pages.search.space import draw_space, space_text
 from explorer.pages.search.studies import next_name, taken_names
 from explorer.widgets.controls import choice, flag, number, text
 from reports.text.wording import escape_markdown, limit_texts
@@ -110,6 +110,7 @@ def _form(name: str) -> SearchForm:
 def _show_request(wanted: Request, names: tuple[str, ...], storage: str) -> None:
     state = st.session_state
     st.caption(escape_markdown(_summary(wanted.config, by_time=state[LENGTH.key] == BY_TIME)))
+    st.caption(escape_markdown(f"Space: {space_text(wanted.config)}. Change it under Space of models."))
     command = shlex.join(["sizer", "search", "run", *wanted.options, f"--study={wanted.study}"])
     st.code(command, language="sh", wrap_lines=True)
     if wanted.toml:

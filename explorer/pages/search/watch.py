@@ -33,6 +33,7 @@ from explorer.widgets.study_views import (
 )
 from reports.figures.searches import watched_curves_figure, watched_curves_info
 from reports.html.tiles import Tile
+from reports.text.trust import trust_sentence
 from reports.text.wording import NOT_KNOWN, budget_texts, escape_markdown, rate_text
 from search.analysis.ranking import RankedBy, ranking
 from search.run.launch import Activity, activity, log_tail, read_launch
@@ -97,9 +98,9 @@ def _watch(name: str, storage: str, place: DeltaGenerator, *, was_busy: bool) ->
             st.error(escape_markdown(str(error)))
     if found is not None:
         config, result = found
-        _show_rungs(config, result)
+        verdict = _show_rungs(config, result)
         if result.trained:
-            _show_results(config, result, now, storage)
+            _show_results(config, result, now, storage, verdict)
     if found is None and never_stored(name, storage):
         _show_start(name, storage, now)
     else:
@@ -125,7 +126,8 @@ def _show_progress(live: LiveStatus) -> None:
             )
             for run in live.in_training
         ]
-        head = ("in training: trial", "model", "format", "rung", "seed", "steps", "loss (nats/token)")
+        st.markdown("**In training**")
+        head = ("trial", "model", "format", "rung", "seed", "steps", "loss (nats/token)")
         show_table((*head, "tokens/s"), rows, text_columns=("model", "format"))
     age = max(0.0, time.time() - live.written_at_s)
     st.caption(f"updated {format_seconds(max(1.0, round(age)))} ago")
@@ -142,7 +144,8 @@ def time_left_text(eta_s: float | None) -> str:
     return f"about {format_seconds(eta_s)} left" if eta_s >= 1 else "about to end"
 
 
-def _show_rungs(config: SearchConfig, result: SearchResult) -> None:
+def _show_rungs(config: SearchConfig, result: SearchResult) -> DeltaGenerator:
+    """Draw counts and the best score; return the place next to them for how far to trust it."""
     counts = rung_counts(config, result.records)
     over = sum(bool(record.violations) for record in result.records)
     trained = counts[0]
@@ -159,8 +162,10 @@ def _show_rungs(config: SearchConfig, result: SearchResult) -> None:
     )
     rows = [_rung_row(count) for count in counts]
     show_table(("rung", "steps", "models done", "diverged", "replicate seeds"), rows)
+    verdict = st.container()  # filled last: it takes long for many trials
     where = (result.device or "no device", *budget_texts(result), f"corpus {result.corpus}")
     st.caption(escape_markdown(" · ".join((*where, f"{config.training.sampler} sampler"))))
+    return verdict
 
 
 def _rung_row(count: RungCount) -> tuple[str, ...]:
@@ -173,7 +178,9 @@ def _rung_row(count: RungCount) -> tuple[str, ...]:
     )
 
 
-def _show_results(config: SearchConfig, result: SearchResult, now: Activity, storage: str) -> None:
+def _show_results(
+    config: SearchConfig, result: SearchResult, now: Activity, storage: str, verdict: DeltaGenerator
+) -> None:
     # above the decisions, which come last and push down what is below them
     show_way(Way("study", "All results and export", {"study": result.study}))
     decisions = st.container()
@@ -190,7 +197,9 @@ def _show_results(config: SearchConfig, result: SearchResult, now: Activity, sto
     others = [name for name in stored_studies(storage) if name != result.study]
     control = st.selectbox("Compare with study", (_NO_CONTROL, *others), key=_CONTROL)
     compared = _other(control, storage) if control in others else None
-    show_reliability(reliability_of(result.study, storage), result, compared)
+    reliability = reliability_of(result.study, storage)
+    show_reliability(reliability, result, compared)
+    verdict.warning(escape_markdown(trust_sentence(reliability.line)))
 
 
 def _other(name: str, storage: str) -> SearchResult | None:

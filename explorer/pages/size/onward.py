@@ -42,7 +42,7 @@ def show_verdict(sized: Estimate, values: Values) -> None:
 
 
 def _show_nearest(one: WastedBits, sized: Estimate) -> None:
-    slider, shown = _SLIDERS[one.field], {"width": "Hidden size", "MLP width": "FFN size"}[one.label]
+    slider, shown = _SLIDERS[one.field], one.label[0].upper() + one.label[1:]
     row = st.container(horizontal=True, vertical_alignment="center", key=f"nearest_{one.field}")
     row.markdown(
         f"{shown} {one.value:,} does not fill the blocks of {sized.format}, which falls back to wider types: "

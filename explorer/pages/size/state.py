@@ -137,6 +137,7 @@ def request_of(values: Values) -> EstimateRequest:
         backend=backend,
         context=None if context == CONTEXT.first else context,
         cache_type=None if cache == runtime(engine).cache_types[0] else cache.lower(),
+        hypothetical=values[START.key] == FROM_COUNT,
     )
 
 

@@ -20,7 +20,7 @@ from explorer.widgets.study_views import choose_on_frontier, show_downloads, sho
 from reports.html.tiles import Tile
 from reports.tables.study import trials_frame
 from reports.text.answer import answer_texts
-from reports.text.trust import trust_line
+from reports.text.trust import trust_line, trust_sentence
 from reports.text.trust_notes import trust_notes
 from reports.text.wording import budget_texts, escape_markdown
 from search.store.fallback_files import sqlite_path
@@ -121,7 +121,7 @@ def _show_answer(result: SearchResult) -> None:
     for sentence in answer_texts(result):
         st.markdown(f"**{escape_markdown(sentence)}**")
     if result.trained:
-        st.warning(escape_markdown(f"How far to trust it: {trust_line(result)}."))
+        st.warning(escape_markdown(trust_sentence(trust_line(result))))
 
 
 def _show_counts(result: SearchResult) -> None:

@@ -19,6 +19,27 @@ if TYPE_CHECKING:
 
 PARALLEL, GRID, ROWS = "study_parallel", "study_grid", "study_rows"
 _FILTER = "study_filter"
+# Heads of the columns of the grid whose names are not words, and decimals that are shown.
+_HEADS = {
+    "on_frontier": "on the frontier",
+    "num_parameters": "parameters",
+    "file_bytes": "file (bytes)",
+    "memory_bytes": "memory (bytes)",
+    "decode_tokens_per_s": "decode (tokens/s)",
+    "val_bits_per_byte": "bits per byte",
+    "val_bits_per_byte_se": "± se",
+    "model_val_bits_per_byte": "bits per byte, extrapolated",
+    "trained_tokens": "tokens trained on",
+    "wall_s": "training (s)",
+    "violations": "over the budget",
+}
+_DECIMALS = {
+    "decode_tokens_per_s": 1,
+    "val_bits_per_byte": 4,
+    "val_bits_per_byte_se": 4,
+    "model_val_bits_per_byte": 4,
+    "wall_s": 1,
+}
 
 
 class Brush(NamedTuple):
@@ -52,18 +73,21 @@ def show_trials(result: SearchResult, trial_key: str) -> None:
 
     columns = [name for name in GRID_COLUMNS if shown[name].notna().any()]
     st.dataframe(
-        shown,
+        shown.round(_DECIMALS),
         hide_index=True,
         key=GRID,
         column_order=columns,
-        column_config={
-            name: st.column_config.NumberColumn(format="localized")
-            for name in columns
-            if shown[name].dtype.kind in "iuf"
-        },
+        column_config={name: _column(name, is_number=shown[name].dtype.kind in "iuf") for name in columns},
         on_select=choose,
         selection_mode="single-row",
     )
+
+
+def _column(name: str, *, is_number: bool) -> Any:
+    head = _HEADS.get(name, name)
+    if is_number:
+        return st.column_config.NumberColumn(head, format="localized")
+    return st.column_config.Column(head)
 
 
 def _show_parallel(result: SearchResult) -> frozenset[int] | None:

@@ -34,12 +34,15 @@
       // under the axis, where it covers no point; columns are as wide as the longest name
       var columns = Math.max(1, Math.floor((room - 60) / (50 + 8 * Math.max.apply(null, names))));
       var rows = Math.ceil(names.length / columns) * 24 + 20;
-      legend = { orientation: 'h', x: 0, xanchor: 'left', y: -90 / (height - 120), yanchor: 'top' };
+      legend = { orientation: 'h', x: 0, xanchor: 'left', y: 0, yref: 'container', yanchor: 'bottom' };
       margin = Object.assign(margin, { l: 50, r: 10, b: 90 + rows });
       height = height + rows;
     }
     var size = narrow ? 12 : first.axis;
+    // a holder of the first height would leave the added lines of the legend over the text that follows
+    if (height) figure.style.height = height + 'px';
     return Plotly.relayout(figure, { 'font.color': text, 'hoverlabel.bgcolor': panel,
+      'modebar.bgcolor': panel, 'modebar.color': text, 'modebar.activecolor': text,
       'hoverlabel.font.color': text, legend: legend, margin: margin, height: height,
       'xaxis.title.font.size': size, 'yaxis.title.font.size': size, width: width || null, autosize: !width });
   }

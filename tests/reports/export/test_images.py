@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from reports.export import images
-from reports.export.images import BrowserFailed, draw, find_chromium, print_pdf, write_images
+from reports.export.images import BrowserFailed, _wanted, draw, find_chromium, print_pdf, write_images
 from reports.figures import frontier_figure, frontier_info
+from reports.figures.study import study_figures
 from reports.html.study_page import write_report
 from search.store.results import SearchResult
 
@@ -96,6 +97,21 @@ def test_failures_become_notes(result: SearchResult, tmp_path: Path, monkeypatch
     assert [note.partition(":")[0] for note in notes] == ["no images of the figures", "no report.pdf"]
 
 
+def test_a_long_subtitle_wraps_in_an_image(result: SearchResult) -> None:
+    figure = study_figures(result)["frontier-file_bytes"]
+    wanted = _wanted("one", figure)
+    text, lines = (
+        figure.layout.title.subtitle.text,
+        wanted["layout"]["title"]["subtitle"]["text"].split("<br>"),
+    )
+    assert " ".join(lines) == text
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 115
+    more = wanted["height"] - figure.layout.height
+    assert more > 0
+    assert wanted["layout"]["margin"]["t"] == figure.layout.margin.t + more
+
+
 @pytest.mark.browser
 def test_figures_and_page_by_a_real_browser(result: SearchResult, tmp_path: Path) -> None:
     browser = find_chromium()
@@ -107,9 +123,10 @@ def test_figures_and_page_by_a_real_browser(result: SearchResult, tmp_path: Path
     assert files["report.pdf"].read_bytes().startswith(b"%PDF-")
     drawn = files["figures/frontier-file_bytes.png"].read_bytes()
     assert drawn.startswith(b"\x89PNG")
-    assert struct.unpack(">II", drawn[16:24]) == (1920, 1080)  # 960 x 540 at twice the pixels
+    # 960 x 540 at twice the pixels, and a second line of the subtitle
+    assert struct.unpack(">II", drawn[16:24]) == (1920, 1112)
     svg = ElementTree.fromstring(files["figures/frontier-file_bytes.svg"].read_text(encoding="utf-8"))
     texts = {"".join(node.itertext()).strip() for node in svg.iter() if node.tag.endswith("text")}
-    assert "Accuracy against file size" in texts
+    assert "Bits per byte against file size" in texts
     assert sum(bool(re.match(r"\d+ x \d+", text)) for text in texts) >= 3  # labels of the frontier's models
     assert sum(name.endswith(".svg") for name in files) == sum(name.endswith(".png") for name in files) >= 7

@@ -38,7 +38,7 @@ def test_memory_ticks_are_round_in_binary(worked_out: Estimate) -> None:
 def test_memory_budget_in_view_or_in_words(worked_out: Estimate) -> None:
     over = memory_info(worked_out)
     assert over.budget == 16_000_000
-    assert over.subtitle == "1.487 MiB too much for 16 MB"
+    assert over.subtitle == "1.559 MB too much for 16 MB"
     roomy = memory_info(replace(worked_out, held=worked_out.memory._replace(budget_bytes=2**30)))
     assert roomy.budget is None
     assert roomy.subtitle == "fits in 1 GiB, 1007 MiB to spare"

@@ -42,6 +42,11 @@ def test_budget_line_only_where_it_does_not_squeeze_the_points(result: SearchRes
     assert frontier_info(replace(result, budget={})).limit is None
 
 
+def test_a_limit_of_memory_is_said_as_it_was_typed(result: SearchResult) -> None:
+    limited = replace(result, budget={"max_memory_bytes": 200_000_000})
+    assert "memory budget 200 MB" in frontier_info(limited, Objective.MEMORY).subtitle
+
+
 def test_colours_are_ticked_at_their_ends_and_at_round_values(result: SearchResult) -> None:
     ticks = frontier_info(result).colour_ticks_tokens_per_s
     speeds = [r.decode_tokens_per_s.value for r in result.trained if r.decode_tokens_per_s]

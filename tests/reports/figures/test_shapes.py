@@ -16,6 +16,7 @@ from reports.figures.rungs import losses_info, rungs_info, training_figure
 from reports.figures.study import compared_cohort, study_figures
 from search.analysis.cohorts import cohorts, longest_cohort
 from search.analysis.importance import Importance, Importances
+from search.config.config import SearchConfig
 from search.run.learning_curves import CurvePoint, LearningCurve
 from search.store.results import SearchResult
 from sizer.model_estimate import estimate
@@ -146,6 +147,17 @@ def test_ladder_by_hand(in_rungs: SearchResult) -> None:
     assert list(format_bytes_figure(info).data[0].y) == [bar.file_bytes for bar in info.bars]
 
 
+def test_bytes_by_format_are_those_of_the_study(result: SearchResult) -> None:
+    """With the study's tokenizer: a trial's bar in its own format is its file, to the byte."""
+    config = SearchConfig()
+    own = replace(result, config=replace(config, budget=replace(config.budget, tokenizer_bytes=5_437)))
+    info = ladder_info(own, compared_cohort(own))
+    best = next(r for r in own.trained if info.shape == f"trial {r.number}")
+    sizes = {bar.format: bar.file_bytes for bar in info.bars}
+    assert sizes[best.candidate.format] == own.deployment(best).file.total
+    assert own.deployment(best).file.total < result.deployment(best).file.total
+
+
 def test_models_trained_rounded_have_no_cost_of_rounding(in_rungs: SearchResult) -> None:
     records = []
     for record in in_rungs.records:
@@ -172,7 +184,7 @@ def test_importance_says_what_can_be_told_from_nothing() -> None:
         error_of_mean=0.15,
     )
     info = importance_info(found)
-    assert [(bar.label, bar.matters) for bar in info.bars] == [("width", True), ("head dimension", False)]
+    assert [(bar.label, bar.matters) for bar in info.bars] == [("hidden size", True), ("head size", False)]
     assert info.bars[1].hover.endswith("not distinguishable from 0")
     assert "12 models after 300 steps" in info.subtitle
     assert "0.0400" in info.subtitle

@@ -38,12 +38,12 @@ FOUND = Decisions(
 
 def test_lines_begin_with_what_is_settled_and_end_with_what_it_would_cost() -> None:
     assert decision_lines(FOUND) == (
-        "1 of 3 decisions settled at 0.95 by 12 runs",
-        "  format: Q4_0 over F16, files of 200 KB: > 0.99",
-        "  format: Q5_0 or F16, files of 200 KB to 400 KB: not settled (Q5_0 0.70, published models 0.80); "
-        "about 38m 00s of more seeds would settle it",
-        "  format: Q8_0 or F16, files of 200 KB to 400 KB: not settled (Q8_0 0.60, published models 0.80); "
-        "runs of this length do not settle it",
+        "1 of 3 decisions settled, at a probability of 0.95 or more, by 12 runs",
+        "  format: Q4_0 over F16, files of 200 KB: probability > 0.99",
+        "  format: Q5_0 or F16, files of 200 KB to 400 KB: not settled (Q5_0: 0.70, by published models "
+        "alone 0.80); about 38m 00s of more seeds would settle it",
+        "  format: Q8_0 or F16, files of 200 KB to 400 KB: not settled (Q8_0: 0.60, by published models "
+        "alone 0.80); runs of this length do not settle it",
     )
 
 

@@ -87,7 +87,7 @@ def test_a_model_over_the_budget_says_by_how_much(worked_out: Estimate) -> None:
     # 2,909,984 + 6,291,456 + 3,014,656 + 4,000 + 5,338,880 = 17,558,976; less 16,000,000 is 1,558,976
     rows = {row.label: row for section in estimate_sections(worked_out) for row in section.rows}
     assert rows["fits"].value == "no"
-    assert rows["fits"].remark == "1.487 MiB too much for 16 MB"
+    assert rows["fits"].remark == "1.559 MB too much for 16 MB"
 
 
 def test_frontier_cells_are_the_records_figures(result: SearchResult) -> None:
@@ -111,3 +111,4 @@ def test_short_texts(worked_out: Estimate) -> None:
     assert shape_text(worked_out.architecture) == "6 x 192, 6 query / 2 KV heads, immediate x2"
     assert (energy_text(0.0089), energy_text(2.5)) == ("8.9 mJ", "2.5 J")
     assert fit_text(100 * 2**20, 350 * 2**20) == "fits in 350 MiB, 250 MiB to spare"
+    assert fit_text(310_000_000, 300_000_000) == "10 MB too much for 300 MB"  # one unit in a sentence

@@ -46,7 +46,7 @@ def _agreeing() -> SearchResult:
 def test_a_study_of_one_rung_says_that_nothing_is_known() -> None:
     result = _result([_trial(n, 3 - n / 10, None) for n in range(6)])
     assert rung_trust(result) == ()
-    assert trust_line(result) == "nothing is known: no model was trained beyond the first rung"
+    assert trust_line(result) == "not known, as no model was trained for longer than the others"
     document = trust_document(result, (), None)
     assert (document["schema"], document["pairs"], document["rungs"]) == ("sizer.trust/1", 0, [])
     assert document["tau_10pct"] == {"value": None, "low": None, "high": None}

@@ -56,9 +56,7 @@ def test_each_limit_alone_holds() -> None:
 
 
 def test_nothing_fits_says_what_the_smallest_breaks() -> None:
-    with pytest.raises(
-        NoFit, match=r"budget: no decoder fits; the smallest breaks it: file 3\.\d+ MB > 1 MB"
-    ):
+    with pytest.raises(NoFit, match=r"budget: no shape fits; the smallest breaks it: file 3\.\d+ MB > 1 MB"):
         fill(Limits(max_size_bytes=1_000_000), format="Q4_K_M")
 
 

@@ -13,7 +13,7 @@ from explorer.pages.search import actions as search_actions
 from explorer.pages.search import watch as search_watch
 from explorer.pages.search.actions import resume_arguments
 from reports.export.documents import frontier_document
-from reports.text.trust import trust_line
+from reports.text.trust import trust_line, trust_sentence
 from search.run.launch import Activity
 from search.run.learning_curves import CurvePoint, CurveWriter
 from search.run.live import LiveStatus, State
@@ -87,6 +87,10 @@ def test_another_model(watched: AppTest, result: SearchResult) -> None:
 
 def test_trust_is_told_as_the_command_tells_it(watched: AppTest, result: SearchResult) -> None:
     watched.run()
+    # beside the best score, in its own colours, and with the table of reliability
+    assert [w.value.replace("\\", "") for w in watched.warning] == [trust_sentence(trust_line(result))]
+    order = [element.type for element in watched.main]
+    assert order.index("warning") < order.index("plotly_chart")
     assert f"**Verdict:** {trust_line(result)}" in [m.value.replace("\\", "") for m in watched.markdown]
 
 
