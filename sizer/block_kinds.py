@@ -19,6 +19,8 @@ MAX_ENDS = 1_000  # blocks at each end that sharing of the middle leaves alone
 class MlpKind(StrEnum):
     """Feed-forward block; gated kinds have three matrices, plain kinds two."""
 
+    __hash__ = str.__hash__  # an Enum's own runs in Python
+
     SWIGLU = "swiglu"
     GEGLU = "geglu"
     GELU = "gelu"
@@ -36,6 +38,8 @@ class MlpKind(StrEnum):
 class NormKind(StrEnum):
     """Normalisation layer: RMSNorm has a weight, LayerNorm a weight and (mostly) a bias, NONE no tensors."""
 
+    __hash__ = str.__hash__  # an Enum's own runs in Python
+
     RMSNORM = "rmsnorm"
     LAYERNORM = "layernorm"
     LAYERNORM_WITHOUT_BIAS = "layernorm_without_bias"
@@ -48,6 +52,8 @@ class PositionKind(StrEnum):
     in recurrent layers alone.
     """
 
+    __hash__ = str.__hash__  # an Enum's own runs in Python
+
     ROPE = "rope"
     LEARNED = "learned"
     ALIBI = "alibi"
@@ -58,6 +64,8 @@ class PositionKind(StrEnum):
 @unique
 class BlockNorms(StrEnum):
     """Where a block normalises its residual stream; `one` serves attention and MLP in parallel."""
+
+    __hash__ = str.__hash__  # an Enum's own runs in Python
 
     PRE = "pre"  # before attention and before the MLP
     POST = "post"  # after attention and after the MLP

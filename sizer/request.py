@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from sizer.file_model import FileModel
     from sizer.quality.prediction import Quality
     from sizer.readers.gguf_model import GgufModel
+    from sizer.readers.stored_by_module import OwnWeights
     from sizer.readers.stored_format import StoredFormat
     from sizer.sparsity import Sparsity
     from sizer.training import TrainingMemory
+
+    _Own = GgufModel | OwnWeights | None  # weights as a file or config has them
 
 _SHAPE = (
     *("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim"),
@@ -117,7 +120,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
     training: bool | None = None
     lora_rank: int | None = None
     lora_targets: str | None = None
-    sequence_length: int | None = None
+    sequence_length: int | str | None = None
     checkpointing: bool | None = None
     optimizer: str | None = None
     precision: str | None = None
@@ -165,8 +168,8 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
             return self._run_facts(counted)
         if stored is None or any(value is not None for value in (self.format, self.bits, self.lora_rank)):
             return self._run_with(architecture, notes, None)
-        changes, note = stored.changes(self.runtime, any_runtime=self._asks_for_no_runtime)
-        return self._replace(**changes)._run_with(architecture, (*notes, note), None)
+        changes, more, own = stored.of(architecture, self.runtime, any_runtime=self._asks_for_no_runtime)
+        return self._replace(**changes)._run_with(architecture, (*notes, *more), own)
 
     def _run_gguf(self, path: "Path") -> SizedModel:
         """Estimate a GGUF file: in its own types unless a format is asked for."""
@@ -215,9 +218,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
 
         return asked_device(self.device, self.ram)
 
-    def _run_with(
-        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | None"
-    ) -> SizedModel:
+    def _run_with(self, architecture: Architecture, notes: tuple[str, ...], own: "_Own") -> SizedModel:
         answer = self._sized(architecture, notes, own)
         if answer.estimate.weights is None and self._asks_for_no_runtime:
             reason = answer.estimate.unsupported["weights"].partition(";")[0]
@@ -234,9 +235,7 @@ class EstimateRequest(NamedTuple):  # a dataclass of 41 fields adds a millisecon
         """Return True if any runtime will do: a format or cache type by name is one of llama.cpp's."""
         return self.runtime is None and self.format is None and self.cache_type is None
 
-    def _sized(
-        self, architecture: Architecture, notes: tuple[str, ...], own: "GgufModel | None"
-    ) -> SizedModel:
+    def _sized(self, architecture: Architecture, notes: tuple[str, ...], own: "_Own") -> SizedModel:
         format_name, format_notes = self.chosen_format() if own is None else (own.format, ())
         workload = self.workload(format_name)
         device = self._device()

@@ -64,9 +64,8 @@ def tensor_specs(architecture: Architecture) -> tuple[TensorSpec, ...]:
 def tensor_groups(architecture: Architecture) -> tuple[TensorGroup, ...]:
     """List the tensors of `tensor_specs` in groups: the first layer of a kind stands for all of that kind."""
     alike = _layers_alike(architecture)
-    return tuple(
-        (spec, (None,) if spec.layer is None else alike[spec.layer]) for spec in _specs(architecture, alike)
-    )
+    specs = _specs(architecture, alike)
+    return tuple([(spec, (None,) if spec.layer is None else alike[spec.layer]) for spec in specs])
 
 
 def _layers_alike(a: Architecture) -> Mapping[int, Layers]:
@@ -380,8 +379,11 @@ def count_parameters(specs: Iterable[TensorSpec]) -> ParameterCounts:
     return _counts(each_by_itself(specs))
 
 
+_PARTS = tuple(Group)
+
+
 def _counts(groups: Iterable[TensorGroup]) -> ParameterCounts:
-    sums = dict.fromkeys(Group, 0)
+    sums = dict.fromkeys(_PARTS, 0)
     inactive = 0
     for spec, layers in groups:
         weights = len(layers) * spec.num_elements

@@ -15,11 +15,19 @@ _TEXT_KEYS = ("text_config", "llm_config", "language_config", "lm_config", "lang
 _OUTER_KEYS = ("thinker_config",)
 _MAX_DEPTH = 3
 
-# Text decoders of older vision models whose keys lie next to vision_config, not under text_config.
+# Text decoders of vision models whose keys lie next to vision_config, not under text_config: older ones of
+# transformers, LLaVA's own code, Phi's.
 _FLAT = {
     "qwen2_vl": "qwen2_vl_text",
     "qwen2_5_vl": "qwen2_5_vl_text",
+    **{"llava_llama": "llama", "llava_mistral": "mistral", "llava_qwen": "qwen2", "llava_qwen2": "qwen2"},
+    **dict.fromkeys(("phi3_v", "phi4mm"), "phi3"),
 }
+# MiniCPM-V and -o name the decoder by a version alone (modeling_minicpmv.py).
+_BY_VERSION = {"2.5": "llama", "2.6": "qwen2", "4.5": "qwen3"}
+# Text decoders that hold the tensors of a text model's family; all keys that size the experts must be there.
+_SAME_TENSORS = {"qwen3_vl_moe_text": "qwen3_moe", "qwen3_omni_moe_text": "qwen3_moe"}
+_EXPERT_KEYS = {"num_experts", "moe_intermediate_size", "num_hidden_layers", "hidden_size", "vocab_size"}
 # model_type of a text_config that names none (sub_configs_defaults of transformers 5).
 _DEFAULT_TEXT = {
     **dict.fromkeys(("aya_vision", "cohere2_vision"), "cohere2"),
@@ -82,9 +90,10 @@ def text_part(config: Config, known: Mapping[str, object]) -> TextPart | None:
     """Return the text decoder of a config that wraps one; None where the config is a text model's own."""
     model_type = config.get("model_type")
     kind = model_type if isinstance(model_type, str) else None
-    if kind in _FLAT and not any(isinstance(config.get(key), Mapping) for key in _TEXT_KEYS):
+    flat = _flat_family(kind, config)
+    if kind is not None and flat is not None:
         keys = {key: value for key, value in config.items() if not _PART.match(str(key))}
-        return TextPart({**keys, "model_type": _FLAT[kind]}, "its own keys", kind, _others(config, ""))
+        return TextPart({**keys, "model_type": flat}, "its own keys", kind, _others(config, ""))
     if kind in known and "num_hidden_layers" in config:
         return None
     inner, path = config, ""
@@ -93,10 +102,20 @@ def text_part(config: Config, known: Mapping[str, object]) -> TextPart | None:
         if key is None:
             break
         outer, inner, path = inner, inner[key], f"{path}.{key}".lstrip(".")
-        text = _merged(outer, inner)
-        if key in _TEXT_KEYS:
+        wraps = "hidden_size" not in inner and any(isinstance(inner.get(k), Mapping) for k in _TEXT_KEYS)
+        if key in _TEXT_KEYS and not wraps:
+            text = _merged(outer, inner)
             return TextPart(text, path, shown(_name(config)).strip("'"), _others(config, path))
     return None
+
+
+def _flat_family(kind: str | None, config: Config) -> str | None:
+    """Return the family of a text decoder whose keys lie next to those of the other parts."""
+    if kind is None or any(isinstance(config.get(key), Mapping) for key in _TEXT_KEYS):
+        return None
+    if kind in ("minicpmv", "minicpmo") and "hidden_size" in config:
+        return _BY_VERSION.get(str(config.get("version")))
+    return _FLAT.get(kind)
 
 
 def _merged(outer: Config, text: Config) -> Config:
@@ -106,6 +125,8 @@ def _merged(outer: Config, text: Config) -> Config:
     merged = dict(text)
     if merged.get("model_type") is None and not merged.get("architectures"):
         merged["model_type"] = _DEFAULT_TEXT.get(kind, f"{kind}_text" if kind else None)
+    if (same := _SAME_TENSORS.get(str(merged.get("model_type")))) and merged.keys() >= _EXPERT_KEYS:
+        merged["model_type"] = same
     tied = _tied(kind, outer.get("tie_word_embeddings"), text.get("tie_word_embeddings"))
     if tied is not None:
         merged["tie_word_embeddings"] = tied

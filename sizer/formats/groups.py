@@ -24,7 +24,10 @@ class StoredPart(NamedTuple):
 
 
 # safetensors' types that are used here (github huggingface/safetensors, safetensors/src/tensor.rs, Dtype)
-DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "I8": 1, "U8": 1, "F8_E4M3": 1}
+DTYPE_BYTES = {
+    **{"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1},
+    **{"I64": 8, "U32": 4, "I32": 4, "I16": 2, "I8": 1, "U8": 1},
+}
 
 
 class PartedType(StorageType, Protocol):

@@ -21,13 +21,19 @@ _SUFFIXES = (".json", ".safetensors", ".gguf")
 
 
 def gguf_path(text: str) -> Path | None:
-    """Return the path of a GGUF file (by its ending, or its first bytes under another name), else None."""
+    """Return the path of a GGUF file (by its ending, its first bytes, or alone in a folder), else None."""
     path = Path(text)
     suffix = path.suffix.lower()
     if suffix == ".gguf":
         return None if _is_name_of_file(path) else path
-    if suffix in _SUFFIXES or not exists(path) or is_directory(path):
+    if suffix in _SUFFIXES or not exists(path):
         return None
+    if is_directory(path):
+        if exists(path / "config.json"):
+            return None
+        from sizer.readers.gguf_split import gguf_in_folder
+
+        return gguf_in_folder(path)
     from sizer.readers.model_file import FileKind, kind_of
 
     return path if kind_of(path) is FileKind.GGUF else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from sizer.errors import InvalidFile
@@ -16,7 +17,9 @@ from sizer.readers.file_tensor import MAX_TENSORS
 from sizer.readers.gguf_header import GgufHeader, read_gguf
 from sizer.readers.regular_file import exists
 
-_NAME = re.compile(r"(?P<start>.*-)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<end>\.gguf)", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?P<start>.*-)(?P<number>\d{5})(?P<of>-of-)(?P<count>\d{5})(?P<end>\.gguf)", re.IGNORECASE
+)
 # More than known models have (hundreds of GB in parts of 50 GB).
 _MAX_PARTS = 1000
 _MAX_ALL_HEADERS_BYTES = 64 * 2**20
@@ -56,9 +59,8 @@ def part_names(header: GgufHeader) -> tuple[str, ...]:
         return ()
     if not 0 <= _number(header) < count:
         return ()
-    return tuple(
-        f"{found['start']}{number:05}-of-{found['count']}{found['end']}" for number in range(1, count + 1)
-    )
+    of = f"{found['of']}{found['count']}{found['end']}"
+    return tuple(f"{found['start']}{number:05}{of}" for number in range(1, count + 1))
 
 
 def missing_parts(header: GgufHeader) -> tuple[str, ...]:
@@ -68,9 +70,27 @@ def missing_parts(header: GgufHeader) -> tuple[str, ...]:
 
 def missing_text(header: GgufHeader) -> str:
     """Return the parts that were not found as the end of a sentence; at most three are named."""
+    if not part_names(header) and (header.split_count or 1) > 1:
+        return f" under names such as MODEL-00001-of-{header.split_count:05}.gguf"
     missing = missing_parts(header)
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     return f" (missing: {', '.join(missing[:3])}{more})" if missing else ""
+
+
+def gguf_in_folder(folder: Path) -> Path | None:
+    """Return the one GGUF model of a folder, or its first part; None without any, InvalidFile for several.
+
+    Projectors, which lie in the folder of the model that they belong to, are not counted.
+    """
+    files = sorted(islice(folder.glob("*.[gG][gG][uU][fF]"), _MAX_PARTS), key=lambda file: file.name)
+    files = [file for file in files if "mmproj" not in file.name.lower()] or files
+    models = {found["start"] if (found := _NAME.fullmatch(file.name)) else file.name for file in files}
+    if len(models) > 1:
+        raise InvalidFile(
+            f"model: {str(folder)!r} holds {len(files)} GGUF files; accepted: one of them, such as "
+            f"{files[0].name!r}"
+        )
+    return files[0] if files else None
 
 
 def _number(header: GgufHeader) -> int:

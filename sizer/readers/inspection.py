@@ -21,7 +21,7 @@ from sizer.readers.file_tensor import FileTensor, TypeTotal, tensor_bytes, total
 from sizer.readers.gguf_architecture import architecture_from_gguf
 from sizer.readers.gguf_facts import GgufFacts, gguf_facts
 from sizer.readers.gguf_header import GgufHeader
-from sizer.readers.gguf_split import missing_parts, read_gguf_set
+from sizer.readers.gguf_split import gguf_in_folder, missing_parts, read_gguf_set
 from sizer.readers.gguf_values import LongArray, Value
 from sizer.readers.model_file import ADAPTER_CONFIG, FileKind, kind_of, object_beside
 from sizer.readers.packed import Packing, packing
@@ -189,16 +189,17 @@ def _find(path: Path) -> tuple[FileKind, Path]:
 
 def _first_weights(folder: Path) -> tuple[FileKind, Path]:
     """Return the one model file of a folder, or the first part of its one set; else its config.json."""
-    for kind, end in ((FileKind.SAFETENSORS, ".safetensors"), (FileKind.GGUF, ".gguf")):
-        files = sorted(file for file in islice(folder.glob(f"*{end}"), _MAX_FILES))
-        sets = {_SET.sub("", file.name) for file in files}
-        if len(sets) == 1:
-            return kind, files[0]
-        if kind is FileKind.GGUF and len(sets) > 1 and not exists(folder / "config.json"):
-            raise InvalidFile(
-                f"model: {str(folder)!r} holds {len(files)} GGUF files; accepted: one of them, such as "
-                f"{files[0].name!r}"
-            )
+    files = sorted(file for file in islice(folder.glob("*.safetensors"), _MAX_FILES))
+    if len({_SET.sub("", file.name) for file in files}) == 1:
+        return FileKind.SAFETENSORS, files[0]
+    try:
+        model = gguf_in_folder(folder)
+    except InvalidFile:
+        if not exists(folder / "config.json"):
+            raise
+        model = None
+    if model is not None:
+        return FileKind.GGUF, model
     return FileKind.CONFIG, folder
 
 

@@ -2,8 +2,8 @@
 
 By the names of the tensors: AutoGPTQ and AutoAWQ (qweight, qzeros, scales), bitsandbytes (weight.absmax,
 SCB), FP8 and INT8 with scales, compressed-tensors (weight_packed), MXFP4 of gpt-oss (_blocks), MLX (scales
-next to 32-bit weights), HQQ (W_q), torchao (weight_qdata), quanto (weight._data), AQLM (codes), BitNet's
-packed ternary weights and ModelOpt's NVFP4.
+next to 32-bit weights), HQQ (W_q), torchao (weight_qdata), quanto (weight._data), AQLM (codes), ExLlama
+(q_weight, trellis), BitNet's packed ternary weights and ModelOpt's NVFP4.
 """
 
 from __future__ import annotations
@@ -239,6 +239,7 @@ def _mlx_bits(product: int | None, scales: FileTensor, by_name: Mapping[str, Fil
 
 
 # What HQQLinear.state_dict writes in addition to W_q and the bias.
+_HQQ_SPARE = 10  # groups that the last words have room for
 _HQQ_PARTS = (
     *("scale", "zero", "shape", "nbits", "group_size", "axis", "packing", "channel_wise", "optimize"),
     *("round_zero", "view_as_float", "unpack_view_dtype", "compute_dtype", "quant_scale", "quant_zero"),
@@ -252,6 +253,10 @@ def _hqq(words: Words) -> PackedTensor | None:
     bits, group = words.config_bits, words.config_group_size
     held = 8 * (tensor.num_bytes or 0) // tensor.num_elements if tensor.num_elements else 0
     weights = tensor.num_elements * (held // bits) if bits else None
+    scale = words.part("scale")
+    # the last words of 3 bits may be part empty; groups of a known size show how many weights there are
+    if weights and group and scale and 0 <= weights - scale.num_elements * group < _HQQ_SPARE * group:
+        weights = scale.num_elements * group
     return PackedTensor("hqq", f"{words.prefix}.weight", words.name, others, weights, bits, group, "config")
 
 
@@ -296,6 +301,27 @@ def _aqlm(words: Words) -> PackedTensor | None:
     return PackedTensor("aqlm", f"{words.prefix}.weight", words.name, others, weights, None, None, "shapes")
 
 
+def _exl2(words: Words) -> PackedTensor | None:
+    """ExLlamaV2: rows of 2 to 8 bits, each group with its own bits; `q_invperm` has every input."""
+    rows, inputs = _dims(words.tensor, 2), _dims(words.part("q_invperm") or words.part("q_perm"), 1)
+    if rows is None or inputs is None:
+        return None
+    others = words.others(("q_invperm", "q_perm", "q_scale", "q_scale_max", "q_groups", "q_group_map"))
+    weights = inputs[0] * rows[1]
+    bits = _bits(_WORD_BITS * rows[0], inputs[0])  # None where groups differ
+    return PackedTensor("exl2", f"{words.prefix}.weight", words.name, others, weights, bits, None, "shapes")
+
+
+def _exl3(words: Words) -> PackedTensor | None:
+    """ExLlamaV3: tiles of 16 x 16 weights, [in / 16, out / 16, 16 x bits] 16-bit words."""
+    tiles = _dims(words.tensor, 3)
+    if tiles is None or words.tensor.type not in ("I16", "U16"):
+        return None
+    others = words.others(("suh", "svh", "su", "sv", "mcg", "mul1"))
+    name, weights, bits = f"{words.prefix}.weight", 256 * tiles[0] * tiles[1], _bits(tiles[2], 16)
+    return PackedTensor("exl3", name, words.name, others, weights, bits, None, "shapes")
+
+
 # By the end of a stored tensor's name; of several rules the first that knows the tensor.
 RULES: Mapping[str, tuple[Rule, ...]] = {
     ".qweight": (_qweight,),
@@ -307,5 +333,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ".weight._data": (_quanto,),
     ".weight._data._data": (_quanto,),
     ".codes": (_aqlm,),
+    ".q_weight": (_exl2,),
+    ".trellis": (_exl3,),
     ".weight": (_bitsandbytes, _mlx, _scaled),
 }

@@ -22,6 +22,12 @@ _SIZES = (
     ("projection_dim", "projection_dim"),
 )
 _LARGEST = 2**31
+_TENSORS = (("vision", "v."), ("audio", "a."))
+# Before projector_type: a key for each kind that is true in its files.
+_OLDER_KEYS = (
+    *(("has_minicpmv_projector", "minicpmv"), ("has_qwen2vl_merger", "qwen2vl_merger")),
+    *(("has_glm_projector", "glm"), ("has_llava_projector", "mlp")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +65,18 @@ def read_projector(header: GgufHeader) -> Projector:
         if known or header.metadata.get(f"clip.has_{modality}_encoder") is True:
             sizes[modality] = known
         kinds.append(header.text(f"clip.{modality}.projector_type"))
-    kind = header.text("clip.projector_type") or next((k for k in kinds if k), None)
+    kind = header.text("clip.projector_type") or next((k for k in kinds if k), None) or _older_kind(header)
+    if not sizes:
+        names = [tensor.name for tensor in header.tensors]
+        sizes = {kind: {} for kind, start in _TENSORS if any(name.startswith(start) for name in names)}
     return Projector(
         type=None if kind is None else kind[:100],
         sizes=sizes,
         parameters=sum(tensor.num_elements for tensor in header.tensors),
         num_bytes=tensor_bytes(header.tensors),
     )
+
+
+def _older_kind(header: GgufHeader) -> str | None:
+    """Return the kind of a projector by the keys of older writers."""
+    return next((kind for key, kind in _OLDER_KEYS if header.metadata.get(f"clip.{key}") is True), None)

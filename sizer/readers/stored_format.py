@@ -6,24 +6,25 @@ size that no format here has is still named, so that an estimate in another form
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sizer.errors import shown
 from sizer.families.config_keys import Config
 from sizer.families.nested import text_part
+from sizer.readers.module_names import NEVER_PACKED
 from sizer.readers.quantization_keys import KEYS, QuantizationKeys, type_names
 from sizer.runtimes import runtime
+
+if TYPE_CHECKING:  # read where a checkpoint has them
+    from sizer.architecture import Architecture
+    from sizer.formats.by_module import ByModule
+    from sizer.formats.recipe import Recipe
+    from sizer.readers.stored_by_module import OwnWeights
 
 _MLX_MODES = ("mxfp4", "nvfp4", "mxfp8")
 _LETTERS = 60
 _MAX_LISTED = 10_000
-# Lists of modules that a tool does not pack, and in them what no tool packs or no text decoder has.
-_KEPT_MODULES = ("modules_to_not_convert", "llm_int8_skip_modules", "ignore", "ignored_layers")
-_NEVER_PACKED = re.compile(
-    r"lm_head|embed|norm|mlp\.gate\b|router|conv|vis|audio|multi_?modal|proj(ector|ection)$"
-)
 _MAX_GROUPS = 64
 
 
@@ -35,14 +36,16 @@ class StoredFormat(NamedTuple):
     format: str | None = None
     is_exact: bool = True  # False: the nearest of the formats here
     source: str = "the config's weights are stored as"
+    by_module: ByModule | None = None  # counted as stored: rules for modules, a format without a name here
 
     @property
     def note(self) -> str:
         """Return how the weights are stored, where that is stated, and the format here that is the same."""
         if self.format is None:
             return f"{self.source} {self.description}, a format that is not known here"
-        alike = "is" if self.is_exact else "is nearest to"
-        same = f"{alike} {self.format} of {self.runtime}"
+        by_name = self.by_module is not None and self.by_module.rules
+        alike = "is" if self.is_exact or by_name else "is nearest to"
+        same = f"{alike} {self.format} of {self.runtime}{' but for modules that it names' if by_name else ''}"
         return f"{self.source} {self.description}, which {same}"
 
     def changes(self, asked_runtime: str | None, *, any_runtime: bool) -> tuple[dict[str, Any], str]:
@@ -57,6 +60,18 @@ class StoredFormat(NamedTuple):
         if asked_runtime is not None and runtime(asked_runtime).name == self.runtime:
             return {"format": self.format}, self.note
         return {}, f"{self.note}: sized in the customary format of the runtime that was asked for"
+
+    def of(
+        self, architecture: Architecture, asked_runtime: str | None, *, any_runtime: bool
+    ) -> tuple[dict[str, Any], tuple[str, ...], OwnWeights | None]:
+        """Return the changes, their notes and, where no format by name is the same, the weights by module."""
+        changes, note = self.changes(asked_runtime, any_runtime=any_runtime)
+        if self.by_module is None or self.runtime is None or changes.get("format") is None:
+            return changes, (note,), None
+        from sizer.readers.stored_by_module import own_weights
+
+        own = own_weights(self.by_module, self.runtime, architecture)
+        return changes, (note, *(own.notes if own is not None else ())), own
 
 
 class _QuantizationBlock(NamedTuple):
@@ -83,16 +98,33 @@ def stored_format(config: Config) -> StoredFormat | None:
     read = QuantizationKeys(config)
     facts = _QuantizationBlock(block, _method(config, block), read.bits(), read.group_size())
     found = _METHODS.get(facts.method, _unknown)(facts)
-    is_known = found.runtime is None or found.format in runtime(found.runtime).formats
-    return _with_other_modules(found, block) if is_known else _unknown(facts)
+    is_named = found.runtime is None or found.format in runtime(found.runtime).formats
+    if not is_named and found.by_module is None:
+        return _unknown(facts)
+    return _by_module(_with_other_modules(found, block), facts)
+
+
+def _by_module(found: StoredFormat, facts: _QuantizationBlock) -> StoredFormat:
+    """Return a format with the rules of a block for single modules."""
+    known: Mapping[str, Recipe] = getattr(runtime(found.runtime), "recipes", {}) if found.runtime else {}
+    base = found.by_module.recipe if found.by_module else known.get(found.format or "")
+    if base is None:
+        return found
+    from sizer.formats.by_module import ByModule
+    from sizer.readers.stored_by_module import rules
+
+    own = rules(facts.method, facts.keys, base)
+    return found._replace(by_module=ByModule(base, own)) if own or found.by_module else found
 
 
 def _with_other_modules(found: StoredFormat, block: Config) -> StoredFormat:
     """Return a format with the number of rules for modules that are stored otherwise."""
-    lists = [value for key in _KEPT_MODULES if isinstance(value := block.get(key), list)]
+    from sizer.readers.stored_by_module import KEPT_MODULES
+
+    lists = [value for key in KEPT_MODULES if isinstance(value := block.get(key), list)]
     kept = [str(name)[:_LETTERS] for names in lists for name in names[:_MAX_LISTED] if isinstance(name, str)]
     rules = [value for key in ("dynamic", "extra_config") if isinstance(value := block.get(key), Mapping)]
-    count = sum(not _NEVER_PACKED.search(name) for name in kept) + sum(map(len, rules))
+    count = sum(not NEVER_PACKED.search(name) for name in kept) + sum(map(len, rules))
     if not count or found.format is None:
         return found
     one = "1 rule keeps modules" if count == 1 else f"{count} rules keep modules"
@@ -239,12 +271,50 @@ def _modelopt(facts: _QuantizationBlock) -> StoredFormat:
 
 
 def _hqq(facts: _QuantizationBlock) -> StoredFormat:
-    """Read HQQ's block: four bits with a 16-bit scale and zero point a group, as torchao's."""
-    if facts.bits != 4:
+    """Read HQQ's block: groups of 64 unless said, null for whole rows; or bits by the ends of names."""
+    from sizer.formats import hqq
+    from sizer.formats.by_module import ByModule
+    from sizer.formats.recipe import PLAIN
+
+    stated = facts.keys.get("quant_config")
+    params = stated.get("weight_quant_params") if isinstance(stated, Mapping) else None
+    if facts.bits is None and isinstance(stated, Mapping) and not isinstance(params, Mapping):
+        plain = next(recipe for recipe in PLAIN if recipe.name == "bf16")
+        return StoredFormat(
+            "HQQ, by module", "transformers", plain.name, False, by_module=ByModule(plain, ())
+        )
+    if facts.bits is None or facts.bits not in hqq.BITS:
         return _unknown(facts)
-    return StoredFormat(
-        _described("HQQ", facts), "transformers", f"torchao-int4-g{facts.group_size or 64}", is_exact=False
+    whole_rows = isinstance(params, Mapping) and params.get("group_size", 64) is None
+    recipe = hqq.recipe(facts.bits, 0 if whole_rows else facts.group_size or 64)
+    # scales and zero points that are quantized too, as HQQ before 0.2 could
+    twice = isinstance(stated, Mapping) and (
+        stated.get("scale_quant_params") or stated.get("zero_quant_params")
     )
+    described = _described("HQQ", facts)
+    return StoredFormat(described, "transformers", recipe.name, not twice, by_module=ByModule(recipe, ()))
+
+
+def _aqlm(facts: _QuantizationBlock) -> StoredFormat:
+    """Read AQLM's block: codes for groups of inputs (8 unless said) into codebooks (one of 16 bits)."""
+    from sizer.formats import aqlm
+    from sizer.formats.by_module import ByModule
+
+    usual = {"num_codebooks": 1, "nbits_per_codebook": 16, "in_group_size": 8, "out_group_size": 1}
+    numbers: list[Any] = [facts.keys.get(key, default) for key, default in usual.items()]
+    recipe = aqlm.recipe(*numbers) if all(type(n) is int for n in numbers) else None
+    if recipe is None:
+        return _unknown(facts)
+    described = f"AQLM, {numbers[0]} x {numbers[1]} bits for {numbers[2] * numbers[3]} weights"
+    return StoredFormat(described, "transformers", recipe.name, by_module=ByModule(recipe, ()))
+
+
+def _exllama(facts: _QuantizationBlock) -> StoredFormat:
+    """Read ExLlama's block, which has averages: what each module got is in the headers of its files."""
+    averages: list[Any] = [facts.keys.get(key) for key in ("bits", "head_bits")]
+    known = [f"{n:g}" if type(n) in (int, float) and 0 < n <= 16 else "unknown" for n in averages]
+    name = {"exl2": "ExLlamaV2", "exl3": "ExLlamaV3"}[facts.method]
+    return StoredFormat(f"{name}, {known[0]} bits a weight on average and {known[1]} in the head")
 
 
 def _torchao(facts: _QuantizationBlock) -> StoredFormat:
@@ -275,6 +345,8 @@ _METHODS: Mapping[str, Callable[[_QuantizationBlock], StoredFormat]] = {
     **dict.fromkeys(("fp8", "fbgemm-fp8"), _fp8),
     "eetq": lambda facts: StoredFormat("EETQ, int8", "transformers", "int8-channel"),
     "hqq": _hqq,
+    "aqlm": _aqlm,
+    **dict.fromkeys(("exl2", "exl3"), _exllama),
     "modelopt": _modelopt,
     "torchao": _torchao,
     "mxfp4": lambda facts: StoredFormat("mxfp4", "transformers", "mxfp4"),

@@ -15,6 +15,10 @@ _TEXTS = (
 )
 _FLAGS = ("flash_attention", "training", "checkpointing")
 _NUMBERS = ("bits", "sparsity", "min_decode")
+_WHOLE = (
+    *("context", "prompt", "generate", "ubatch", "sequence_length", "tokens"),
+    *("batch_size", "gpu_layers", "lora_rank"),
+)
 
 
 def request_keys(line: object, accepted: Iterable[str]) -> dict[str, Any]:
@@ -38,8 +42,9 @@ def request_keys(line: object, accepted: Iterable[str]) -> dict[str, Any]:
         sharing = sharing_from_config(given.pop("sharing"))
         words = sharing.to_dict()
         given |= {"sharing": words.pop("strategy"), **words}
-    if isinstance(given.get("tokens"), float) and given["tokens"].is_integer():
-        given["tokens"] = int(given["tokens"])  # 1e12 is a float in JSON
+    for key in _WHOLE:
+        if isinstance(value := given.get(key), float) and value.is_integer():
+            given[key] = int(value)  # 1e12 is a float in JSON, and 8192 one in a table of numbers
     check_types(given)
     if isinstance(given.get("config"), Mapping):
         given.pop("model", None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sizer.errors import InvalidFile, InvalidQuantity, UnknownName
 from sizer.model_estimate import Estimate
 from sizer.readers.file_tensor import FileTensor, tensor_bytes
-from sizer.readers.gguf_header import read_gguf
+from sizer.readers.gguf_split import missing_text, read_gguf_set
 from sizer.readers.model_file import FileKind, kind_of
 from sizer.readers.projector import Projector, read_projector
 from sizer.readers.safetensors_header import read_safetensors
@@ -84,11 +84,16 @@ def projector_memory(path: Path) -> ProjectorMemory:
 def _projector_memory(path: Path) -> ProjectorMemory:
     kind = kind_of(path)
     if kind is FileKind.GGUF:
-        header = read_gguf(path)
+        header = read_gguf_set(path)
         if header.architecture_name != "clip" and header.text("general.type") != "mmproj":
             raise InvalidFile(
                 f"{str(path)!r} is a file of {header.architecture_name!r}; accepted: a projector "
                 "(general.type mmproj)"
+            )
+        if not header.tensors or len(header.files) < (header.split_count or 1):
+            raise InvalidFile(
+                f"{str(path)!r} is not a whole projector; accepted: one with its tensors, all parts in one "
+                f"folder{missing_text(header)}"
             )
         low, high = _compute_range(read_projector(header))
         return ProjectorMemory(_bytes(header.tensors), low, high)

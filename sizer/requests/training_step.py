@@ -7,6 +7,7 @@ from typing import Protocol
 from sizer.architecture import Architecture, parse_enum
 from sizer.errors import InvalidQuantity
 from sizer.training import Optimizer, Precision, TrainingMemory, TrainingPlan, training_memory
+from sizer.units import parse_tokens
 from sizer.workload import Workload
 
 NF4 = ("NF4", "NF4-DQ")
@@ -22,7 +23,7 @@ class TrainingFields(Protocol):
     @property
     def lora_targets(self) -> str | None: ...
     @property
-    def sequence_length(self) -> int | None: ...
+    def sequence_length(self) -> int | str | None: ...
     @property
     def checkpointing(self) -> bool | None: ...
     @property
@@ -49,9 +50,12 @@ def training_asked(
             f"bits: adapters are trained on 4-bit (NF4) or 16-bit weights, got {asked.bits:g}; "
             "accepted with lora_rank: 4, 16, or --format"
         )
+    length = asked.sequence_length
+    if isinstance(length, str):
+        length = parse_tokens(length, "sequence_length")
     names = (asked.lora_targets or "").split(",")
     plan = TrainingPlan(
-        sequence_tokens=load.context_tokens if asked.sequence_length is None else asked.sequence_length,
+        sequence_tokens=load.context_tokens if length is None else length,
         batch_size=load.batch_size,
         precision=parse_enum(Precision, asked.precision or Precision.AMP.value, "precision"),
         optimizer=parse_enum(Optimizer, asked.optimizer or Optimizer.ADAMW.value, "optimizer"),

@@ -110,10 +110,12 @@ class LlamaCpp(Searchable):
     def as_stored(self, architecture: Architecture) -> Architecture:
         """Return the architecture unrolled: a GGUF file stores a shared block once per run."""
         unrolled = architecture.unrolled()
+        if not architecture.beyond_llama:
+            return unrolled
         layout = gguf_layout(architecture)
         if layout == "openelm":
             return replace(unrolled, fused_gate_up=False)
-        if layout in (None, "llama") or not architecture.beyond_llama:
+        if layout is None:
             return unrolled
         from sizer.formats.gguf_other_layers import as_in_file
 

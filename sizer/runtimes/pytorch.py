@@ -1,11 +1,11 @@
-"""Hugging Face transformers on PyTorch: safetensors, bitsandbytes, GPTQ, AWQ, FP8 and torchao weights."""
+"""Hugging Face transformers on PyTorch: safetensors, bitsandbytes, GPTQ, AWQ, FP8, torchao, HQQ and AQLM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sizer.architecture import Architecture
-from sizer.formats import bitsandbytes, gptq, mxfp4, safetensors, served, torchao
+from sizer.formats import aqlm, bitsandbytes, gptq, hqq, mxfp4, safetensors, served, torchao
 from sizer.formats.groups import Plain
 from sizer.formats.recipe import PLAIN, by_name
 from sizer.formats.stored import FileBytes, StoredTensor, stored_groups, sum_bytes
@@ -32,6 +32,8 @@ class Transformers(RecipeRuntime):
         **bitsandbytes.RECIPES,
         **gptq.RECIPES,
         **torchao.RECIPES,
+        **hqq.RECIPES,
+        **aqlm.RECIPES,
         **mxfp4.RECIPES,
         **served.RECIPES,
         **by_name(PLAIN),

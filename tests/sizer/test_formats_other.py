@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sizer.errors import InvalidQuantity, UnknownName
 from sizer.families.hf_config import architecture_from_config
-from sizer.formats import bitnetcpp, bitsandbytes, gptq, mlc, mlx, onnx, safetensors, torchao
+from sizer.formats import aqlm, bitnetcpp, bitsandbytes, gptq, hqq, mlc, mlx, onnx, safetensors, torchao
 from sizer.formats.recipe import Recipe, canonical_name, for_bits
 from sizer.formats.stored import stored_groups
 from sizer.registry import model
@@ -69,11 +69,30 @@ def test_hand_worked_bytes_of_one_matrix() -> None:
     assert gptq.RECIPES["awq-4bit-g128"].matrix.tensor_bytes(spec) == 8192 + 2 * 32 + 2 * 64 * 2
     assert mlc.RECIPES["q4f16_1"].matrix.tensor_bytes(spec) == 16_384 // 2 + 512 * 2
     assert mlc.RECIPES["q3f16_1"].matrix.tensor_bytes(_matrix(64, 400)) == 640 * (16 + 2)
+    # of 16,384 weights in 64 rows: two codes of one byte for 8, two books of 256 entries of 8, a scale a row
+    assert aqlm.RECIPES["aqlm-2x8-g8"].matrix.tensor_bytes(spec) == 16_384 // 8 * 2 + 2 * 256 * 8 * 2 + 64 * 2
     assert torchao.RECIPES["torchao-int4-g128"].matrix.tensor_bytes(spec) == 8192 + 128 * 4
     assert bitnetcpp.RECIPES["I2_S"].matrix.tensor_bytes(spec) == 16_384 // 4 + 32
     assert bitnetcpp.RECIPES["TL1"].matrix.tensor_bytes(spec) == 16_384 // 4 + 32
     # 256 weights of each row in fours for two; of the other 128, 32,768 in all, fives for three: 6,826 bytes
     assert bitnetcpp.RECIPES["TL2"].matrix.tensor_bytes(_matrix(256, 384)) == 23_264
+
+
+# Bytes of HQQLinear(512 x 256).state_dict() of hqq 0.2.8 with float16; bfloat16's name is a letter longer.
+HQQ_BYTES = {
+    8: (139_332, 135_236, 133_188),
+    4: (73_796, 69_700, 67_652),
+    3: (60_740, 56_900, 55_364),
+    2: (41_028, 36_932, 34_884),
+    1: (24_644, 20_548, 18_500),
+}
+
+
+@pytest.mark.parametrize(("bits", "written"), HQQ_BYTES.items())
+def test_hqq_layers_are_those_that_hqq_writes(bits: int, written: tuple[int, ...]) -> None:
+    spec = _matrix(512, 256)
+    for group, num_bytes in zip((64, 128, 0), written, strict=True):
+        assert hqq.recipe(bits, group).matrix.tensor_bytes(spec) == num_bytes + len("b")
 
 
 @pytest.mark.parametrize(

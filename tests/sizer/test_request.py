@@ -76,6 +76,12 @@ def test_tokens_of_a_batch_line_may_be_text() -> None:
     load = EstimateRequest.from_json({"model": "SmolLM2-135M", **tokens}).run().estimate.workload
     counted = (load.context_tokens, load.prompt_tokens, load.generated_tokens, load.ubatch_tokens)
     assert counted == (8192, 2048, 100, 1024)
+    step = {"model": "SmolLM2-135M", "training": True, "sequence_length": "1k", "context": 4096.0}
+    training = EstimateRequest.from_json(step).run().training
+    assert training is not None
+    assert training.to_dict()["sequence_length"] == 1024
+    with pytest.raises(SizerError, match=r"^sequence_length: cannot read 'long'; accepted: whole tokens"):
+        EstimateRequest.from_json({**step, "sequence_length": "long"}).run()
     with pytest.raises(SizerError, match=r"^prompt: cannot read 'long'; accepted: whole tokens"):
         EstimateRequest.from_json({"model": "SmolLM2-135M", "prompt": "long"}).run()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sizer.errors import SizerError
+from sizer.errors import SizerError, UnknownName
 from sizer.families.hf_config import FAMILIES, architecture_from_config, read_config
 from sizer.families.nested import text_part
 from sizer.tensors import count_parameters, tensor_specs
@@ -101,6 +101,42 @@ def test_remote_code_names_it_llm_config_and_omni_models_nest_it_deeper() -> Non
         "text decoder of qwen2_5_omni, read from thinker_config.text_config; not part of it: audio_config "
         "(qwen2_5_omni_audio_encoder), talker_config (qwen2_5_omni_talker)"
     )
+
+
+QWEN = {
+    **{"hidden_size": 896, "intermediate_size": 4864, "num_attention_heads": 14, "num_hidden_layers": 24},
+    **{"num_key_value_heads": 2, "vocab_size": 151_674, "tie_word_embeddings": False},
+}
+# with InternViT and the projector the published 938,193,024 of InternVL3-1B
+QWEN_PARAMETERS = 629_697_920
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "minicpmv", "version": 2.6, "vision_config": {"hidden_size": 1152}, **QWEN},
+        {"model_type": "llava_qwen2", "mm_vision_tower": "mobileclip_l_1024", **QWEN},
+        {"model_type": "ovis", "llm_config": {"text_config": {"model_type": "qwen2", **QWEN}}},
+    ],
+    ids=lambda config: config["model_type"],
+)
+def test_text_keys_lie_where_remote_code_puts_them(config: dict[str, Any]) -> None:
+    assert count_parameters(tensor_specs(architecture_from_config(config))).total == QWEN_PARAMETERS
+
+
+def test_phi_4_multimodals_own_keys_are_its_text_decoders() -> None:
+    """3,836,021,760 are the published parameters of Phi-4-mini, its text decoder."""
+    config = {
+        **{"model_type": "phi4mm", "hidden_size": 3072, "intermediate_size": 8192, "vocab_size": 200_064},
+        **{"num_attention_heads": 24, "num_hidden_layers": 32, "num_key_value_heads": 8},
+        **{"tie_word_embeddings": True, "vision_lora": {"r": 256}, "audio_processor": {"config": {}}},
+    }
+    assert count_parameters(tensor_specs(architecture_from_config(config))).total == 3_836_021_760
+
+
+def test_an_unknown_version_of_minicpm_v_is_not_guessed() -> None:
+    with pytest.raises(UnknownName, match="unknown model_type 'minicpmv'"):
+        architecture_from_config({"model_type": "minicpmv", "version": 9.9, **QWEN})
 
 
 def test_gemma_3_4b_as_published_worked_by_hand() -> None:

@@ -217,6 +217,25 @@ LAYOUTS: dict[str, tuple[Stored, dict[str, Any], int | None, int | None]] = {
         4,
         64,
     ),
+    **{
+        f"hqq {bits} bits": (
+            {
+                "l.W_q": (kind, [rows, 64]),
+                "l.scale": ("F16", [WEIGHTS // 64, 1]),
+                "l.zero": ("F16", [WEIGHTS // 64, 1]),
+                "l.packing": ("U8", [7]),
+            },
+            {
+                "quantization_config": {
+                    "quant_method": "hqq",
+                    "quant_config": {"weight_quant_params": {"nbits": bits, "group_size": 64}},
+                }
+            },
+            bits,
+            64,
+        )
+        for bits, kind, rows in ((8, "U8", 2048), (3, "I32", 205), (2, "U8", 512), (1, "U8", 256))
+    },
     "torchao int4": (
         {
             "l._weight_qdata": ("U8", [OUT, IN // 2]),
@@ -256,6 +275,39 @@ LAYOUTS: dict[str, tuple[Stored, dict[str, Any], int | None, int | None]] = {
         },
         {},
         None,
+        None,
+    ),
+    "aqlm 2x8": (
+        {
+            "l.codes": ("I8", [OUT, IN // 8, 2]),
+            "l.codebooks": ("F16", [2, 256, 1, 8]),
+            "l.scales": ("F16", [OUT, 1, 1, 1]),
+        },
+        {"quantization_config": {"quant_method": "aqlm", "num_codebooks": 2, "nbits_per_codebook": 8}},
+        None,
+        None,
+    ),
+    "exl2: half the inputs in 4 bits, half in 3": (
+        {
+            "l.q_weight": ("I32", [16 + 12, OUT]),
+            "l.q_invperm": ("I32", [IN]),
+            "l.q_scale": ("I32", [4, OUT // 8]),
+            "l.q_scale_max": ("F16", [4]),
+            "l.q_groups": ("I16", [8]),
+        },
+        {"quantization_config": {"quant_method": "exl2", "bits": 3.5}},
+        None,
+        None,
+    ),
+    "exl3 3 bits": (
+        {
+            "l.trellis": ("I16", [IN // 16, OUT // 16, 48]),
+            "l.suh": ("F16", [IN]),
+            "l.svh": ("F16", [OUT]),
+            "l.mcg": ("I32", []),
+        },
+        {"quantization_config": {"quant_method": "exl3", "bits": 3.0, "head_bits": 6}},
+        3,
         None,
     ),
     "bitnet's packed ternary weights": (

@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 import cli
-from sizer.errors import InvalidFile
+from sizer.errors import InvalidFile, SizerError
 from sizer.families.hf_config import config_from_architecture
 from sizer.readers import read_model
 from sizer.readers.inspection import inspect_file
+from sizer.request import EstimateRequest
+from sizer.requests.companions import projector_memory
 from tests.sizer.readers.handmade import (
     ARRAY,
     BOOL,
     INT32,
     STRING,
     TINY,
+    UINT16,
     UNTIED,
     array,
     entry,
@@ -120,6 +123,32 @@ def test_a_projector_for_sound_of_an_older_writer(tmp_path: Path) -> None:
     assert (found["type"], found["encoders"]) == ("ultravox", {"audio": {"hidden_size": 1280}})
 
 
+def test_a_projector_of_before_projector_type(tmp_path: Path) -> None:
+    pairs = [
+        pair("general.architecture", STRING, text("clip")),
+        pair("clip.has_minicpmv_projector", BOOL, b"\1"),
+    ]
+    entries = [entry("v.blk.0.attn_q.weight", (64, 64), 0, 0), entry("a.conv1d.1.weight", (64,), 0, 16_384)]
+    (tmp_path / "x.gguf").write_bytes(gguf_bytes(pairs, entries, data=16_640))
+    found = inspect_file(tmp_path / "x.gguf").to_dict()["projector"]
+    assert (found["type"], found["modalities"]) == ("minicpmv", ["vision", "audio"])
+
+
+def test_a_projector_of_which_a_part_is_missing_is_not_added(tmp_path: Path) -> None:
+    pairs = [
+        pair("general.architecture", STRING, text("clip")),
+        *(pair(f"split.{key}", UINT16, struct.pack("<H", n)) for key, n in (("count", 2), ("no", 0))),
+    ]
+    file = tmp_path / "mmproj-00001-of-00002.gguf"
+    file.write_bytes(gguf_bytes(pairs, [entry("v.blk.0.attn_q.weight", (64, 64), 0, 0)], data=16_384))
+    with pytest.raises(InvalidFile, match=r"not a whole projector; .*missing: mmproj-00002-of-00002.gguf"):
+        projector_memory(file)
+    empty = tmp_path / "mmproj.gguf"
+    empty.write_bytes(gguf_bytes(pairs[:1]))
+    with pytest.raises(InvalidFile, match="not a whole projector"):
+        projector_memory(empty)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "role"),
     [
@@ -210,6 +239,26 @@ def test_a_folder_with_gguf_files(tmp_path: Path) -> None:
     write_gguf(tmp_path / "other.gguf", TINY)
     with pytest.raises(InvalidFile, match="holds 3 GGUF files; accepted: one of them, such as 'other.gguf'"):
         inspect_file(tmp_path)
+
+
+def test_a_folder_of_parts_and_a_projector_is_a_model(tmp_path: Path) -> None:
+    files = split_gguf(tmp_path, UNTIED, parts=3)
+    (tmp_path / "whole.gguf").unlink()
+    alone = EstimateRequest(model=str(files[0])).run().estimate
+    write_gguf(tmp_path / "mmproj-tiny.gguf", TINY)
+    assert EstimateRequest(model=str(tmp_path)).run().estimate.parameters == alone.parameters
+    for file in files:  # as some systems keep names
+        file.rename(file.with_name(file.name.upper()))
+    assert EstimateRequest(model=str(tmp_path)).run().estimate.parameters == alone.parameters
+    write_gguf(tmp_path / "other.gguf", TINY)
+    with pytest.raises(InvalidFile, match="holds 4 GGUF files; accepted: one of them"):
+        EstimateRequest(model=str(tmp_path)).run()
+
+
+def test_a_part_under_another_name_asks_for_the_usual_ones(tmp_path: Path) -> None:
+    other = split_gguf(tmp_path, UNTIED)[0].rename(tmp_path / "tiny.gguf.part1of2")
+    with pytest.raises(SizerError, match=r"one of 2 parts; .* under names such as MODEL-00001-of-00002.gguf"):
+        EstimateRequest(model=str(other)).run()
 
 
 def test_a_config_says_how_weights_are_stored(tmp_path: Path) -> None:

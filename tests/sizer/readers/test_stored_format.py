@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from math import prod
 from typing import Any
 
@@ -131,8 +132,20 @@ def compressed(**weights: Any) -> dict[str, Any]:
         (
             {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
             "transformers",
-            "torchao-int4-g64",
+            "hqq-4bit-g64",
         ),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 5}}},
+            None,
+            None,
+        ),
+        (
+            {"quant_method": "aqlm", "num_codebooks": 2, "nbits_per_codebook": 8},
+            "transformers",
+            "aqlm-2x8-g8",
+        ),
+        ({"quant_method": "aqlm", "num_codebooks": 10**9}, None, None),
+        ({"quant_method": "exl3", "bits": 3.07, "head_bits": 6}, None, None),
         ({"quant_method": "quark"}, None, None),
         ({"quant_method": "a" * 99_000, "bits": 10**40}, None, None),
     ],
@@ -170,6 +183,104 @@ def test_modules_in_other_types_make_a_format_the_nearest(block: dict[str, Any],
     assert found.description.endswith(f" ({rules} modules in other types)" if rules else plain.description)
     if rules:
         assert not found.is_exact
+
+
+EMBEDDING = 128_256 * 2048 * 2
+BY_MODULE: list[tuple[dict[str, Any], dict[str, int]]] = [
+    # a down projection of 2048 x 8192 at 8 bits: words 16,777,216, zero points 64 x 512 x 4, scales
+    # 64 x 2048 x 2, inputs' groups 8192 x 4; the query projections stay 2048 x 2048 in 16 bits
+    (
+        {**GPTQ, "dynamic": {"+:.*down.*": {"bits": 8}, "-:.*q_proj": {}}},
+        {
+            "GPTQ-8BIT-G128": 16 * (16_777_216 + 131_072 + 262_144 + 32_768),
+            "F16": EMBEDDING + 33 * 2048 * 2 + 16 * 2048 * 2048 * 2,
+        },
+    ),
+    # the 3 matrices of one feed-forward block kept
+    (
+        {**NF4, "llm_int8_skip_modules": ["lm_head", "model.layers.0.mlp"]},
+        {"BF16": EMBEDDING + 33 * 2048 * 2 + 3 * 8192 * 2048 * 2},
+    ),
+    # attention kept: 2048 x (2048 + 512 + 512 + 2048) in each of 16 layers
+    (
+        {**COMPRESSED, "ignore": ["re:.*vision.*", "lm_head", "re:.*self_attn"]},
+        {"F16": EMBEDDING + 33 * 2048 * 2 + 16 * 2048 * 5120 * 2},
+    ),
+    # ModelOpt's star: the matrices of layer 15
+    (
+        {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head", "model.layers.15*"]},
+        {"BF16": EMBEDDING + 33 * 2048 * 2 + (2048 * 5120 + 3 * 2048 * 8192) * 2},
+    ),
+    # HQQ by the ends of names: 2 bits in groups of 16 are 2048 x 8192 / 4 and 4 bytes a group, and 69
+    (
+        {
+            "quant_method": "hqq",
+            "quant_config": {"mlp.down_proj": {"weight_quant_params": {"nbits": 2, "group_size": 16}}},
+        },
+        {"HQQ-2BIT-G16": 16 * (2048 * 8192 // 4 + 2048 * 8192 // 16 * 4 + 69)},
+    ),
+    # auto-round: one matrix in 16 bits, one in 8
+    (
+        {
+            **{"quant_method": "auto-round", "bits": 4, "group_size": 128},
+            "extra_config": {
+                "model.layers.0.mlp.down_proj": {"bits": 16},
+                "model.layers.3.mlp.down_proj": {"bits": 8},
+            },
+        },
+        {
+            "F16": EMBEDDING + 33 * 2048 * 2 + 2048 * 8192 * 2,
+            "GPTQ-8BIT-G128": 16_777_216 + 131_072 + 262_144 + 32_768,
+        },
+    ),
+    # MLX: one matrix in 8 bits, one not packed
+    (
+        {
+            **{"bits": 4, "group_size": 64},
+            "language_model.model.layers.0.self_attn.q_proj": {"bits": 8, "group_size": 64},
+            "model.layers.1.mlp.down_proj": False,
+        },
+        {"8bit-g64": 2048 * 2048 + 2048 * 32 * 4, "BF16": 33 * 2048 * 2 + 2048 * 8192 * 2},
+    ),
+]
+
+
+@pytest.mark.parametrize(("block", "by_type"), BY_MODULE, ids=lambda value: str(value)[:40])
+def test_modules_that_a_config_names_are_counted_as_it_stores_them(
+    block: dict[str, Any], by_type: dict[str, int]
+) -> None:
+    key = "quantization_config" if "quant_method" in block else "quantization"
+    sized = EstimateRequest(config={**LLAMA_1B, key: block}).run().estimate
+    assert sized.weights is not None
+    found = sized.weights.bytes_by_type
+    assert {name: found.get(name) for name in by_type} == by_type
+    assert sized.format.endswith(" by module")
+    assert sized.memory.weights_bytes == sum(found.values()) == sized.weights.file.tensor_bytes
+    assert any("modules that its config names are counted" in note for note in sized.assumptions)
+    assert not any("no matrix of this model" in note for note in sized.assumptions)
+
+
+def test_names_that_mean_no_module_are_noted_and_change_nothing() -> None:
+    for names in (["model.layers.99.mlp"], ["re:(a+)+$"], ["re:.*.*.*.*self_attn"]):
+        block = {**COMPRESSED, "ignore": names}
+        sized = EstimateRequest(config={**LLAMA_1B, "quantization_config": block}).run().estimate
+        assert sized.format == "gptq-4bit-g128"
+
+
+def test_hostile_names_of_modules_are_read_in_time() -> None:
+    names = [
+        "a" * 200 + "!",
+        "(a+)+" * 40,
+        ".*a" * 60,
+        "[0-9]" * 40 + "!",
+        r"\d+\d+\d+\d+x",
+        *map(str, range(9_000)),
+    ]
+    start = time.process_time()
+    for method in ("awq", "compressed-tensors", "bitsandbytes", "modelopt", "gptq"):
+        block = {**GPTQ, "quant_method": method, "ignore": names, "modules_to_not_convert": names}
+        EstimateRequest(config={**LLAMA_1B, "quantization_config": {**block, "dynamic": {}}}).run()
+    assert time.process_time() - start < 3
 
 
 def test_every_mapped_format_is_one_of_its_runtime() -> None:
