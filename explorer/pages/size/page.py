@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from explorer.pages.size.inputs import START_CODE, draw_inputs, load
@@ -15,14 +17,24 @@ from reports.text.wording import count_text, escape_markdown, shape_text
 from sizer.errors import SizerError
 from sizer.shape_code import shape_code
 
+if TYPE_CHECKING:
+    from explorer.state import Values
+
 
 def page() -> None:
     """Draw the page."""
     load()
+    # the sidebar last: its controls have their values before they are drawn, so that figures need not wait
+    values = STATE.values()
+    _show(values)
     with st.sidebar:
         draw_inputs()
+    STATE.save()
+
+
+def _show(values: Values) -> None:
+    """Draw the figures of the controls' values."""
     st.header("Size a model")
-    values = STATE.values()
     if values[START.key] == FROM_FILE and not values[SHAPE.key]:
         st.info(
             "Paste a config.json at the left, or upload one or a GGUF file: it is read here and not kept. "
@@ -47,7 +59,6 @@ def page() -> None:
                 show_stacks(sized)
             show_views(sized, values)
             show_ways_onward(sized, values)
-    STATE.save()
 
 
 page()
