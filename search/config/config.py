@@ -269,7 +269,7 @@ class SearchConfig:
             windows=space.windows,
             convolutions=space.convolutions,
         )
-        check_convolutions(space.convolutions)
+        check_convolutions(space.convolutions, space.sharing)
         check_experts(space.experts, space.experts_used)
         check_windows(space.windows, self.training.seq_len)
         scale, rows = self.training.proxy_width_scale, self.training.proxy_vocab_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sizer.block_kinds import SharingStrategy
 from sizer.errors import InvalidQuantity
 
 # No kernel is longer; LFM2's are 3.
@@ -38,10 +39,15 @@ def convolutions_of(kernels: Sequence[int], attention_every: Sequence[int]) -> t
     )
 
 
-def check_convolutions(kernels: Sequence[int]) -> None:
-    """Raise InvalidQuantity for a kernel that mixes no positions: llama.cpp keeps no state for it."""
+def check_convolutions(kernels: Sequence[int], sharing: Sequence[str]) -> None:
+    """Raise InvalidQuantity for a kernel that mixes no positions, or where every model must share blocks."""
     if 1 in kernels:
         raise InvalidQuantity(
             f"convolutions: a kernel of 1 position mixes none, got {list(kernels)}; accepted: 0, or 2 to "
             f"{LONGEST_KERNEL} positions"
+        )
+    if any(kernels) and SharingStrategy.NONE.value not in sharing:
+        raise InvalidQuantity(
+            f"convolutions: models with convolutions share no blocks, got {list(kernels)} and sharing "
+            f"{list(sharing)}; accepted: 0, or a sharing with none"
         )

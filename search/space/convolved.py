@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from search.config.axes import Suggestion
 from search.config.convolutions import Convolutions
 from search.space.cycles import all_but_every, cycle_of
-from sizer.architecture import Architecture
+from sizer.architecture import Architecture, LayerSharing
 from sizer.grid import Grid
 
 
@@ -28,6 +29,12 @@ def with_convolutions(architecture: Architecture, convolutions: Convolutions) ->
     if not layers or a.sharing.repeat > 1 or a.num_experts:
         return a
     return replace(a, qk_norm=True, conv_layers=layers, conv_kernel=convolutions.kernel)
+
+
+def without_sharing(suggestion: Suggestion) -> Suggestion:
+    """Return a suggestion of convolutions without shared blocks, and any other as it is."""
+    has_some = suggestion.convolutions.kernel > 0 and suggestion.experts.count == 1
+    return replace(suggestion, sharing=LayerSharing()) if has_some else suggestion
 
 
 def has_convolutions(architecture: Architecture, convolutions: Convolutions) -> bool:

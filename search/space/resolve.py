@@ -12,6 +12,7 @@ from search.config.axes import Suggestion
 from search.config.config import SearchConfig
 from search.config.experts import Experts
 from search.config.format_bits import format_bits
+from search.space.convolved import without_sharing
 from search.space.ffn_growth import with_growth, with_step
 from search.space.formats import file_bytes
 from search.space.shape_rows import ShapeRows, SolvedShape, around_limit, solved
@@ -139,6 +140,7 @@ def _multiple(suggestion: Suggestion, config: SearchConfig) -> int:
 
 def _best_shape(suggestion: Suggestion, config: SearchConfig, *, any_depth: bool) -> SolvedShape | None:
     """Return the shape that fills its share with the least change; None if no width is possible."""
+    suggestion = without_sharing(suggestion)
     multiple = _multiple(suggestion, config)
     limit = int(suggestion.size_fraction * config.budget.max_size_bytes)
     least = ceil(LEAST_FILLED * suggestion.size_fraction * config.budget.max_size_bytes)

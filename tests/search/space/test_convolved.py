@@ -76,6 +76,7 @@ def test_a_model_with_convolutions_fills_its_share(format_name: str, kv_ratio: i
     assert " c3/4" in model.name
     limit = share * config.budget.max_size_bytes
     assert 0.9 * limit <= file_bytes(model, chosen, "llama.cpp") <= limit
+    assert resolve(replace(suggestion, sharing=TWICE), config) == resolved  # convolutions share no blocks
     plain = resolve(replace(suggestion, convolutions=Convolutions()), config).candidate.architecture
     assert not plain.conv_layers
     assert not plain.qk_norm
@@ -165,5 +166,7 @@ def test_what_cannot_be_run_or_trained_is_refused_in_one_line() -> None:
     assert SearchConfig.build(runtime="executorch").space.convolutions == (0,)
     with pytest.raises(SizerError, match=r"convolutions: a kernel of 1 .* accepted: 0, or 2 to 32 positions"):
         SearchConfig.build(convolutions=(0, 1))
+    with pytest.raises(SizerError, match="convolutions: models with .* accepted: 0, or a sharing with none"):
+        SearchConfig.build(convolutions=(0, 3), sharing=("immediate",))
     with pytest.raises(SizerError, match="convolutions: must be a whole number from 0 to 32, got 33"):
         SearchConfig.build(convolutions=(33,))
