@@ -126,6 +126,7 @@ def test_the_page_says_what_the_command_line_says(
     open_storage(page, address, STORAGE)
     page.get_by_role("heading", name=f"Trial {frontier[-1]['trial']}", exact=True).wait_for()
     assert metric(page, "On the frontier") == str(len(frontier))
+    page.get_by_text("All figures and assumptions").click()  # which stays open from model to model
     for point in frontier:
         click_trial(page, point["trial"])
         sized = estimate_of(sizer, point)
