@@ -206,7 +206,7 @@ def test_advice_says_what_changes_would_do(sizer: Any) -> None:
     plain, advised = (sizer("estimate", "MobileLLM-125M", *more) for more in ((), ("--advice",)))
     assert advised.out.startswith(plain.out)
     assert "1 layer" in advised.out
-    assert "at width 512 (5.12, -14%) or 768" in " ".join(advised.out.split())
+    assert "at hidden size 512 (5.12, -14%) or 768" in " ".join(advised.out.split())
     document = sizer("estimate", "MobileLLM-125M", "--advice", "--json").json
     assert document["sensitivities"][0]["parameters"] == 3_540_096
     assert len(document["advice"]) == 1
