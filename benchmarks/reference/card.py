@@ -125,7 +125,8 @@ def _long_runs(lines: list[dict[str, Any]]) -> str:
         f"**Longer runs are under way** in `long_table.jsonl` ({longest:,} steps, "
         f"{format_count(longest * BATCH_SIZE * SEQ_LEN)} bytes; the same command with `--long`): {len(done)} "
         f"runs of {sum(map(bool, seeds.values()))} models so far, {sum(n >= 3 for n in seeds.values())} of "
-        "them with 3 seeds. Nothing below and no decision rests on them yet."
+        "them with 3 seeds. Nothing below and no decision rests on them yet; the words of `sizer search "
+        "trust` do (verdicts.md)."
     )
 
 
