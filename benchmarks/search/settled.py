@@ -21,8 +21,9 @@ from search.store.study import load_result
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "settled.md"
-STUDIES = ("guided-0", "random-0")
+STUDIES = ("guided-0", "random-0")  # of docs/studies.db
 MODELS = (8, 12, 16, 20, 27)
+HALF_HOURS = ("pi5-0", "pi5-1", "pi5-2")  # of docs/half_hours.db
 
 _HEAD = """\
 # How many decisions a search settles
@@ -35,8 +36,18 @@ scoring as the studies recorded it, on two cores. Their runs are shorter than th
 probabilities allow for that. Decisions are counted as `sizer search decisions` lists them: an option
 that is better than nine others makes nine.
 
+"""
+_COLUMNS = """\
 | study | models | runs | minutes | settled | of | settled, by axis | open, by axis |
 |---|---|---|---|---|---|---|---|
+"""
+_HALF_HOURS = """
+## Half an hour at the product's defaults
+
+Searches of `docs/half_hours.db`: what `sizer search run --device raspberry-pi-5 --max-size 1MB --minutes 30
+--workers 2` chose on two cores (a forecast of 29 min 35 s), which is `--trials 15 --steps 1000`, with seeds
+0, 1 and 2. *Minutes* are those of both workers together, beside other work, which took most of the machine.
+
 """
 
 
@@ -58,10 +69,11 @@ class SettledCount:
 
 @cache
 def _study(name: str) -> SearchResult:
-    return load_result(name, f"sqlite:///{ROOT / 'docs' / 'studies.db'}")
+    storage = "half_hours.db" if name in HALF_HOURS else "studies.db"
+    return load_result(name, f"sqlite:///{ROOT / 'docs' / storage}")
 
 
-def count_settled(study: str, models: int) -> SettledCount:
+def count_settled(study: str, models: int | None = None) -> SettledCount:
     """Return the decisions of a study as if it had ended after its first models, with all their runs."""
     whole = _study(study)
     kept = {record.number for record in whole.trained[:models]}
@@ -69,7 +81,7 @@ def count_settled(study: str, models: int) -> SettledCount:
     found = decide(result)
     seconds = sum(run.wall_s for record in result.trained for run in record.runs)
     return SettledCount(
-        study=study, models=models, runs=found.runs, minutes=seconds / 60, decisions=found.decisions
+        study=study, models=len(kept), runs=found.runs, minutes=seconds / 60, decisions=found.decisions
     )
 
 
@@ -102,8 +114,38 @@ def opened_again(every: Sequence[SettledCount], study: str) -> int:
     return len(_settled_choices(rows).keys() - _settled_choices(rows[-1:]).keys())
 
 
+def same_question(one: Decision, other: Decision) -> bool:
+    """Return whether two decisions are about the same options in files of sizes that overlap."""
+    sizes = one.smallest_bytes <= other.largest_bytes and other.smallest_bytes <= one.largest_bytes
+    return one.axis == other.axis and {one.choice, one.other} == {other.choice, other.other} and sizes
+
+
+def agreement(every: Sequence[SettledCount]) -> tuple[int, int, int]:
+    """Return how many settled decisions there are, and answers to them in other studies: alike, otherwise."""
+    answers = [
+        answer.choice == mine.choice
+        for found in every
+        for mine in found.settled
+        for other in every
+        if other is not found
+        for answer in other.decisions
+        if same_question(mine, answer)
+    ]
+    return sum(len(found.settled) for found in every), sum(answers), len(answers) - sum(answers)
+
+
+def half_hours(every: Sequence[SettledCount]) -> str:
+    """Return the part of docs/settled.md about searches of one budget with other seeds."""
+    settled, alike, otherwise = agreement(every)
+    last = (
+        f"Of {settled} settled decisions, the same question is asked {alike + otherwise} times in the other "
+        f"studies: {alike} times with the same choice, {otherwise} times with the other one, settled or not."
+    )
+    return "\n".join([_HALF_HOURS + _COLUMNS + "\n".join(map(row, every)), "", last]) + "\n"
+
+
 def page(every: Sequence[SettledCount]) -> str:
-    """Return docs/settled.md."""
+    """Return the part of docs/settled.md about searches that are cut off."""
     choices = _settled_choices(every)
     both_ways = sum(len(chosen) > 1 for chosen in choices.values())
     never = [
@@ -121,13 +163,14 @@ def page(every: Sequence[SettledCount]) -> str:
         + f" by its last model. Never settled: {', '.join(never)}; `sizer search decisions` shows for each "
         "what more seeds would cost, or that runs of this length do not settle it.",
     ]
-    return _HEAD + "\n".join(lines) + "\n"
+    return _HEAD + _COLUMNS + "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Write the page."""
     every = [count_settled(study, models) for study in STUDIES for models in MODELS]
-    PAGE.write_text(page(every), encoding="utf-8")
+    whole = [count_settled(study) for study in HALF_HOURS]
+    PAGE.write_text(page(every) + half_hours(whole), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 
