@@ -5,41 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
 from search.export.executorch import export_executorch
-from search.export.export import export_gguf, export_huggingface
+from search.export.export import export_gguf
 from search.export.finalist import load_finalist
 from search.export.layout import check_layout
 from search.export.recipe import write_recipe
 from search.export.verify import verify_file
-from search.run.places import corpus_of
 from search.store.study import load_result
-from search.text.corpus import ValidationChunks
-from search.training.decoder import Decoder
 from sizer.architecture import Architecture
 from sizer.errors import InvalidArchitecture
 from sizer.readers.gguf_architecture import architecture_from_gguf
 from sizer.readers.gguf_header import read_gguf
-from sizer.tensors import count_parameters, tensor_specs
 from tests.search.export.conftest import MakeStudy, tiny
+from tests.search.export.engines import check_transformers
 
 pytest.importorskip("xllamacpp")
 
 
-def convolved(convolutions: tuple[int, ...] = (0,), kernel: int = 3, **shape: object) -> Architecture:
+def convolved(convolutions: tuple[int, ...] = (0,), kernel: int = 3, **shape: Any) -> Architecture:
     """A tiny decoder whose first layers have convolutions, and norms of query and key in the others."""
-    plain = tiny(**shape)  # type: ignore[arg-type]
+    plain = tiny(**shape)
     return replace(plain, qk_norm=True, conv_layers=convolutions, conv_kernel=kernel)
-
-
-def chunks_of(storage: str) -> ValidationChunks:
-    """The study's validation text."""
-    config = load_result("s", storage).config
-    assert config is not None
-    return corpus_of(config, storage)().first.val_chunks(64, 64)
 
 
 @pytest.mark.parametrize(
@@ -66,22 +56,9 @@ def test_llama_cpp_scores_as_the_decoder(
 
 
 def test_transformers_has_the_logits_too(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
     make_study(convolved((0, 1, 2), layers=4), steps=40)
     found = load_finalist("s", 0, storage)
-    done = export_huggingface(found, tmp_path / "hf")
-    assert done.file_bytes == done.predicted_bytes
-    model = transformers.AutoModelForCausalLM.from_pretrained(done.path)
-    assert type(model).__name__ == "Lfm2ForCausalLM"
-    assert (
-        sum(p.numel() for p in model.parameters()) == count_parameters(tensor_specs(found.architecture)).total
-    )
-    decoder = Decoder(found.architecture)
-    decoder.load_state_dict(dict(found.weights))
-    tokens = chunks_of(storage).windows[:, :-1]
-    with torch.no_grad():
-        difference = (model(tokens).logits - decoder(tokens)).abs().max().item()
-    assert difference <= 2e-5
+    check_transformers(found, storage, tmp_path / "hf", "Lfm2ForCausalLM")
 
 
 def test_what_has_no_convolutions_refuses_in_one_line(make_study: MakeStudy, storage: str) -> None:

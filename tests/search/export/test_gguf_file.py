@@ -22,9 +22,7 @@ from search.export.generate import generate
 from search.export.llamacpp_scores import ask, validation_bits_per_byte
 from search.export.outcome import Exported
 from search.export.verify import EXACT_SCORE_TOLERANCE, SCORE_TOLERANCE
-from search.run.places import corpus_of
 from search.store.study import load_result
-from search.text.corpus import ValidationChunks
 from search.training.decoder import Decoder
 from search.training.quantize import deployed_model
 from sizer.architecture import LayerSharing, SharingStrategy
@@ -35,6 +33,7 @@ from sizer.readers.gguf_header import read_gguf
 from sizer.runtimes import runtime
 from sizer.tensors import Role
 from tests.search.export.conftest import MakeStudy, tiny
+from tests.search.export.engines import FEW_CHUNKS_TOLERANCE, chunks_of
 from tests.search.export.odd_text import odd_text
 
 pytest.importorskip("xllamacpp")
@@ -43,16 +42,6 @@ gguf = pytest.importorskip("gguf")
 FORMATS = runtime("llama.cpp").searchable_formats
 # rows of 256, so that every format has its own types
 WIDE = tiny(layers=1, width=256, heads=4, kv_heads=2, ffn=256)
-
-# Scores here are of few chunks, whose activations are rounded to 8 bits: up to 0.00053 was seen.
-FEW_CHUNKS_TOLERANCE = 2 * SCORE_TOLERANCE
-
-
-def chunks_of(storage: str) -> ValidationChunks:
-    """The study's validation text."""
-    config = load_result("s", storage).config
-    assert config is not None
-    return corpus_of(config, storage)().first.val_chunks(64, 64)
 
 
 def exported(storage: str, path: Path, format_name: str | None = None) -> Exported:

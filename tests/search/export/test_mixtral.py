@@ -4,43 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
 from search.export.executorch import export_executorch
-from search.export.export import export_gguf, export_huggingface
-from search.export.finalist import TrainedFinalist, load_finalist
+from search.export.export import export_gguf
+from search.export.finalist import load_finalist
 from search.export.layout import check_layout
-from search.export.llamacpp_scores import validation_bits_per_byte
 from search.export.recipe import write_recipe
-from search.export.verify import EXACT_SCORE_TOLERANCE, SCORE_TOLERANCE, verify_file
-from search.run.places import corpus_of
-from search.store.study import load_result
-from search.text.corpus import ValidationChunks
-from search.training.decoder import Decoder
+from search.export.verify import verify_file
 from search.training.experts import BALANCE_WEIGHT
 from sizer.architecture import Architecture, SharingStrategy
 from sizer.errors import InvalidArchitecture
-from sizer.readers.gguf_architecture import architecture_from_gguf
-from sizer.readers.gguf_header import read_gguf
-from sizer.tensors import count_parameters, tensor_specs
 from tests.search.export.conftest import MakeStudy, tiny
+from tests.search.export.engines import check_llama_cpp, check_transformers
 
 pytest.importorskip("xllamacpp")
 
 
-def mixed(experts: int = 4, used: int = 2, **shape: object) -> Architecture:
+def mixed(experts: int = 4, used: int = 2, **shape: Any) -> Architecture:
     """A tiny decoder whose tokens use some of their layer's experts."""
-    plain = tiny(**{"ffn": 64, **shape})  # type: ignore[arg-type]
+    plain = tiny(**{"ffn": 64, **shape})
     return replace(plain, num_experts=experts, num_experts_per_tok=used)
-
-
-def chunks_of(storage: str) -> ValidationChunks:
-    """The study's validation text."""
-    config = load_result("s", storage).config
-    assert config is not None
-    return corpus_of(config, storage)().first.val_chunks(64, 64)
 
 
 @pytest.mark.parametrize(
@@ -56,47 +42,17 @@ def test_llama_cpp_scores_as_the_decoder(
     make_study: MakeStudy, storage: str, tmp_path: Path, model: Architecture
 ) -> None:
     make_study(model, "Q8_0", steps=40)
-    done = export_gguf(load_finalist("s", 0, storage), tmp_path / "model.gguf")
-    (record,) = load_result("s", storage).records
-    assert done.file_bytes == done.predicted_bytes == record.file_bytes == done.path.stat().st_size
-    header = read_gguf(done.path)
-    assert header.architecture_name == "llama"
-    assert architecture_from_gguf(header) == replace(model.unrolled(), max_position_embeddings=64)
-    score = validation_bits_per_byte(done.path, chunks_of(storage))
-    assert score == pytest.approx(done.bits_per_byte, abs=2 * SCORE_TOLERANCE)
-    exact = export_gguf(load_finalist("s", 0, storage, format_name="F32"), tmp_path / "exact.gguf")
-    score = validation_bits_per_byte(exact.path, chunks_of(storage))
-    assert score == pytest.approx(exact.bits_per_byte, abs=EXACT_SCORE_TOLERANCE)
-
-
-def decoder_of(found: TrainedFinalist) -> Decoder:
-    """The finalist as a module."""
-    decoder = Decoder(found.architecture)
-    decoder.load_state_dict(dict(found.weights))
-    return decoder
+    check_llama_cpp(model, storage, tmp_path, "llama")
 
 
 @pytest.mark.parametrize("sharing", [SharingStrategy.NONE, SharingStrategy.MIDDLE])
 def test_transformers_has_the_logits_too(
     make_study: MakeStudy, storage: str, tmp_path: Path, sharing: SharingStrategy
 ) -> None:
-    transformers = pytest.importorskip("transformers")
     make_study(mixed(layers=4, sharing=sharing))
     found = load_finalist("s", 0, storage)
-    done = export_huggingface(found, tmp_path / "hf")
-    assert done.file_bytes == done.predicted_bytes
-    model = transformers.AutoModelForCausalLM.from_pretrained(done.path)
-    assert type(model).__name__ == "MixtralForCausalLM"
-    assert model.config.num_hidden_layers == found.architecture.executed_layers
+    model = check_transformers(found, storage, tmp_path / "hf", "MixtralForCausalLM")
     assert model.config.router_aux_loss_coef == BALANCE_WEIGHT
-    assert (
-        sum(p.numel() for p in model.parameters())
-        == count_parameters(tensor_specs(found.architecture.unrolled())).total
-    )
-    tokens = chunks_of(storage).windows[:, :-1]
-    with torch.no_grad():
-        difference = (model(tokens).logits - decoder_of(found)(tokens)).abs().max().item()
-    assert difference <= 2e-5
 
 
 def test_what_has_no_experts_refuses_in_one_line(make_study: MakeStudy, storage: str, tmp_path: Path) -> None:

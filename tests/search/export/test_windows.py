@@ -5,42 +5,32 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from search.export.executorch import export_executorch
-from search.export.export import export_gguf, export_huggingface
+from search.export.export import export_gguf
 from search.export.finalist import TrainedFinalist, load_finalist
 from search.export.layout import check_layout
-from search.export.llamacpp_scores import ask, validation_bits_per_byte
+from search.export.llamacpp_scores import ask
 from search.export.recipe import write_recipe
-from search.export.verify import EXACT_SCORE_TOLERANCE, SCORE_TOLERANCE
-from search.run.places import corpus_of
-from search.store.study import load_result
-from search.text.corpus import ValidationChunks
 from search.training.decoder import Decoder
 from sizer.architecture import Architecture, SharingStrategy
 from sizer.errors import InvalidArchitecture
 from sizer.readers.gguf_architecture import architecture_from_gguf
 from sizer.readers.gguf_header import read_gguf
-from sizer.tensors import count_parameters, tensor_specs
 from tests.search.export.conftest import MakeStudy, tiny
+from tests.search.export.engines import check_llama_cpp, check_transformers, chunks_of, decoder_of
 
 pytest.importorskip("xllamacpp")
 
 
-def windowed(window: int = 8, sliding: tuple[int, ...] = (0,), **shape: object) -> Architecture:
+def windowed(window: int = 8, sliding: tuple[int, ...] = (0,), **shape: Any) -> Architecture:
     """A tiny decoder whose first layer looks back on a few positions."""
-    plain = tiny(**shape)  # type: ignore[arg-type]
+    plain = tiny(**shape)
     return replace(plain, attention_sinks=True, sliding_window=window, sliding_layers=sliding)
-
-
-def chunks_of(storage: str) -> ValidationChunks:
-    """The study's validation text."""
-    config = load_result("s", storage).config
-    assert config is not None
-    return corpus_of(config, storage)().first.val_chunks(64, 64)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +46,7 @@ def test_llama_cpp_scores_as_the_decoder(
     make_study: MakeStudy, storage: str, tmp_path: Path, model: Architecture
 ) -> None:
     make_study(model, "Q8_0", steps=40)
-    done = export_gguf(load_finalist("s", 0, storage), tmp_path / "model.gguf")
-    (record,) = load_result("s", storage).records
-    assert done.file_bytes == done.predicted_bytes == record.file_bytes == done.path.stat().st_size
-    header = read_gguf(done.path)
-    assert header.architecture_name == "granite_swa"
-    assert architecture_from_gguf(header) == replace(model.unrolled(), max_position_embeddings=64)
-    score = validation_bits_per_byte(done.path, chunks_of(storage))
-    assert score == pytest.approx(done.bits_per_byte, abs=2 * SCORE_TOLERANCE)
-    exact = export_gguf(load_finalist("s", 0, storage, format_name="F32"), tmp_path / "exact.gguf")
-    score = validation_bits_per_byte(exact.path, chunks_of(storage))
-    assert score == pytest.approx(exact.bits_per_byte, abs=EXACT_SCORE_TOLERANCE)
+    check_llama_cpp(model, storage, tmp_path, "granite_swa")
 
 
 def with_strong_sinks(found: TrainedFinalist) -> TrainedFinalist:
@@ -76,13 +56,6 @@ def with_strong_sinks(found: TrainedFinalist) -> TrainedFinalist:
         for name, tensor in found.weights.items()
     }
     return replace(found, weights=weights)
-
-
-def decoder_of(found: TrainedFinalist) -> Decoder:
-    """The finalist as a module."""
-    decoder = Decoder(found.architecture)
-    decoder.load_state_dict(dict(found.weights))
-    return decoder
 
 
 def test_llama_cpp_has_the_logits_of_windows_and_sinks(
@@ -112,22 +85,9 @@ def test_llama_cpp_has_the_logits_of_windows_and_sinks(
 def test_transformers_has_the_logits_too(
     make_study: MakeStudy, storage: str, tmp_path: Path, sharing: SharingStrategy
 ) -> None:
-    transformers = pytest.importorskip("transformers")
     make_study(windowed(layers=4, sliding=(0, 1, 2), sharing=sharing))
     found = with_strong_sinks(load_finalist("s", 0, storage))
-    done = export_huggingface(found, tmp_path / "hf")
-    assert done.file_bytes == done.predicted_bytes
-    model = transformers.AutoModelForCausalLM.from_pretrained(done.path)
-    assert model.config.model_type == "granite_swa"
-    assert model.config.num_hidden_layers == found.architecture.executed_layers
-    assert (
-        sum(p.numel() for p in model.parameters())
-        == count_parameters(tensor_specs(found.architecture.unrolled())).total
-    )
-    tokens = chunks_of(storage).windows[:, :-1]
-    with torch.no_grad():
-        difference = (model(tokens).logits - decoder_of(found)(tokens)).abs().max().item()
-    assert difference <= 2e-5
+    check_transformers(found, storage, tmp_path / "hf", "GraniteSWAForCausalLM")
 
 
 def test_what_has_no_windows_refuses_in_one_line(make_study: MakeStudy, storage: str) -> None:
