@@ -8,7 +8,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from reports.figures.hover import hover_text
-from reports.figures.style import SYMBOLS, blank, style
+from reports.figures.style import LEGEND_BELOW, SYMBOLS, blank, style
 from reports.palette import GREY, GROUPS
 from reports.text.scaled_proxies import of_proxies
 from search.analysis.cohorts import Cohort
@@ -111,15 +111,7 @@ def depth_figure(info: DepthInfo) -> go.Figure:
         height=480,
         margin={"l": 80, "r": 40, "t": 90, "b": 90},
         showlegend=True,
-        # below the axis: above the plot it would lie over the subtitle of an image
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 0,
-            "yref": "container",
-            "yanchor": "bottom",
-        },
+        legend=LEGEND_BELOW,
         hovermode="closest",
         dragmode="pan",
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reports.figures import style
 from reports.figures.axes import byte_ticks, log_ticks
+from reports.figures.style import LEGEND_BELOW
 from reports.palette import BLUE, GREEN, GREY, VERMILION
 from reports.text.wording import above_text, limit_bytes_text, outside_text, rate_text
 from sizer.units import format_bytes, format_bytes_binary, format_count
@@ -223,7 +224,7 @@ def density_figure(info: DensityInfo) -> go.Figure:
     figure.update_layout(
         height=500,
         margin={"l": 80, "r": 20, "t": 50, "b": 120},
-        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        legend=LEGEND_BELOW,
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

@@ -13,7 +13,7 @@ from reports.figures.axes import axis_range, log_ticks
 from reports.figures.cost_scales import SCALES, cost_ticks
 from reports.figures.frontier_labels import Label, Spot, label_text, placed_sides
 from reports.figures.hover import hover_text
-from reports.figures.style import SYMBOLS, blank, style
+from reports.figures.style import LEGEND_BELOW, SYMBOLS, blank, style
 from reports.palette import BLUE, GREY, VERMILION
 from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, ranked_text
 from reports.text.wording import limit_bytes_text, rate_text
@@ -169,16 +169,7 @@ def frontier_figure(info: FrontierInfo) -> go.Figure:
     figure.update_layout(
         height=540,
         margin={"l": 80, "r": 30, "t": 95, "b": 70},
-        # at the foot of the figure, whose room below the axis grows with the legend's lines: placed in shares
-        # of the plot's height, it would lie on the axis title of a narrow figure
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 0,
-            "yref": "container",
-            "yanchor": "bottom",
-        },
+        legend=LEGEND_BELOW,
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from reports.figures import style
 from reports.figures.axes import axis_range, byte_ticks
 from reports.figures.design import shape_hover
+from reports.figures.style import LEGEND_BELOW
 from reports.palette import BLUE, GREEN, VERMILION
 from sizer.units import format_bytes
 
@@ -115,7 +116,7 @@ def same_size_figure(info: SameSizeInfo) -> go.Figure:
     figure.update_layout(
         height=680 if speeds else 560,
         margin={"l": 80, "r": 20, "t": 50, "b": 100},
-        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        legend=LEGEND_BELOW,
         clickmode="event+select",
         dragmode="pan",
         hovermode="closest",

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from reports.figures import style
 from reports.figures.axes import byte_ticks
+from reports.figures.style import LEGEND_BELOW
 from reports.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from reports.text.scaled_proxies import EXTRAPOLATED_AXIS, SCORE_AXIS, ranked_text, ranks_extrapolated
 from reports.text.wording import shape_text
@@ -167,15 +168,7 @@ def _finish(figure: go.Figure, title: str, subtitle: str, notice: str) -> None:
     style(figure, title=title, subtitle=subtitle)
     figure.update_layout(
         margin={"l": 70, "r": 20, "t": 80, "b": 60},
-        # below the axis: above it would lie over the title of a narrow figure
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 0,
-            "yref": "container",
-            "yanchor": "bottom",
-        },
+        legend=LEGEND_BELOW,
         dragmode="pan",
         hovermode="closest",
     )

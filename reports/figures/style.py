@@ -25,6 +25,16 @@ _TITLE_PX = 56
 _LEAST_TOP_PX = 24
 
 
+# At the foot of a figure: above the plot it would lie over the subtitle of an image, and placed in shares of
+# the plot's height, on the axis title of a narrow figure.
+LEGEND_BELOW: Mapping[str, Any] = {
+    "orientation": "h",
+    "x": 0,
+    "xanchor": "left",
+    "y": 0,
+    "yref": "container",
+    "yanchor": "bottom",
+}
 AXIS: Mapping[str, Any] = {"gridcolor": GRID, "zeroline": False, "automargin": True, "title_standoff": 12}
 
 
