@@ -14,6 +14,9 @@ MAX_LAYERS = 10_000
 MAX_WIDTH = 10_000_000
 MAX_ENDS = 1_000  # blocks at each end that sharing of the middle leaves alone
 
+# Fields of an architecture whose layers all have experts, and nothing else that dense layers lack
+EXPERT_FIELDS = ("num_experts", "num_experts_per_tok")
+
 
 @unique
 class MlpKind(StrEnum):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.training.expert_fields import EXPERT_FIELDS
 from sizer.architecture import Architecture
+from sizer.block_kinds import EXPERT_FIELDS
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import TensorSpec
 

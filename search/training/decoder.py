@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from search.training.expert_fields import EXPERT_FIELDS
 from search.training.experts import ExpertMlp
 from search.training.linear import Linear, product
 from search.training.short_convolution import ShortConvolution
 from search.training.windowed_attention import attend_window, attend_window_fused, stack_groups
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
+from sizer.block_kinds import EXPERT_FIELDS
 from sizer.errors import InvalidArchitecture
 from sizer.tensors import count_parameters, tensor_specs
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from search.config.proxy_width import WIDTH_SCALES, WIDTH_STEP
 from sizer.architecture import Architecture
+from sizer.block_kinds import EXPERT_FIELDS
 from sizer.errors import InvalidArchitecture, InvalidQuantity, shown
 from sizer.formats.ggml import TYPES
 from sizer.runtimes import runtime as runtime_by_name
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
     from search.config.config import SearchConfig
 
 # Fields beyond Llama's that stay as they are or shrink with the width
-_SCALED_BEYOND_LLAMA = (
-    *("layer_intermediate_sizes", "attention_sinks", "conv_layers"),
-    *("num_experts", "num_experts_per_tok"),
-)
+_SCALED_BEYOND_LLAMA = ("layer_intermediate_sizes", "attention_sinks", "conv_layers", *EXPERT_FIELDS)
 
 # Ratios that differ by less are the same to the digits that `deviations` prints.
 _SAME = 0.005

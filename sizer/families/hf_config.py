@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sizer.architecture import Architecture, MlpKind, NormKind, PositionKind
+from sizer.block_kinds import EXPERT_FIELDS
 from sizer.errors import InvalidArchitecture
 from sizer.families.config_keys import (
     FFN_SIZES,
@@ -30,8 +31,12 @@ __all__ = [
     "sharing_from_config",
 ]
 
-# Fields of a shape with experts that a config of Mixtral states
-_MIXTRAL_FIELDS = ["num_experts", "num_experts_per_tok"]
+# Fields beyond Llama's that a config of each model_type states; of the others FFN sizes by layer alone
+_STATED = {
+    "mixtral": EXPERT_FIELDS,
+    "lfm2": ("conv_layers",),
+    "granite_swa": (FFN_SIZES, "attention_sinks"),
+}
 
 # Keys that add tensors: a family that does not ask for them does not have them.
 _OF_OTHER_LAYERS = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank")
@@ -118,22 +123,17 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     """
     a = architecture
     acts = {MlpKind.SWIGLU: "silu", MlpKind.GEGLU: "gelu"}
-    windows = a.attention_sinks and bool(a.sliding_layers)  # Granite's with windows
-    known = [FFN_SIZES]
-    known += ["attention_sinks"] if windows and not (a.qk_norm or a.qkv_bias) else []
-    known = ["conv_layers"] if _is_lfm2(a) else _MIXTRAL_FIELDS if _is_mixtral(a) else known
+    model_type = _model_type(a)
+    known = _STATED.get(model_type, (FFN_SIZES,))
     if other := [name for name in a.beyond_llama if name not in known]:
         raise InvalidArchitecture(f"config: no known model_type can express {', '.join(other)}")
-    if a.sliding_layers and not windows:
+    if a.sliding_layers and model_type != "granite_swa":
         raise InvalidArchitecture("config: sliding_layers cannot be expressed; accepted: full attention")
     if a.mlp not in acts or a.norm is not NormKind.RMSNORM or a.position is not PositionKind.ROPE:
         raise InvalidArchitecture(
             f"config: no known model_type has mlp {a.mlp.value}, norm {a.norm.value} and position "
             f"{a.position.value} together"
         )
-    model_type = "qwen3" if a.qk_norm else "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
-    model_type = "granite_swa" if windows else "lfm2" if a.conv_layers else model_type
-    model_type = "mixtral" if a.num_experts else model_type
     config: dict[str, Any] = {
         "model_type": model_type,
         "vocab_size": a.vocab_size,
@@ -151,7 +151,7 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
         config |= {"attention_bias": a.qkv_bias, "mlp_bias": a.mlp_bias}
     if a.num_experts:
         config |= {"num_local_experts": a.num_experts, "num_experts_per_tok": a.num_experts_per_tok}
-    if windows:
+    if a.sliding_layers:
         config["sliding_window"] = a.sliding_window
         config["layer_types"] = _layer_types(a, a.sliding_layers, "sliding_attention")
     if a.conv_layers:
@@ -165,16 +165,18 @@ def config_from_architecture(architecture: Architecture) -> dict[str, Any]:
     return config
 
 
-def _is_mixtral(a: Architecture) -> bool:
-    """Return whether every layer has experts, and nothing that a config of Mixtral cannot state."""
-    biases = (a.qkv_bias, a.attention_output_bias, a.mlp_bias)
-    return a.num_experts > 0 and not (a.qk_norm or a.sliding_layers or any(biases))
-
-
-def _is_lfm2(a: Architecture) -> bool:
-    """Return whether layers have LFM2's convolutions, and nothing that a config of LFM2 cannot state."""
-    other = (a.qkv_bias, a.attention_output_bias, a.mlp_bias, a.sliding_layers, a.mlp is not MlpKind.SWIGLU)
-    return bool(a.conv_layers) and a.qk_norm and not any(other)
+def _model_type(a: Architecture) -> str:
+    """Return the model_type with these blocks; another's where a config of the nearest cannot state them."""
+    biases = a.qkv_bias or a.attention_output_bias or a.mlp_bias
+    if a.num_experts and not (a.qk_norm or a.sliding_layers or biases):
+        return "mixtral"
+    if a.conv_layers and a.qk_norm and a.mlp is MlpKind.SWIGLU and not (a.sliding_layers or biases):
+        return "lfm2"
+    if a.attention_sinks and a.sliding_layers and not (a.qk_norm or a.qkv_bias):
+        return "granite_swa"
+    if a.qk_norm:
+        return "qwen3"
+    return "qwen2" if a.qkv_bias and not a.attention_output_bias else "llama"
 
 
 def _layer_types(a: Architecture, layers: Sequence[int], kind: str) -> list[str]:
