@@ -45,8 +45,8 @@ _HALF_HOURS = """
 ## Half an hour at the product's defaults
 
 Searches of `docs/half_hours.db`: what `sizer search run --device raspberry-pi-5 --max-size 1MB --minutes 30
---workers 2` chose on two cores (a forecast of 29 min 35 s), which is `--trials 15 --steps 1000`, with seeds
-0, 1 and 2. *Minutes* are those of both workers together, beside other work, which took most of the machine.
+--workers 2` chose on two cores, which is `--trials 15 --steps 1000`, with seeds 0, 1 and 2. *Minutes* are
+training and scoring of both workers together; other programs ran beside the first two.
 
 """
 
